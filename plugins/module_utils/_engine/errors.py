@@ -1,0 +1,272 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Typed errors: what was tried, on what, what the other side said, and what to do next.
+
+Each class stands for one thing that a user can do something about. The exit codes are those of the
+``zrb`` command; a module reports the same facts through ``fail_json``.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class EngineError(Exception):
+    """Base of all errors that the engine explains.
+
+    ``problem`` says what was tried and on which object, ``answer`` what the other side said (stderr of a
+    command, an S3 error code), ``next_step`` what the user should do. ``subject`` is the bare name of the
+    object (a dataset, a key, a file) for machines.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, problem: str, *, next_step: str, subject: str = "", answer: str = "") -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.subject = subject
+        self.answer = answer.strip()
+        self.next_step = next_step
+
+    def explain(self) -> str:
+        """The whole message as sentences."""
+        said = f": {self.answer}" if self.answer else ""
+        return f"{_stopped(self.problem + said)} {_stopped(self.next_step)}"
+
+    def facts(self) -> dict[str, str | int]:
+        """The error for machines: class name, exit code and the parts of the message."""
+        return {
+            "error": type(self).__name__,
+            "exit_code": self.exit_code,
+            "problem": self.problem,
+            "subject": self.subject,
+            "answer": self.answer,
+            "next_step": self.next_step,
+        }
+
+    def __str__(self) -> str:
+        return self.explain()
+
+
+def _stopped(sentence: str) -> str:
+    return sentence if sentence.endswith((".", "!", "?")) else sentence + "."
+
+
+# --- usage and configuration: exit code 2 --------------------------------------------------------------
+
+
+class UsageError(EngineError):
+    """The call itself cannot be carried out: an option, a combination, a value."""
+
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    """The configuration file has an unknown key, a wrong type or an impossible combination."""
+
+
+class KeyFileError(UsageError):
+    """A key file is missing, malformed, readable by others, or of the wrong kind."""
+
+
+class BadRecipient(UsageError):
+    """A recipient is not a native age public key."""
+
+
+class WrongIdentity(UsageError):
+    """None of the given age identities opens a part."""
+
+
+class CredentialsMissing(UsageError):
+    """No S3 credentials were found where the AWS chain looks."""
+
+
+class LibraryMissing(UsageError):
+    """A Python library that this operation needs is not installed."""
+
+
+# --- concurrency: exit code 3 --------------------------------------------------------------------------
+
+
+class Locked(EngineError):
+    """Another run holds the lock of the dataset."""
+
+    exit_code = 3
+
+
+# --- integrity: exit code 5 ----------------------------------------------------------------------------
+
+
+class IntegrityError(EngineError):
+    """Bytes, links or signatures are not what the manifest, or the format, says."""
+
+    exit_code = 5
+
+
+class SignatureInvalid(IntegrityError):
+    """No trusted key signed this manifest."""
+
+
+class ManifestInvalid(IntegrityError):
+    """A manifest, its envelope or the repository identity breaks the rules of format 1."""
+
+
+class PartDamaged(IntegrityError):
+    """A part's bytes do not have the hash or the length that the manifest states."""
+
+
+class PartMissing(IntegrityError):
+    """A part that the manifest names is not in the repository."""
+
+
+class StreamDamaged(IntegrityError):
+    """The joined stream does not have the hash that the manifest states."""
+
+
+class ChainBroken(IntegrityError):
+    """A link of a chain is missing or does not fit the one before it."""
+
+
+# --- not found: exit code 6 ----------------------------------------------------------------------------
+
+
+class NotFound(EngineError):
+    """Something the user named does not exist."""
+
+    exit_code = 6
+
+
+class NoSuchPool(NotFound):
+    """The pool does not exist or is not imported."""
+
+
+class NoSuchDataset(NotFound):
+    """The dataset does not exist."""
+
+
+class NoSuchSnapshot(NotFound):
+    """The snapshot does not exist."""
+
+
+class NoSuchBackup(NotFound):
+    """No committed backup matches the selection."""
+
+
+class NoSuchTask(NotFound):
+    """The configuration has no such task."""
+
+
+class NoSuchRepository(NotFound):
+    """The bucket or the directory of the repository does not exist."""
+
+
+# --- waiting: exit code 7 ------------------------------------------------------------------------------
+
+
+class ThawNeeded(EngineError):
+    """Objects are in an archive class and must be thawed before they can be read."""
+
+    exit_code = 7
+
+
+# --- ZFS: exit code 1 ----------------------------------------------------------------------------------
+
+
+class ZfsError(EngineError):
+    """A ``zfs`` or ``zpool`` command failed."""
+
+
+class ZfsMissing(ZfsError):
+    """The ``zfs`` command is not installed, or its kernel module or daemon is not running."""
+
+
+class ZfsDenied(ZfsError):
+    """The user may not do this to the dataset."""
+
+
+class ZfsUnable(ZfsError):
+    """This ZFS cannot do what is asked, however often it is tried."""
+
+
+class SendFailed(ZfsError):
+    """``zfs send`` ended before its stream did."""
+
+
+class ReceiveFailed(ZfsError):
+    """``zfs receive`` refused or broke off."""
+
+
+class TargetExists(ZfsError):
+    """The dataset to restore into exists already."""
+
+
+class StreamNotReproducible(ZfsError):
+    """A second ``zfs send`` of the same snapshot gave other bytes than the first."""
+
+
+# --- storage: exit code 1 ------------------------------------------------------------------------------
+
+
+class StoreError(EngineError):
+    """The repository's storage answered with an error."""
+
+
+class StoreUnavailable(StoreError):
+    """The endpoint cannot be reached, or keeps failing after all retries."""
+
+
+class StoreDenied(StoreError):
+    """The credentials, or the file permissions, do not allow this."""
+
+
+class StoreFull(StoreError):
+    """There is no space left."""
+
+
+class WrongRegion(StoreError):
+    """The bucket is in another region."""
+
+
+class TlsFailure(StoreError):
+    """The TLS connection could not be verified."""
+
+
+class ObjectMissing(StoreError):
+    """A key does not exist. Inside the engine only: callers turn it into what it means to them."""
+
+
+class ObjectExists(StoreError):
+    """A key exists already, with other content; keys are written once."""
+
+
+class ObjectArchived(StoreError):
+    """A key is in an archive class and not thawed. Inside the engine only: see :class:`ThawNeeded`."""
+
+
+# --- local machine: exit code 1 ------------------------------------------------------------------------
+
+
+class LocalStateError(EngineError):
+    """A file of the state directory (journal, lock, log, spool) cannot be written or read."""
+
+
+class WorkerDied(EngineError):
+    """A worker process of the pipeline ended unexpectedly."""
+
+
+# --- signals -------------------------------------------------------------------------------------------
+
+
+class Interrupted(EngineError):
+    """SIGINT or SIGTERM: everything was stopped cleanly; the exit code is 128 + the signal's number."""
+
+    def __init__(self, signal_number: int, *, next_step: str) -> None:
+        super().__init__(f"Stopped by signal {signal_number}", next_step=next_step)
+        self.signal_number = signal_number
+
+    @property
+    def status(self) -> int:
+        """130 for SIGINT, 143 for SIGTERM."""
+        return 128 + self.signal_number

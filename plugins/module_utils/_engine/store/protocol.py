@@ -1,0 +1,113 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The one protocol that every repository storage speaks.
+
+Keys are relative to the repository and are written once. Everything here may be called from several
+threads at once. What storage cannot do, or refuses, comes out as a typed error of ``errors``: no
+exception of boto3 or of the operating system leaves this room.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, Protocol
+
+from ..values.manifest import Checksum
+
+Buffer = bytes | bytearray | memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """What a listing or a HEAD says about one object."""
+
+    key: str
+    bytes: int
+    storage_class: str = "STANDARD"
+    checksum: Checksum = Checksum("none", "")
+    modified: datetime | None = None
+    readable: bool = True
+    """False while the object is in an archive class and has not been thawed."""
+    thawing: bool = False
+
+
+class Upload(Protocol):
+    """One object being written in chunks. Nothing is visible under the key before :meth:`complete`."""
+
+    @property
+    def upload_id(self) -> str:
+        """Name of the unfinished upload, for :meth:`Store.abort_upload` after a crash."""
+        ...
+
+    def put_chunk(self, number: int, offset: int, data: Buffer) -> None:
+        """Write chunk ``number`` (from 0) whose first byte is byte ``offset`` of the object. In any order, by
+        any thread; every chunk but the last has the same length."""
+        ...
+
+    def complete(self) -> Checksum:
+        """Make the object visible under its key, all of it or nothing. Raises ``ObjectExists`` where the key
+        holds other content; the same content there (a lost reply) is success."""
+        ...
+
+    def abort(self) -> None:
+        """Throw away what was written. Never raises, may be called twice and after ``complete``."""
+        ...
+
+
+class Store(Protocol):
+    """A repository's storage."""
+
+    @property
+    def kind(self) -> Literal["s3", "directory"]:
+        """Which kind of storage this is."""
+        ...
+
+    @property
+    def location(self) -> str:
+        """For people: ``s3://bucket/prefix/`` or ``/mnt/usb/zrb``."""
+        ...
+
+    def put(self, key: str, data: Buffer, *, storage_class: str = "STANDARD") -> Checksum:
+        """Write one object whole. Raises ``ObjectExists`` where the key holds other content; the same content
+        there (a lost reply, a run repeated) is success."""
+        ...
+
+    def open_upload(self, key: str, *, total_chunks: int | None, storage_class: str = "STANDARD") -> Upload:
+        """Begin an object that is written in chunks."""
+        ...
+
+    def abort_upload(self, key: str, upload_id: str) -> None:
+        """Throw away an upload that an earlier process left unfinished. One that is gone already is no error."""
+        ...
+
+    def holds(self, key: str, *, size: int, sha256: str, chunk_size: int) -> Checksum | None:
+        """The checksum of ``key`` where the store can prove that it holds ``size`` bytes with this SHA-256 (hex);
+        ``None`` where the key is absent. Proves by the stored checksum, else by reading back. Raises
+        ``ObjectExists`` where the content is other or cannot be proven."""
+        ...
+
+    def head(self, key: str) -> StoredObject | None:
+        """What is known about ``key``, or ``None``."""
+        ...
+
+    def get(self, key: str, *, limit: int) -> bytes:
+        """A small object whole. Raises ``ObjectMissing``, ``ObjectArchived``, or ``IntegrityError`` where it is
+        longer than ``limit`` bytes."""
+        ...
+
+    def read_into(self, key: str, offset: int, buffer: memoryview) -> None:
+        """Fill ``buffer`` with the bytes of ``key`` from ``offset``. Raises ``ObjectMissing``, ``ObjectArchived``,
+        or ``PartDamaged`` where the object ends too early."""
+        ...
+
+    def list(self, prefix: str) -> Iterator[StoredObject]:
+        """All objects whose key starts with ``prefix``, in key order."""
+        ...
+
+    def close(self) -> None:
+        """Release connections."""
+        ...

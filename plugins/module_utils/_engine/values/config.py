@@ -1,0 +1,123 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The configuration as values. Reading the YAML file, with its line numbers, is in ``run.config_file``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Literal
+
+KIB = 1024
+MIB = 1024 * KIB
+
+ChecksumMode = Literal["auto", "required", "off"]
+RawMode = Literal["auto", "always", "never"]
+
+
+@dataclass(frozen=True, slots=True)
+class StorageClasses:
+    """S3 storage classes: one for manifests, one per level for parts; the last of ``backup_data`` repeats."""
+
+    manifest: str = "STANDARD"
+    backup_data: tuple[str, ...] = ("STANDARD",)
+
+    def for_level(self, level: int) -> str:
+        """Class of the parts of a backup at ``level``."""
+        return self.backup_data[min(level, len(self.backup_data) - 1)]
+
+
+@dataclass(frozen=True, slots=True)
+class S3Credentials:
+    """Explicit credentials, for callers that have them (modules); the config file never holds any."""
+
+    access_key: str
+    secret_key: str = field(repr=False)
+    session_token: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class S3Settings:
+    """Where the bucket is and how to talk to it. ``prefix`` ends with a slash or is empty."""
+
+    bucket: str
+    region: str = "us-east-1"
+    prefix: str = ""
+    endpoint: str = ""
+    ca_bundle: str = ""
+    expected_bucket_owner: str = ""
+    checksums: ChecksumMode = "auto"
+    storage_class: StorageClasses = StorageClasses()
+    max_attempts: int = 8
+    profile: str = ""
+    credentials_file: str = ""
+    """An AWS shared credentials file to use instead of the default one; empty for the usual chain."""
+    credentials: S3Credentials | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LocalSettings:
+    """A repository in a directory."""
+
+    path: PurePosixPath
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A named dataset to back up."""
+
+    name: str
+    pool: str
+    dataset: str
+    """Name below the pool; empty for the pool's root dataset."""
+    description: str = ""
+    enabled: bool = True
+    recursive: bool = False
+    exclude: tuple[str, ...] = ()
+    snapshot_prefix: str = "zrb"
+    take_snapshot: bool = True
+    raw: RawMode = "auto"
+
+    @property
+    def dataset_name(self) -> str:
+        """Full ZFS name."""
+        return f"{self.pool}/{self.dataset}" if self.dataset else self.pool
+
+    @property
+    def hold_tag(self) -> str:
+        """Tag under which this task holds its snapshots."""
+        return f"zrb:{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Sizes in bytes. ``memory_limit`` bounds all buffers together; ``bandwidth_limit`` is bytes/s, 0 for none."""
+
+    part_size: int = 256 * MIB
+    chunk_size: int = 32 * MIB
+    memory_limit: int = 512 * MIB
+    workers: int = 4
+    bandwidth_limit: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything a run needs to know. Exactly one of ``s3`` and ``local`` is set."""
+
+    base_dir: PurePosixPath
+    log_dir: PurePosixPath
+    host: str
+    recipients: tuple[str, ...]
+    signing_key: PurePosixPath | None
+    trusted_signers: tuple[str, ...] = ()
+    s3: S3Settings | None = None
+    local: LocalSettings | None = None
+    limits: Limits = Limits()
+    tasks: tuple[Task, ...] = ()
+
+    @property
+    def storage_classes(self) -> StorageClasses:
+        """Storage classes; a directory has none and everything is ``STANDARD``."""
+        return self.s3.storage_class if self.s3 else StorageClasses()

@@ -1,0 +1,106 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Names inside a repository: backup ids, object keys, levels (docs/format.md, "Keys")."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NewType
+from urllib.parse import quote, unquote
+
+from ..errors import ManifestInvalid, UsageError
+
+BackupId = NewType("BackupId", str)
+"""``{YYYYMMDDTHHMMSSZ}-L{N}-{8 hex digits}``. The time in it is for people; nothing orders by it."""
+
+MAX_LEVEL = 4
+IDENTITY_KEY = "zrb.json"
+_BACKUP_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-L[0-4]-[0-9a-f]{8}")
+
+
+def new_backup_id(*, now: datetime, level: int, token: str) -> BackupId:
+    """The id of a backup made ``now`` (UTC) at ``level``; ``token`` is 8 hex digits of randomness."""
+    return parse_backup_id(f"{now:%Y%m%dT%H%M%SZ}-L{level}-{token}")
+
+
+def parse_backup_id(text: str) -> BackupId:
+    """``text`` as a backup id. Raises :class:`UsageError` where it is none."""
+    if not _BACKUP_ID.fullmatch(text):
+        raise UsageError(
+            f"{text!r} is not a backup id",
+            subject=text,
+            next_step="A backup id looks like 20260131T020000Z-L0-5d41402a; `zrb list` shows them",
+        )
+    return BackupId(text)
+
+
+def check_level(level: int) -> int:
+    """``level`` itself where it is 0 to 4. Raises :class:`UsageError` otherwise."""
+    if not 0 <= level <= MAX_LEVEL:
+        raise UsageError(
+            f"Level {level} does not exist", next_step=f"Choose a level from 0 (full) to {MAX_LEVEL}", subject=str(level)
+        )
+    return level
+
+
+def encode_component(component: str) -> str:
+    """One path component of a key: every byte outside ``A-Za-z0-9._-`` percent-encoded, never ``.`` or ``..``."""
+    encoded = quote(component, safe="").replace("~", "%7E")
+    return encoded.replace(".", "%2E") if encoded in {".", ".."} else encoded
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """The line of backups of one dataset of one host: what ``seq`` counts along.
+
+    ``dataset`` is the full ZFS name, pool first.
+    """
+
+    host: str
+    dataset: str
+
+    @property
+    def path(self) -> str:
+        """``{host}/{pool}/{dataset…}``, encoded."""
+        return "/".join(encode_component(part) for part in (self.host, *self.dataset.split("/")))
+
+    @property
+    def manifest_prefix(self) -> str:
+        """Where the manifests of this line are, with a trailing slash. Lines of child datasets lie under it too."""
+        return f"manifests/{self.path}/"
+
+    def manifest_key(self, backup_id: BackupId) -> str:
+        """Key of the manifest of one backup, relative to the repository."""
+        return f"{self.manifest_prefix}{backup_id}.json"
+
+    def data_prefix(self, backup_id: BackupId, level: int) -> str:
+        """Prefix of all parts of one backup, with a trailing slash."""
+        return f"data/{self.path}/level{level}/{backup_id}/"
+
+    def part_key(self, backup_id: BackupId, level: int, index: int) -> str:
+        """Key of part ``index`` (from 0) of one backup."""
+        return f"{self.data_prefix(backup_id, level)}snapshot.part-{index:06d}.age"
+
+
+def parse_manifest_key(key: str) -> tuple[Line, BackupId]:
+    """The line and the backup id that a key under ``manifests/`` stands for.
+
+    Raises :class:`ManifestInvalid` where the key is not one this format writes; the names are never joined
+    to a local path.
+    """
+    pieces = key.split("/")
+    file_name = pieces[-1]
+    if len(pieces) >= 4 and pieces[0] == "manifests" and file_name.endswith(".json"):
+        backup_id = file_name.removesuffix(".json")
+        line = Line(host=unquote(pieces[1]), dataset="/".join(unquote(piece) for piece in pieces[2:-1]))
+        if _BACKUP_ID.fullmatch(backup_id) and line.manifest_key(BackupId(backup_id)) == key:
+            return line, BackupId(backup_id)
+    raise ManifestInvalid(
+        f"The object {key!r} lies among the manifests but is not named like one",
+        subject=key,
+        next_step="Nothing of zrb writes such a name: find out who did, and remove the object",
+    )
