@@ -1,0 +1,60 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a use case works with. Everything outside the engine (ZFS, storage, clock, randomness, the screen)
+is in here, so that a test can put in another."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ..store.protocol import Store
+from ..values.config import Config
+from ..values.progress import Progress, Silent
+from ..zfs.protocol import Zfs
+
+
+def utc_now() -> datetime:
+    """The wall clock, in whole seconds: names and manifests carry no more."""
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """One run's surroundings. ``token`` gives 8 hex digits of randomness."""
+
+    config: Config
+    zfs: Zfs
+    open_store: Callable[[], Store]
+    progress: Progress = Silent()
+    clock: Callable[[], datetime] = utc_now
+    token: Callable[[], str] = lambda: secrets.token_hex(4)
+
+    @classmethod
+    def for_config(cls, config: Config, *, progress: Progress = Silent()) -> Environment:  # noqa: B008 - immutable
+        """The real thing: this machine's ZFS and the configured storage."""
+        from ..store.open import open_store
+        from ..zfs.command import CommandZfs
+
+        return cls(config=config, zfs=CommandZfs(), open_store=lambda: open_store(config), progress=progress)
+
+    @property
+    def base_dir(self) -> Path:
+        """The state directory."""
+        return Path(self.config.base_dir)
+
+    def trusted_signers(self) -> tuple[str, ...]:
+        """Public keys whose manifests count here: the configured ones and the public half of our own key."""
+        from .keys import read_signing_key
+
+        signers = list(self.config.trusted_signers)
+        if self.config.signing_key is not None:
+            path = Path(self.config.signing_key)
+            if path.exists():
+                signers.append(read_signing_key(path).public)
+        return tuple(dict.fromkeys(signers))
