@@ -42,7 +42,9 @@ def check_level(level: int) -> int:
     """``level`` itself where it is 0 to 4. Raises :class:`UsageError` otherwise."""
     if not 0 <= level <= MAX_LEVEL:
         raise UsageError(
-            f"Level {level} does not exist", next_step=f"Choose a level from 0 (full) to {MAX_LEVEL}", subject=str(level)
+            f"Level {level} does not exist",
+            subject=str(level),
+            next_step=f"Choose a level from 0 (full) to {MAX_LEVEL}",
         )
     return level
 
