@@ -42,7 +42,7 @@ def test_a_tree_equals_itself(tree: Path) -> None:
     assert compare(described, describe_tree(tree)) == []
     assert {entry["kind"] for entry in described.values()} >= {"file", "directory", "symlink", "fifo"}
     assert described["contents/holes.img"]["has_holes"] is True
-    assert described["contents/big.bin"]["has_holes"] is False
+    assert "has_holes" not in described["contents/big.bin"]
     assert described["links/original.txt"]["same_file_as"] == described["links/hard.txt"]["same_file_as"]
 
 
@@ -60,6 +60,8 @@ def fill_holes(path: Path) -> None:
     content = bytearray(path.read_bytes())
     times = path.stat()
     path.write_bytes(content)
+    with path.open("rb") as file:
+        os.fsync(file)
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
 
 
