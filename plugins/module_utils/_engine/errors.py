@@ -10,6 +10,7 @@ Each class stands for one thing that a user can do something about. The exit cod
 
 from __future__ import annotations
 
+import sys
 from typing import ClassVar
 
 
@@ -49,6 +50,17 @@ class EngineError(Exception):
     def __str__(self) -> str:
         return self.explain()
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # Errors travel from worker processes to their owner; keyword-only arguments need help to be rebuilt.
+        return _rebuilt, (type(self), self.problem, self.__dict__.copy())
+
+
+def _rebuilt(kind: type[EngineError], problem: str, state: dict[str, object]) -> EngineError:
+    error = kind.__new__(kind, problem)
+    error.args = (problem,)
+    error.__dict__.update(state)
+    return error
+
 
 def _stopped(sentence: str) -> str:
     return sentence if sentence.endswith((".", "!", "?")) else sentence + "."
@@ -85,6 +97,16 @@ class CredentialsMissing(UsageError):
 
 class LibraryMissing(UsageError):
     """A Python library that this operation needs is not installed."""
+
+    @classmethod
+    def named(cls, library: str, error: ImportError) -> LibraryMissing:
+        """The error for ``library``, by the name it has in the package index."""
+        return cls(
+            f"The Python library {library} is needed and cannot be imported by {sys.executable}",
+            subject=library,
+            answer=str(error),
+            next_step=f"Install it there, e.g. with the role zrb.fleet.runtime or `pip install {library}`",
+        )
 
 
 # --- concurrency: exit code 3 --------------------------------------------------------------------------
@@ -204,6 +226,13 @@ class TargetExists(ZfsError):
 
 class StreamNotReproducible(ZfsError):
     """A second ``zfs send`` of the same snapshot gave other bytes than the first."""
+
+
+# --- planning: exit code 1 ----------------------------------------------------------------------------
+
+
+class LevelUnavailable(EngineError):
+    """The requested level has no usable base, and another level was forbidden."""
 
 
 # --- storage: exit code 1 ------------------------------------------------------------------------------

@@ -1,0 +1,72 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""JSON from others, read strictly: what two readers could understand differently is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from typing import Any, NoReturn
+
+Record = dict[str, Any]
+
+
+def parse_object(data: bytes, *, limit: int) -> Record:
+    """``data`` as one JSON object of at most ``limit`` bytes.
+
+    Raises :class:`ValueError`, with a reason that completes "it …", for other lengths, invalid UTF-8, a byte order
+    mark, duplicate names, floats, NaN and infinities, nesting beyond what the parser takes, and what is no object.
+    """
+    if len(data) > limit:
+        raise ValueError(f"has {len(data)} bytes, and {limit} is the most that is read")
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"is not valid UTF-8 at byte {error.start}") from None
+    if text.startswith("\ufeff"):
+        raise ValueError("begins with a byte order mark")
+    try:
+        value = _DECODER.decode(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"is not valid JSON at character {error.pos}: {error.msg}") from None
+    except RecursionError:
+        raise ValueError("is nested too deeply") from None
+    if not isinstance(value, dict):
+        raise ValueError("is not a JSON object")
+    return value
+
+
+def check_names(record: Mapping[str, object], wanted: Collection[str]) -> None:
+    """Raise :class:`ValueError` unless ``record`` has exactly the ``wanted`` names."""
+    if record.keys() == set(wanted):
+        return
+    if missing := [name for name in wanted if name not in record]:
+        raise ValueError(f"lacks {', '.join(map(repr, missing[:5]))}")
+    unknown = [name for name in record if name not in wanted]
+    raise ValueError(f"has the unknown field {unknown[0][:80]!r}")
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> Record:
+    record = dict(pairs)
+    if len(record) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"names {next(name for name in names if names.count(name) > 1)[:80]!r} twice in one object")
+    return record
+
+
+def _no_float(text: str) -> NoReturn:
+    raise ValueError(f"holds the number {text[:40]}, and only whole numbers are allowed")
+
+
+def _integer(text: str) -> int:
+    # 20 characters hold every 64-bit number; int() of megabytes of digits would take forever.
+    if len(text) > 20:
+        raise ValueError(f"holds a number of {len(text)} digits")
+    return int(text)
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_pairs, parse_float=_no_float, parse_constant=_no_float, parse_int=_integer
+)
