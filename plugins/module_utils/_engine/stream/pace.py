@@ -1,0 +1,43 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The bandwidth limit."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from .failure import Failure
+
+
+class Pace:
+    """Spaces transfers out so that on average no more than ``limit`` bytes/s begin; 0 means no limit.
+
+    A chunk goes out at line speed, then the next waits for its turn: a smaller chunk_size makes the flow smoother.
+    """
+
+    def __init__(self, limit: int, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._limit = limit
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._next_start = 0.0
+
+    def delay(self, length: int) -> float:
+        """Seconds to wait before ``length`` bytes may begin; reserves their time."""
+        if not self._limit:
+            return 0.0
+        with self._lock:
+            now = self._clock()
+            start = max(now, self._next_start)
+            self._next_start = start + length / self._limit
+            return start - now
+
+    def wait_for(self, length: int, failure: Failure) -> None:
+        """Wait until ``length`` bytes may begin. Raises the pipeline's failure as soon as there is one."""
+        delay = self.delay(length)
+        if delay:
+            failure.wait(delay)
+        failure.check()
