@@ -1,8 +1,38 @@
-# Targets are documented in README.md. Everything they need, they install.
-PYTHON ?= python3
+# Every target installs what it needs: Debian packages (as root), .venv, and below .cache what tools keep.
+# PYTHON=/path/to/python3 chooses the interpreter of .venv; by default tests/setup/python finds one.
+PYTHON ?=
 
-.PHONY: venv
-venv: .venv/.installed
+.DEFAULT_GOAL := help
+.PHONY: help venv demo demo-clean test unit lint sanity bench clean
+
+help:  ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+venv: .venv/.installed  ## Make .venv with the engine, the zrb command, Ansible and the development tools
 
 .venv/.installed: pyproject.toml
-	./tests/setup/venv "$(PYTHON)"
+	@tests/setup/venv $(PYTHON)
+
+demo: .venv/.installed  ## Back up, change, back up, verify, restore and compare real data on this machine (root)
+	@tests/setup/demo
+
+demo-clean:  ## Remove everything that the demo made
+	@tests/setup/demo clean
+
+test: .venv/.installed  ## Run all tests, Ansible's own too; says what it skipped and why (root for real ZFS)
+	@tests/setup/test
+
+unit: .venv/.installed  ## Run the unit tests alone: no root, no network, seconds
+	@.venv/bin/pytest tests/unit
+
+lint: .venv/.installed  ## Check style, types, playbooks, roles and changelog
+	@tests/setup/lint
+
+sanity: .venv/.installed  ## Run ansible-test sanity
+	@tests/setup/sanity
+
+bench: .venv/.installed  ## Compare speed and memory with other tools in one run; prints a table
+	@.venv/bin/python tests/bench/run.py
+
+clean: demo-clean  ## Remove the demo, .venv and everything that tools cached
+	rm -rf .venv .cache build

@@ -1,0 +1,38 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Tell which tests were skipped and why, for the summary. Usage: ``skipped.py RESULTS.xml``.
+
+With ``CI`` in the environment, a skipped test is a failure.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+from pathlib import Path
+from xml.etree import ElementTree
+
+
+def skip_reasons(results: Path) -> Counter[str]:
+    """How many tests were skipped for each reason, out of a JUnit file."""
+    skipped = ElementTree.parse(results).iter("skipped")
+    return Counter(element.get("message", "no reason given") for element in skipped)
+
+
+def main(results: Path) -> int:
+    """Write ``skipped.txt`` beside the results."""
+    if not results.exists():
+        print("The tests left no results", file=sys.stderr)
+        return 1
+    reasons = skip_reasons(results)
+    lines = [f"skipped {count:4d} tests: {reason}\n" for reason, count in sorted(reasons.items())]
+    results.with_name("skipped.txt").write_text("".join(lines))
+    print("".join(lines) or "No test was skipped")
+    return 1 if reasons and os.environ.get("CI") else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))
