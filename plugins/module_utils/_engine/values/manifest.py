@@ -135,3 +135,14 @@ class Manifest:
     def stored_bytes(self) -> int:
         """Encrypted bytes of all parts."""
         return sum(part.bytes for part in self.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class CataloguedManifest:
+    """A committed manifest with where it came from: its key, the public key that vouches for it (``None`` for
+    nobody), and the SHA-256 (hex) of its payload, which the next manifest of the line names as ``previous``."""
+
+    manifest: Manifest
+    key: str
+    signer: str | None
+    payload_sha256: str

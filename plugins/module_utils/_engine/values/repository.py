@@ -55,6 +55,11 @@ def encode_component(component: str) -> str:
     return encoded.replace(".", "%2E") if encoded in {".", ".."} else encoded
 
 
+def part_name(index: int) -> str:
+    """The last component of the key of part ``index`` (from 0)."""
+    return f"snapshot.part-{index:06d}.age"
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     """The line of backups of one dataset of one host: what ``seq`` counts along.
@@ -85,7 +90,7 @@ class Line:
 
     def part_key(self, backup_id: BackupId, level: int, index: int) -> str:
         """Key of part ``index`` (from 0) of one backup."""
-        return f"{self.data_prefix(backup_id, level)}snapshot.part-{index:06d}.age"
+        return self.data_prefix(backup_id, level) + part_name(index)
 
 
 def parse_manifest_key(key: str) -> tuple[Line, BackupId]:

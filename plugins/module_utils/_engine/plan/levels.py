@@ -1,0 +1,165 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Which level a backup gets, from which base, with which flags of ``zfs send``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ..errors import ChainBroken, LevelUnavailable, ZfsUnable
+from ..values.config import RawMode
+from ..values.manifest import Manifest
+from ..values.repository import BackupId
+from ..values.zfs import Bookmark, Capabilities, Dataset, Snapshot
+from .chain import walk_chain
+
+
+@dataclass(frozen=True, slots=True)
+class BaseChoice:
+    """What will be sent: ``level`` from ``base`` (``None`` for a full stream).
+
+    ``base_source`` is the full name of the snapshot or bookmark that ``zfs send -i`` takes. ``reason`` is a sentence
+    where ``level`` is not the requested one, and empty otherwise.
+    """
+
+    level: int
+    base: Manifest | None
+    base_source: str | None
+    flags: tuple[str, ...]
+    reason: str
+
+
+def send_flags(capabilities: Capabilities, dataset: Dataset, raw: RawMode) -> tuple[str, ...]:
+    """Flags of a new chain: ``-w`` where the stream is to be raw, else ``-L`` and ``-c`` as far as this ZFS has them.
+
+    Raises :class:`ZfsUnable` where raw is wanted and this ZFS has no ``-w``.
+    """
+    if raw == "always" or (raw == "auto" and dataset.encrypted):
+        if not capabilities.send_raw:
+            raise ZfsUnable(
+                f"{dataset.name} is to be sent raw, and {capabilities.version} has no `zfs send -w`",
+                subject=dataset.name,
+                next_step="Set `raw: never` for the task to send it decrypted, with its key loaded, or update ZFS",
+            )
+        return ("-w",)
+    return tuple(flag for flag in ("-L", "-c") if _supports(capabilities, flag))
+
+
+def _supports(capabilities: Capabilities, flag: str) -> bool:
+    known = {"-L": capabilities.send_large_blocks, "-c": capabilities.send_compressed, "-w": capabilities.send_raw}
+    return known.get(flag, False)
+
+
+def base_candidates(manifests: Sequence[Manifest]) -> tuple[Manifest, ...]:
+    """The committed backups that a later one could start from, newest first, levels falling.
+
+    As in dump(8), a backup stops being one when a backup of the same or a lower level is made after it. What has no
+    whole chain below it in ``manifests`` (those of one line) counts for nothing.
+    """
+    by_id = {manifest.backup_id: manifest for manifest in manifests}
+    candidates: list[Manifest] = []
+    for manifest in sorted(manifests, key=lambda manifest: manifest.seq, reverse=True):
+        lowest = candidates[-1].level if candidates else None
+        if (lowest is None or manifest.level < lowest) and _is_whole(manifest, by_id):
+            candidates.append(manifest)
+    return tuple(candidates)
+
+
+def _is_whole(manifest: Manifest, by_id: Mapping[BackupId, Manifest]) -> bool:
+    try:
+        walk_chain(manifest, by_id)
+    except ChainBroken:
+        return False
+    return True
+
+
+def choose_base(  # noqa: PLR0913 - the facts that decide, each by its name
+    *,
+    level: int,
+    manifests: Sequence[Manifest],
+    dataset: Dataset,
+    snapshots: Sequence[Snapshot],
+    bookmarks: Sequence[Bookmark],
+    capabilities: Capabilities,
+    flags: tuple[str, ...],
+    strict: bool,
+    target: Snapshot | None = None,
+) -> BaseChoice:
+    """The base for a backup of ``dataset`` at ``level``, or the lowest level above it that is possible instead.
+
+    ``manifests`` are those of the line; ``flags`` are what a new chain would use, since an increment repeats those of
+    its base; ``target`` is the snapshot to send where it exists already: a base is always older. With ``strict``,
+    raises :class:`LevelUnavailable` instead of taking another level than ``level``.
+    """
+    if level == 0:
+        return BaseChoice(0, None, None, flags, "")
+    refusals: list[str] = []
+    choice = BaseChoice(0, None, None, flags, "")
+    for candidate in (manifest for manifest in base_candidates(manifests) if manifest.level < level):
+        source = _source(candidate, snapshots, bookmarks if capabilities.bookmarks else (), target)
+        refusal = _refusal(candidate, dataset, capabilities) or ("" if source else _unavailable(candidate, target))
+        if not refusal:
+            choice = BaseChoice(candidate.level + 1, candidate, source, candidate.send.flags, "")
+            break
+        refusals.append(refusal)
+    if choice.level == level:
+        return choice
+    reason = _reason(level, choice, refusals)
+    if strict:
+        raise LevelUnavailable(
+            f"Level {level} of {dataset.name} is not possible: {reason}",
+            subject=dataset.name,
+            next_step=f"Make a backup of level {choice.level} first, or leave out --strict-level",
+        )
+    taken = f"from {choice.base.backup_id}" if choice.base else "the whole dataset"
+    sentence = f"Level {level} was requested and level {choice.level} is made, {taken}: {reason}."
+    return BaseChoice(choice.level, choice.base, choice.base_source, choice.flags, sentence)
+
+
+def _reason(level: int, choice: BaseChoice, refusals: Sequence[str]) -> str:
+    if refusals:
+        return "; ".join(refusals)
+    if choice.base is None:
+        return "there is no committed backup to start from"
+    return f"no backup of level {level - 1} was made since the newest one of level {choice.base.level}"
+
+
+def _source(
+    candidate: Manifest, snapshots: Sequence[Snapshot], bookmarks: Sequence[Bookmark], target: Snapshot | None
+) -> str | None:
+    """Full name of the snapshot, else the bookmark, that has the candidate's guid and is older than ``target``."""
+    wanted = candidate.snapshot
+    if target is not None and (target.guid == wanted.guid or target.createtxg <= wanted.createtxg):
+        return None
+    for snapshot in snapshots:
+        if snapshot.guid == wanted.guid:
+            return snapshot.name
+    for bookmark in bookmarks:
+        if bookmark.guid == wanted.guid and bookmark.createtxg == wanted.createtxg:
+            return bookmark.name
+    return None
+
+
+def _refusal(candidate: Manifest, dataset: Dataset, capabilities: Capabilities) -> str:
+    name = f"the level {candidate.level} backup {candidate.backup_id}"
+    if candidate.dataset.guid != dataset.guid:
+        return (
+            f"{name} was made from another dataset of this name "
+            f"(guid {candidate.dataset.guid}, and now it is {dataset.guid})"
+        )
+    if candidate.dataset.encrypted != dataset.encrypted:
+        return f"{name} was made when the dataset was {'' if candidate.dataset.encrypted else 'not '}encrypted"
+    if missing := [flag for flag in candidate.send.flags if not _supports(capabilities, flag)]:
+        return f"{name} was sent with {' '.join(missing)}, which {capabilities.version} does not have"
+    return ""
+
+
+def _unavailable(candidate: Manifest, target: Snapshot | None) -> str:
+    snapshot = candidate.snapshot
+    name = f"the level {candidate.level} backup {candidate.backup_id}"
+    if target is not None and target.createtxg <= snapshot.createtxg:
+        return f"{name} is not older than {target.name}"
+    return f"the snapshot {snapshot.name} (guid {snapshot.guid}) of {name} is gone, and no bookmark remembers it"
