@@ -119,6 +119,10 @@ class Zfs(Protocol):
         """``zfs set``."""
         ...
 
+    def inherit_property(self, dataset: str, name: str) -> None:
+        """``zfs inherit``: forget the local value, as for ``readonly`` once a restore is complete."""
+        ...
+
     def destroy_dataset(self, dataset: str) -> None:
         """``zfs destroy`` of a dataset that a failed restore itself created, without ``-r`` and ``-f``."""
         ...

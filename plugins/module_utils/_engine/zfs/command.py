@@ -1,0 +1,228 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The real ZFS: ``protocol.Zfs`` by way of the commands ``zfs`` and ``zpool``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Final
+
+from ..errors import EngineError, ReceiveFailed, SendFailed, UsageError, ZfsUnable
+from ..values.zfs import Bookmark, Capabilities, Dataset, DatasetType, Pool, Snapshot
+from .capabilities import probe_capabilities
+from .command_line import CommandLine
+from .failures import missing_object, says_gone, zfs_failure
+from .names import (
+    check_any_name,
+    check_base_name,
+    check_bookmark_name,
+    check_dataset_name,
+    check_hold_tag,
+    check_pool_name,
+    check_property_name,
+    check_snapshot_name,
+)
+from .process import Ended, ReceiveChild, SendChild
+from .reading import (
+    list_bookmarks,
+    list_descendants,
+    list_snapshots,
+    read_dataset,
+    read_local_properties,
+    read_pool,
+    read_snapshots,
+)
+from .receiving import check_new_target, receive_options, settle
+from .snapshotting import take_snapshots
+
+_ESTIMATE: Final = re.compile(r"^size\s+(\d+)$", re.MULTILINE)
+
+
+class CommandZfs:
+    """The ZFS of this machine. Implements ``protocol.Zfs``."""
+
+    def __init__(self, line: CommandLine | None = None) -> None:
+        self._line = line or CommandLine()
+
+    @cached_property
+    def capabilities(self) -> Capabilities:
+        """See the protocol. Raises ``ZfsMissing``."""
+        return probe_capabilities(self._line)
+
+    def pool(self, name: str) -> Pool:
+        """See the protocol."""
+        return read_pool(self._line, check_pool_name(name))
+
+    def dataset(self, name: str) -> Dataset:
+        """See the protocol."""
+        return read_dataset(self._line, check_dataset_name(name), self.capabilities)
+
+    def exists(self, name: str) -> bool:
+        """See the protocol."""
+        check_any_name(name)
+        if "#" in name and not self.capabilities.bookmarks:
+            return False
+        ended = self._line.ask("zfs", "get", "-H", "-p", "-o", "value", "type", name)
+        if ended.status and not says_gone(ended.stderr):
+            raise zfs_failure(ended, problem=f"Cannot tell whether {name} exists", subject=name)
+        return ended.status == 0
+
+    def descendants(self, dataset: str) -> list[str]:
+        """See the protocol."""
+        return list_descendants(self._line, check_dataset_name(dataset))
+
+    def snapshots(self, dataset: str) -> list[Snapshot]:
+        """See the protocol."""
+        return list_snapshots(self._line, check_dataset_name(dataset), self.capabilities)
+
+    def bookmarks(self, dataset: str) -> list[Bookmark]:
+        """See the protocol."""
+        return list_bookmarks(self._line, check_dataset_name(dataset), self.capabilities)
+
+    def local_properties(self, dataset: str) -> dict[str, str]:
+        """See the protocol."""
+        return read_local_properties(self._line, check_dataset_name(dataset))
+
+    def create_snapshots(self, names: Sequence[str]) -> list[Snapshot]:
+        """See the protocol."""
+        for name in names:
+            check_snapshot_name(name)
+        take_snapshots(self._line, self.capabilities, names)
+        return read_snapshots(self._line, names)
+
+    def hold(self, snapshot: str, tag: str) -> None:
+        """See the protocol."""
+        problem = f"Cannot hold {check_snapshot_name(snapshot)}"
+        ended = self._line.ask("zfs", "hold", check_hold_tag(tag), snapshot)
+        if ended.status and "tag already exists" not in ended.stderr:
+            raise self._failure(ended, problem, snapshot)
+
+    def release(self, snapshot: str, tag: str) -> bool:
+        """See the protocol."""
+        problem = f"Cannot release the hold {check_hold_tag(tag)} of {check_snapshot_name(snapshot)}"
+        ended = self._line.ask("zfs", "release", tag, snapshot)
+        if ended.status and "no such tag" not in ended.stderr:
+            raise self._failure(ended, problem, snapshot)
+        return ended.status == 0
+
+    def bookmark(self, snapshot: str, bookmark: str) -> None:
+        """See the protocol."""
+        check_snapshot_name(snapshot)
+        check_bookmark_name(bookmark)
+        problem = f"Cannot create the bookmark {bookmark}"
+        if not self.capabilities.bookmarks:
+            raise ZfsUnable(
+                f"{problem}: this ZFS ({self.capabilities.version}) has no bookmarks",
+                next_step="Keep the snapshot held instead",
+                subject=bookmark,
+            )
+        ended = self._line.ask("zfs", "bookmark", snapshot, bookmark)
+        if not ended.status or (self.exists(bookmark) and self._guid(bookmark) == self._guid(snapshot)):
+            return
+        raise self._failure(ended, problem, snapshot)
+
+    def estimate_bytes(self, snapshot: str, *, base: str | None, flags: Sequence[str]) -> int | None:
+        """See the protocol."""
+        arguments = self._send_arguments(snapshot, base, flags)
+        if not self.capabilities.send_estimate:
+            return None
+        ended = self._line.ask("zfs", "send", "-nP", *arguments)
+        if ended.status:
+            raise self._failure(ended, f"Cannot estimate the stream of {snapshot}", snapshot)
+        found = _ESTIMATE.search(ended.stdout) or _ESTIMATE.search(ended.stderr)
+        return int(found.group(1)) if found else None
+
+    def send(self, snapshot: str, *, base: str | None, flags: Sequence[str]) -> SendChild:
+        """See the protocol."""
+        arguments = self._send_arguments(snapshot, base, flags)
+
+        def failure(ended: Ended) -> EngineError:
+            return zfs_failure(
+                ended,
+                problem=f"zfs send of {snapshot} failed",
+                subject=snapshot,
+                otherwise=SendFailed,
+                always=True,
+                next_step="Check `zpool status` and that the snapshot still exists, then run the same again",
+            )
+
+        return SendChild(["zfs", "send", *arguments], failure=failure)
+
+    def receive(self, target: str, *, type: DatasetType, first: bool) -> ReceiveChild:
+        """See the protocol."""
+        check_dataset_name(target)
+        if first:
+            check_new_target(self._line, target, kind=type, capabilities=self.capabilities, exists=self.exists(target))
+
+        def failure(ended: Ended) -> EngineError:
+            return zfs_failure(
+                ended,
+                problem=f"zfs receive into {target} failed",
+                subject=target,
+                otherwise=ReceiveFailed,
+                always=True,
+                next_step="Nothing of this link was kept, earlier links are; check `zpool status`, then restore again",
+            )
+
+        options = receive_options(self.capabilities, kind=type, first=first)
+        return ReceiveChild(["zfs", "receive", *options, target], failure=failure)
+
+    def settle_received(self, target: str, *, type: DatasetType) -> None:
+        """See the protocol."""
+        settle(self._line, check_dataset_name(target), kind=type)
+
+    def set_properties(self, dataset: str, properties: dict[str, str]) -> None:
+        """See the protocol."""
+        check_dataset_name(dataset)
+        for name, value in properties.items():
+            problem = f"Cannot set {check_property_name(name)} of {dataset}"
+            self._line.run("zfs", "set", f"{name}={value}", dataset, problem=problem, subject=dataset)
+
+    def inherit_property(self, dataset: str, name: str) -> None:
+        """See the protocol."""
+        problem = f"Cannot reset {check_property_name(name)} of {check_dataset_name(dataset)}"
+        self._line.run("zfs", "inherit", name, dataset, problem=problem, subject=dataset)
+
+    def destroy_dataset(self, dataset: str) -> None:
+        """See the protocol."""
+        problem = f"Cannot destroy {check_dataset_name(dataset)}"
+        self._line.run("zfs", "destroy", dataset, problem=problem, subject=dataset)
+
+    def _failure(self, ended: Ended, problem: str, name: str) -> EngineError:
+        if says_gone(ended.stderr):
+            return missing_object(name, problem, pool_exists=self._line.pool_exists)
+        return zfs_failure(ended, problem=problem, subject=name)
+
+    def _guid(self, name: str) -> str:
+        problem = f"Cannot read {name}"
+        return self._line.run("zfs", "get", "-H", "-p", "-o", "value", "guid", name, problem=problem, subject=name)
+
+    def _send_arguments(self, snapshot: str, base: str | None, flags: Sequence[str]) -> list[str]:
+        check_snapshot_name(snapshot)
+        _check_flags(flags, self.capabilities)
+        return [*flags, *(["-i", check_base_name(base)] if base else []), snapshot]
+
+
+def _check_flags(flags: Sequence[str], capabilities: Capabilities) -> None:
+    possible = {
+        "-L": capabilities.send_large_blocks,
+        "-c": capabilities.send_compressed,
+        "-w": capabilities.send_raw,
+    }
+    for flag in flags:
+        if flag not in possible:
+            raise UsageError(
+                f"{flag!r} is not a flag of zfs send that a backup may use",
+                next_step=f"Use some of {' '.join(possible)}, or none",
+                subject=flag,
+            )
+        if not possible[flag]:
+            raise ZfsUnable(
+                f"This ZFS ({capabilities.version}) has no `zfs send {flag}`",
+                next_step="Start a new chain with level 0: the flags of a chain never change",
+                subject=flag,
+            )

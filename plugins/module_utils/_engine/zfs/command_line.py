@@ -1,0 +1,75 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Runs short ``zfs`` and ``zpool`` commands and turns their failures into typed errors."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from ..errors import ZfsError, ZfsMissing
+from .failures import missing_object, says_gone, zfs_failure
+from .process import Ended, TimedOut, run
+
+Program = Literal["zfs", "zpool"]
+
+DEFAULT_TIMEOUT_S: Final = 900.0
+"""A command that changes nothing but metadata ends in seconds; one that takes this long waits for a lost disk."""
+
+Row = tuple[str, ...]
+
+
+class CommandLine:
+    """The programs ``zfs`` and ``zpool`` of this machine, as found on PATH."""
+
+    def __init__(self, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
+        self._timeout_s = timeout_s
+
+    def ask(self, program: Program, *arguments: str) -> Ended:
+        """Run a command and return how it ended, whatever its status. Raises ``ZfsMissing`` or ``ZfsError``
+        where it cannot be started or does not end."""
+        try:
+            return run([program, *arguments], timeout_s=self._timeout_s)
+        except OSError as failure:
+            raise ZfsMissing(
+                f"The command {program!r} cannot be run",
+                subject=program,
+                answer=str(failure),
+                next_step="Install ZFS (on Debian: zfsutils-linux, or zfs-fuse where no kernel module can be loaded)",
+            ) from failure
+        except TimedOut as late:
+            raise ZfsError(
+                f"`{' '.join([program, *arguments])}` did not end within {self._timeout_s:g} seconds and was killed",
+                subject=program,
+                next_step="Check `zpool status`: a pool whose disks are gone blocks its commands",
+            ) from late
+
+    def run(self, program: Program, *arguments: str, problem: str, subject: str) -> str:
+        """The stdout of a command that has to succeed. ``problem`` says what was tried, ``subject`` on which
+        object. Raises typed errors."""
+        ended = self.ask(program, *arguments)
+        if ended.status == 0:
+            return ended.stdout
+        if says_gone(ended.stderr):
+            raise missing_object(subject, problem, pool_exists=self.pool_exists)
+        raise zfs_failure(ended, problem=problem, subject=subject)
+
+    def rows(self, *arguments: str, problem: str, subject: str) -> list[Row]:
+        """The output of a ``zfs`` command that prints tab-separated rows (``-H``)."""
+        output = self.run("zfs", *arguments, problem=problem, subject=subject)
+        return [tuple(line.split("\t")) for line in output.split("\n") if line]
+
+    def pool_exists(self, name: str) -> bool:
+        """Whether a pool of this name is imported."""
+        return self.ask("zpool", "list", "-H", "-o", "name", name).status == 0
+
+
+def zfs_missing(stderr: str) -> ZfsMissing:
+    """The error for a ``zfs`` that is installed but has no kernel module or daemon behind it."""
+    return ZfsMissing(
+        "The zfs command is installed, but nothing behind it answers",
+        subject="zfs",
+        answer=stderr.strip()[-2000:],
+        next_step="Load the kernel module with `modprobe zfs` (OpenZFS) or start the daemon `zfs-fuse` as root",
+    )

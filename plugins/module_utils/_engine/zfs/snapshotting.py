@@ -1,0 +1,67 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Takes snapshots of one or several datasets at one instant."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..errors import ZfsUnable
+from ..values.zfs import Capabilities
+from .command_line import CommandLine
+from .reading import list_descendants
+
+
+def take_snapshots(line: CommandLine, capabilities: Capabilities, names: Sequence[str]) -> None:
+    """Take all these snapshots in one transaction group, or none."""
+    _check_one_pool(names)
+    problem = f"Cannot take the snapshot {names[0]}" if len(names) == 1 else f"Cannot take {len(names)} snapshots"
+    if len(names) == 1 or capabilities.multiple_snapshots:
+        line.run("zfs", "snapshot", *names, problem=problem, subject=names[0])
+    else:
+        _take_recursively(line, names, problem)
+
+
+def _take_recursively(line: CommandLine, names: Sequence[str], problem: str) -> None:
+    """``zfs snapshot -r`` is atomic also where ``zfs snapshot`` takes one name: use it on the common ancestor and
+    destroy what was not asked for. It fails as a whole where any of these names existed, so all are ours."""
+    short_names = {name.partition("@")[2] for name in names}
+    if len(short_names) > 1:
+        raise ZfsUnable(
+            f"{problem} at one instant: this ZFS can do that only under one name, not {', '.join(sorted(short_names))}",
+            next_step="Give all the snapshots the same name after the @",
+            subject=names[0],
+        )
+    short_name = short_names.pop()
+    wanted = {name.partition("@")[0] for name in names}
+    ancestor = common_ancestor(sorted(wanted))
+    before = list_descendants(line, ancestor)
+    line.run("zfs", "snapshot", "-r", f"{ancestor}@{short_name}", problem=problem, subject=names[0])
+    for dataset in before:
+        if dataset not in wanted:
+            surplus = f"{dataset}@{short_name}"
+            line.run(
+                "zfs", "destroy", surplus, problem=f"Cannot remove the surplus snapshot {surplus}", subject=surplus
+            )
+
+
+def common_ancestor(datasets: Sequence[str]) -> str:
+    """The deepest dataset that is, or is above, each of these datasets of one pool."""
+    shared: list[str] = []
+    for components in zip(*(dataset.split("/") for dataset in datasets), strict=False):
+        if len(set(components)) > 1:
+            break
+        shared.append(components[0])
+    return "/".join(shared)
+
+
+def _check_one_pool(names: Sequence[str]) -> None:
+    pools = {name.partition("@")[0].partition("/")[0] for name in names}
+    if len(pools) != 1:
+        raise ZfsUnable(
+            f"Snapshots at one instant are possible in one pool only, not in {', '.join(sorted(pools)) or 'none'}",
+            next_step="Make one task for each pool",
+            subject=names[0] if names else "",
+        )
