@@ -25,7 +25,7 @@ from .environment import utc_now
 
 _SECRETS = re.compile(
     r"AGE-SECRET-KEY-[0-9A-Z]+"
-    r"|zrbsign-secret-[0-9a-z]+"
+    r"|ZRB-SIGNING-KEY-[0-9A-Z]+"
     r"|(?<=X-Amz-Signature=)[^&\s\"']+|(?<=X-Amz-Security-Token=)[^&\s\"']+"
     r"|(?i:(?<=authorization: ))[^\r\n\"]+",
 )

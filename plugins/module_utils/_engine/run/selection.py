@@ -56,6 +56,13 @@ def covers(task: Task, dataset: str) -> bool:
     return task.recursive and dataset.startswith(f"{task.dataset_name}/") and not is_excluded(task, dataset)
 
 
+def as_tasks(task: Task | Sequence[Task] | None) -> tuple[Task, ...]:
+    """One task, several, or none, as a tuple."""
+    if task is None:
+        return ()
+    return (task,) if isinstance(task, Task) else tuple(task)
+
+
 def covered_by_any(tasks: Sequence[Task], dataset: str) -> bool:
     """Whether any of ``tasks`` covers ``dataset``; no task at all means everything."""
     return not tasks or any(covers(task, dataset) for task in tasks)

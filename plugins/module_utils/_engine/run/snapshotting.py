@@ -7,10 +7,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from ..values.config import Task
+from ..values.json_fields import write_time
 from ..values.repository import check_level
 from ..values.zfs import Snapshot
 from .environment import Environment
@@ -35,7 +36,7 @@ class SnapshotTaken:
             "name": self.name,
             "guid": self.guid,
             "createtxg": self.createtxg,
-            "creation": f"{self.creation.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}",
+            "creation": write_time(self.creation),
             "hold_tag": self.hold_tag,
             "descendants": [snapshot.as_json() for snapshot in self.descendants],
         }

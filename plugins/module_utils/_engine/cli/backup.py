@@ -1,0 +1,151 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""``zrb backup``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from ..errors import EngineError, Interrupted
+from .arguments import add_command, add_level, add_tasks
+from .session import Session
+from .tables import human_size, show_table
+
+if TYPE_CHECKING:
+    from ..run.environment import Environment
+    from ..values.config import Task
+
+_EXAMPLE = """\
+  zrb backup --level 0 --task example_task
+  zrb backup --level 1 --dry-run          what would be sent, from which base, where to"""
+
+
+def add_to(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = add_command(
+        commands,
+        "backup",
+        run,
+        summary="back up the datasets of tasks: snapshot, send, encrypt, upload, commit",
+        example=_EXAMPLE,
+        dry_run=True,
+    )
+    add_tasks(parser, what="back up this task (default: all enabled tasks)")
+    add_level(parser, what="0 = full, N = incremental from the newest backup of level N-1", required=True)
+    parser.add_argument(
+        "--strict-level",
+        action="store_true",
+        help="fail where the base for this level is missing, instead of taking the lowest level that is possible",
+    )
+
+
+def run(session: Session) -> int:
+    """Carry the command out."""
+    with session.open_environment() as env:
+        tasks = session.find_tasks(env.config)
+        if session.args.dry_run:
+            return _plan(session, env, tasks)
+        results: list[dict[str, Any]] = []
+        failures: list[dict[str, Any]] = []
+        codes: list[int] = []
+        for task in tasks:
+            codes.append(_back_up(session, env, task, results, failures))
+    code = combined_exit_code(codes)
+    session.give(
+        {"exit_code": code, "results": results, "failures": failures}, lambda: _show_results(results, failures)
+    )
+    return code
+
+
+def combined_exit_code(codes: Iterable[int]) -> int:
+    """One exit code for several tasks: the failure that they share, 1 for different failures, 4 where all that
+    happened were warnings."""
+    failed = {code for code in codes if code not in {0, 4}}
+    if len(failed) > 1:
+        return 1
+    return failed.pop() if failed else max(codes, default=0)
+
+
+def _back_up(
+    session: Session,
+    env: Environment,
+    task: Task,
+    results: list[dict[str, Any]],
+    failures: list[dict[str, Any]],
+) -> int:
+    from ..run.backup import back_up
+
+    args = session.args
+    try:
+        outcome = back_up(
+            env,
+            task=task,
+            level=args.level,
+            strict_level=args.strict_level,
+            job={"id": args.job_id} if args.job_id else None,
+        )
+    except Interrupted:
+        raise
+    except EngineError as error:  # one bad task must not block the others
+        failures.append({"task": task.name, "dataset": task.dataset_name} | error.facts())
+        return error.exit_code
+    results += [result.as_json() for result in outcome.results]
+    failures += [{"task": task.name, "dataset": dataset} | error.facts() for dataset, error in outcome.failures]
+    return outcome.exit_code
+
+
+def _plan(session: Session, env: Environment, tasks: list[Task]) -> int:
+    from ..run.backup import plan_backup
+
+    plans = [
+        plan.as_json()
+        for task in tasks
+        for plan in plan_backup(env, task=task, level=session.args.level, strict_level=session.args.strict_level)
+    ]
+    session.give({"exit_code": 0, "plans": plans}, lambda: _show_plans(plans))
+    return 0
+
+
+def _show_plans(plans: list[dict[str, Any]]) -> None:
+    show_table(
+        ("DATASET", "LEVEL", "BASE", "SNAPSHOT", "FLAGS", "ESTIMATE", "PARTS", "CLASS", "TO"),
+        [
+            (
+                plan["dataset"],
+                str(plan["level"]),
+                plan["base"]["backup_id"] if plan["base"] else "-",
+                (plan["snapshot"] or "-").rpartition("@")[2],
+                " ".join(plan["flags"]) or "-",
+                "unknown" if plan["estimated_bytes"] is None else human_size(plan["estimated_bytes"]),
+                "unknown" if plan["parts"] is None else str(plan["parts"]),
+                plan["storage_class"],
+                plan["destination"],
+            )
+            for plan in plans
+        ],
+        right=("LEVEL", "ESTIMATE", "PARTS"),
+    )
+    for plan in plans:
+        if plan["level"] != plan["level_requested"]:
+            print(f"{plan['dataset']}: level {plan['level']} instead of {plan['level_requested']}: {plan['reason']}")
+        if plan["resumes"]:
+            print(f"{plan['dataset']}: resumes {plan['resumes']}")
+
+
+def _show_results(results: list[dict[str, Any]], failures: list[dict[str, Any]]) -> None:
+    from .failures import show_failures
+
+    for result in results:
+        resumed = f", {result['parts_resumed']} of them from an earlier run" if result["parts_resumed"] else ""
+        print(f"{result['dataset']}: committed {result['backup_id']} (level {result['level']})")
+        print(
+            f"  {human_size(result['stream_bytes'])} of {result['snapshot']} stored as "
+            f"{human_size(result['stored_bytes'])} in {result['parts']} part(s){resumed} "
+            f"in {result['duration_s']:.0f} s at {result['location']}"
+        )
+        for warning in result["warnings"]:
+            print(f"  warning: {warning}")
+    show_failures(failures)

@@ -1,0 +1,74 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The outermost edge: parse, run one command, and turn whatever happens into a message and an exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+from ..errors import EngineError, Interrupted
+from .arguments import build_parser
+from .session import Session
+from .signals import stopping_on_signals
+
+
+def run_command_line(argv: Sequence[str]) -> int:
+    """Run ``argv`` and return the exit code; nothing is raised."""
+    _write_any_character()
+    as_json, verbose = "--json" in argv, "-v" in argv or "--verbose" in argv
+    try:
+        with stopping_on_signals():
+            args = build_parser().parse_args(argv)
+            code = int(args.run(Session(args)))
+            sys.stdout.flush()
+        return code
+    except SystemExit as finished:  # argparse, after --help and --version
+        return finished.code if isinstance(finished.code, int) else 0
+    except BrokenPipeError:
+        return _reader_left()
+    except EngineError as error:
+        return _report(error, as_json=as_json, verbose=verbose)
+    except Exception as error:  # noqa: BLE001 - the one place where a defect becomes a message
+        return _report(_unexpected(error), as_json=as_json, verbose=verbose)
+
+
+def _report(error: EngineError, *, as_json: bool, verbose: bool) -> int:
+    from ..run.logs import redact
+
+    code = error.status if isinstance(error, Interrupted) else error.exit_code
+    print(f"zrb: {redact(error.explain())}", file=sys.stderr)
+    if verbose:
+        print(redact("".join(traceback.format_exception(error))), file=sys.stderr)
+    if as_json:
+        facts = {name: redact(value) if isinstance(value, str) else value for name, value in error.facts().items()}
+        print(json.dumps({"exit_code": code, "error": facts | {"exit_code": code}}, indent=2))
+    return code
+
+
+def _unexpected(error: Exception) -> EngineError:
+    wrapped = EngineError(
+        f"zrb met something that it does not expect: {type(error).__name__}",
+        answer=str(error),
+        next_step="This is a defect: run the same command with -v and report what it prints",
+    )
+    wrapped.__cause__ = error
+    return wrapped
+
+
+def _reader_left() -> int:
+    # `zrb list | head`: the reader has what it wanted. Python would complain once more at exit.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _write_any_character() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")

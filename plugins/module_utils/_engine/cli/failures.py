@@ -1,0 +1,26 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Failures of some objects among many, on stderr."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from ..errors import EngineError
+
+
+def show_failures(failures: list[dict[str, Any]]) -> None:
+    """Print one line a failure; each has the ``facts()`` of an error and may name a ``dataset``."""
+    from ..run.logs import redact
+
+    for failure in failures:
+        explained = EngineError(
+            failure["problem"],
+            next_step=failure["next_step"],
+            answer=failure["answer"],
+        ).explain()
+        about = f"{failure['dataset']}: " if failure.get("dataset") else ""
+        print(f"zrb: {about}{redact(explained)}", file=sys.stderr)

@@ -1,0 +1,83 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""``zrb genkey`` and ``zrb signing-key``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .arguments import add_command
+from .session import Session
+
+if TYPE_CHECKING:
+    from ..run.keys import KeyWritten
+
+AGE_KEY = Path("zrb-age.key")
+SIGNING_KEY = Path("/etc/zrb/signing.key")
+
+_AGE_EXAMPLE = """\
+  zrb genkey --output /media/usb/zrb-age.key
+Keep the file where the NAS cannot read it, and a copy on paper: without it no backup can be read."""
+_SIGNING_EXAMPLE = """\
+  zrb signing-key --output /etc/zrb/signing.key
+The public key belongs into `trusted_signers` of every machine that restores."""
+
+
+def add_to(commands: Any) -> None:
+    """Add the commands to the parser."""
+    age = add_command(
+        commands,
+        "genkey",
+        run_genkey,
+        summary="make an age key pair; the private file opens the backups",
+        example=_AGE_EXAMPLE,
+        dry_run=True,
+    )
+    age.add_argument("--output", metavar="FILE", type=Path, default=AGE_KEY, help="private key file (%(default)s)")
+    signing = add_command(
+        commands,
+        "signing-key",
+        run_signing_key,
+        summary="make the Ed25519 key pair that signs manifests",
+        example=_SIGNING_EXAMPLE,
+        dry_run=True,
+    )
+    signing.add_argument(
+        "--output", metavar="FILE", type=Path, default=SIGNING_KEY, help="private key file (%(default)s)"
+    )
+
+
+def run_genkey(session: Session) -> int:
+    """Carry ``genkey`` out."""
+    from ..run.keys import write_age_key
+
+    return _write(session, write_age_key, "Put this line under age_recipients, and keep the file off the NAS")
+
+
+def run_signing_key(session: Session) -> int:
+    """Carry ``signing-key`` out."""
+    from ..run.keys import write_signing_key
+
+    return _write(session, write_signing_key, "Put this line under trusted_signers wherever backups are restored")
+
+
+def _write(session: Session, write: Any, advice: str) -> int:
+    path: Path = session.args.output
+    if session.args.dry_run:
+        exists = path.exists()
+        answer = "exists and would be left as it is" if exists else "would be written"
+        session.give({"exit_code": 0, "path": str(path), "created": not exists}, lambda: print(f"{path} {answer}"))
+        return 0
+    key: KeyWritten = write(path)
+    document = {"exit_code": 0, "path": str(key.path), "public_key": key.public, "created": key.created}
+    session.give(document, lambda: _show(key, advice))
+    return 0
+
+
+def _show(key: KeyWritten, advice: str) -> None:
+    print(f"{key.path} {'written' if key.created else 'exists already and was left as it is'}")
+    print(f"public key: {key.public}")
+    print(f"{advice}.")

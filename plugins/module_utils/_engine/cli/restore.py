@@ -1,0 +1,140 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""``zrb restore``."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from ..errors import UsageError
+from .arguments import add_command, add_level, add_tasks
+from .session import Session
+from .tables import human_size, show_table
+from .verify import add_keys
+
+if TYPE_CHECKING:
+    from ..values.config import Config
+
+_EXAMPLE = """\
+  zrb restore --dataset tank/data --target tank/restored --private-key /media/usb/zrb-age.key
+  zrb restore --task example_task --target tank/restored --at 2026-01-31T00:00Z --dry-run"""
+
+
+def add_to(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = add_command(
+        commands,
+        "restore",
+        run,
+        summary="restore a dataset into a new one: the whole chain up to the chosen backup",
+        example=_EXAMPLE,
+        dry_run=True,
+    )
+    parser.add_argument("--target", metavar="POOL/NEW", required=True, help="dataset to create; it must not exist yet")
+    add_tasks(parser, what="restore the dataset of this task")
+    parser.add_argument("--dataset", metavar="POOL/NAME", help="restore this dataset, as it was named when backed up")
+    parser.add_argument("--host", metavar="NAME", help="machine that made the backup (default: this one)")
+    choice = parser.add_mutually_exclusive_group()
+    add_level(choice, what="the newest backup of this level (default: the newest of any level)")
+    choice.add_argument("--backup-id", metavar="ID", help="this backup")
+    choice.add_argument(
+        "--at", metavar="TIME", type=_time, help="the newest backup made at this ISO 8601 time or before"
+    )
+    parser.add_argument("--only", action="store_true", help="this backup alone, onto a target that has its base")
+    parser.add_argument(
+        "--allow-unsigned",
+        action="store_true",
+        help="accept manifests that no trusted key signed: whoever can write the repository decides what is restored",
+    )
+    add_keys(parser)
+
+
+def run(session: Session) -> int:
+    """Carry the command out."""
+    from ..run.keys import read_identities
+    from ..run.restore import RestoreSelection, plan_restore, restore
+
+    args = session.args
+    identities = [identity for path in args.private_key for identity in read_identities(path)]
+    if not identities and not args.dry_run:
+        raise UsageError(
+            "A restore needs the private age key",
+            next_step="Give its file with --private-key, or --dry-run to see the plan without it",
+        )
+    with session.open_environment() as env:
+        selection = RestoreSelection(
+            dataset=_dataset(session, env.config),
+            target=args.target,
+            host=args.host,
+            level=args.level,
+            backup_id=args.backup_id,
+            at=args.at,
+            only=args.only,
+        )
+        trusted = (*args.trusted_signer, *env.trusted_signers())
+        if args.dry_run:
+            plan = plan_restore(env, selection, trusted=trusted, allow_unsigned=args.allow_unsigned).as_json()
+        else:
+            result = restore(
+                env, selection, identities=identities, trusted=trusted, allow_unsigned=args.allow_unsigned
+            ).as_json()
+    document = plan if args.dry_run else result
+    code = 4 if document["warnings"] else 0
+    session.give({"exit_code": code} | document, lambda: (_show_plan if args.dry_run else _show_result)(document))
+    for warning in document["warnings"]:
+        session.warn(warning)
+    return code
+
+
+def _dataset(session: Session, config: Config) -> str:
+    args = session.args
+    if args.dataset and args.task:
+        raise UsageError("--dataset and --task both say what to restore", next_step="Give one of them")
+    if args.dataset:
+        return str(args.dataset)
+    tasks = session.find_tasks(config)
+    if len(tasks) != 1:
+        names = ", ".join(task.name for task in tasks) or "none"
+        raise UsageError(
+            f"A restore is of one dataset, and {len(tasks)} tasks are meant ({names})",
+            next_step="Say which with --task NAME, or with --dataset POOL/NAME",
+        )
+    return tasks[0].dataset_name
+
+
+def _time(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _show_plan(plan: dict[str, Any]) -> None:
+    print(f"{plan['dataset']} would be restored into {plan['target']} by {len(plan['links'])} backup(s):")
+    show_table(
+        ("BACKUP", "LEVEL", "SNAPSHOT", "STREAM", "STORED", "PARTS", "CLASS", "READABLE"),
+        [
+            (
+                link["backup_id"],
+                str(link["level"]),
+                link["snapshot"],
+                human_size(link["stream_bytes"]),
+                human_size(link["stored_bytes"]),
+                str(link["parts"]),
+                link["storage_class"],
+                "yes" if link["readable"] else "archived: thaw first",
+            )
+            for link in plan["links"]
+        ],
+        right=("LEVEL", "STREAM", "STORED", "PARTS"),
+    )
+    print(f"to download: {human_size(plan['stored_bytes'])}; to receive: {human_size(plan['stream_bytes'])}")
+
+
+def _show_result(result: dict[str, Any]) -> None:
+    print(f"restored {result['snapshot']} into {result['target']}")
+    print(
+        f"  {human_size(result['stream_bytes'])} in {len(result['links'])} backup(s) "
+        f"in {result['duration_s']:.0f} s; not mounted: set mountpoint and canmount when you have looked at it"
+    )

@@ -1,0 +1,62 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What every command works with: its arguments, the configuration, the environment, and the way out."""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..run.environment import Environment
+    from ..values.config import Config, Task
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One call of ``zrb``."""
+
+    args: Namespace
+
+    def load_config(self) -> Config:
+        """The configuration that ``--config`` names."""
+        from ..run.config_file import load_config
+
+        return load_config(Path(self.args.config))
+
+    def find_tasks(self, config: Config) -> list[Task]:
+        """The tasks that ``--task`` names, or all enabled ones."""
+        from ..run.config_file import find_tasks
+
+        return find_tasks(config, self.args.task or [])
+
+    @contextmanager
+    def open_environment(self) -> Iterator[Environment]:
+        """The environment for the configuration, with the progress that ``--progress`` asks for on stderr."""
+        from ..run.environment import Environment
+        from ..run.progress import open_progress
+
+        config = self.load_config()
+        with open_progress(
+            self.args.progress, stream=sys.stderr, job_id=self.args.job_id, verbose=self.args.verbose
+        ) as progress:
+            yield Environment.for_config(config, progress=progress)
+
+    def give(self, document: dict[str, Any] | list[Any], show: Callable[[], None]) -> None:
+        """The result: with ``--json`` the document, else what ``show`` prints."""
+        if self.args.json:
+            print(json.dumps(document, indent=2, ensure_ascii=False))
+        else:
+            show()
+
+    def warn(self, message: str) -> None:
+        """A line on stderr that is no error."""
+        print(f"zrb: warning: {message}", file=sys.stderr)

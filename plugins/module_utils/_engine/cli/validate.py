@@ -1,0 +1,53 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""``zrb validate-config``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .arguments import add_command
+from .session import Session
+
+if TYPE_CHECKING:
+    from ..run.validation import Check
+
+_EXAMPLE = """\
+  zrb validate-config
+  zrb validate-config --offline           keys, directories and ZFS alone"""
+
+
+def add_to(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = add_command(
+        commands,
+        "validate-config",
+        run,
+        summary="check configuration, keys, ZFS and repository; a line a check, with what to do",
+        example=_EXAMPLE,
+        dry_run=False,
+    )
+    parser.add_argument("--offline", action="store_true", help="do not talk to the repository")
+
+
+def run(session: Session) -> int:
+    """Carry the command out."""
+    from ..run.validation import exit_code, validate_config
+
+    with session.open_environment() as env:
+        checks = validate_config(env, offline=session.args.offline, config_path=Path(session.args.config))
+    code = exit_code(checks)
+    session.give({"exit_code": code, "checks": [check.as_json() for check in checks]}, lambda: _show(checks))
+    return code
+
+
+def _show(checks: list[Check]) -> None:
+    from .tables import printable
+
+    width = max(len(check.name) for check in checks)
+    for check in checks:
+        step = f" -> {check.next_step}" if check.next_step else ""
+        print(printable(f"{check.status:<8}{check.name:<{width}}  {check.message}{step}"))

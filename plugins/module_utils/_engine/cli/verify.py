@@ -1,0 +1,96 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""``zrb verify``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from .arguments import add_command, add_level, add_tasks
+from .session import Session
+from .tables import human_size
+
+_EXAMPLE = """\
+  zrb verify --depth exists                                     cheap, also for archived objects
+  zrb verify --depth checksum --subset 3/7                      a seventh of all parts, each day another
+  zrb verify --depth decrypt --private-key /media/usb/zrb-age.key --backup-id 20260131T020000Z-L0-5d41402a"""
+
+
+def add_to(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = add_command(
+        commands,
+        "verify",
+        run,
+        summary="prove that committed backups are whole, and say over what",
+        example=_EXAMPLE,
+        dry_run=False,
+    )
+    add_tasks(parser, what="only backups of this task's datasets")
+    add_level(parser, what="only backups of this level")
+    parser.add_argument("--backup-id", metavar="ID", help="only this backup, and its chain of manifests")
+    parser.add_argument("--host", metavar="NAME", help="backups of another machine")
+    parser.add_argument(
+        "--depth",
+        choices=("signature", "exists", "checksum", "decrypt"),
+        default="exists",
+        help="signature: manifests and chains; exists: all parts are stored; checksum: read them; "
+        "decrypt: open them (default: %(default)s)",
+    )
+    parser.add_argument("--subset", metavar="N/T", help="share N of T of the parts; all shares together are everything")
+    add_keys(parser)
+
+
+def add_keys(parser: Any) -> None:
+    """``--private-key`` and ``--trusted-signer``."""
+    parser.add_argument(
+        "--private-key", metavar="FILE", type=Path, action="append", default=[], help="age key file; may be repeated"
+    )
+    parser.add_argument(
+        "--trusted-signer",
+        metavar="KEY",
+        action="append",
+        default=[],
+        help="accept manifests signed by this public key (zrbsign1…), besides those of the configuration",
+    )
+
+
+def run(session: Session) -> int:
+    """Carry the command out."""
+    from ..run.keys import read_identities
+    from ..run.verification import verify
+
+    args = session.args
+    identities = [identity for path in args.private_key for identity in read_identities(path)]
+    with session.open_environment() as env:
+        report = verify(
+            env,
+            depth=args.depth,
+            task=session.find_tasks(env.config) if args.task else None,
+            backup_id=args.backup_id,
+            level=args.level,
+            host=args.host,
+            subset=args.subset,
+            identities=identities,
+            trusted=(*args.trusted_signer, *env.trusted_signers()),
+        )
+    session.give(report.as_json(), lambda: _show(session, report.as_json()))
+    return report.exit_code
+
+
+def _show(session: Session, report: dict[str, Any]) -> None:
+    from .failures import show_failures
+
+    over = f"{len(report['backups'])} backup(s)"
+    if report["depth"] != "signature":
+        of = f" of {report['parts_total']}" if report["subset"] else ""
+        over += f", {report['parts']}{of} part(s), {human_size(report['bytes'])}"
+    subset = f", subset {report['subset']}" if report["subset"] else ""
+    problems = len(report["problems"])
+    print(f"depth {report['depth']}{subset} over {over}: {f'{problems} problem(s)' if problems else 'all is well'}")
+    for warning in report["warnings"]:
+        session.warn(warning)
+    show_failures(report["problems"])
