@@ -203,11 +203,11 @@ class CommandZfs:
 
     def _send_arguments(self, snapshot: str, base: str | None, flags: Sequence[str]) -> list[str]:
         check_snapshot_name(snapshot)
-        _check_flags(flags, self.capabilities)
+        check_send_flags(flags, self.capabilities)
         return [*flags, *(["-i", check_base_name(base)] if base else []), snapshot]
 
 
-def _check_flags(flags: Sequence[str], capabilities: Capabilities) -> None:
+def check_send_flags(flags: Sequence[str], capabilities: Capabilities) -> None:
     possible = {
         "-L": capabilities.send_large_blocks,
         "-c": capabilities.send_compressed,

@@ -21,10 +21,12 @@ from ..values.zfs import Capabilities, DatasetType
 from .command_line import CommandLine
 from .reading import read_properties
 
-_AT_REST: Final[dict[DatasetType, dict[str, str]]] = {
+AT_REST: Final[dict[DatasetType, dict[str, str]]] = {
     "filesystem": {"canmount": "noauto", "mountpoint": "none", "readonly": "on"},
     "volume": {"readonly": "on"},
 }
+"""Local properties of a target between links and after the last."""
+
 _NEVER_RECEIVED: Final[dict[DatasetType, tuple[str, ...]]] = {
     "filesystem": ("sharenfs", "sharesmb"),
     "volume": (),
@@ -35,7 +37,7 @@ def receive_options(capabilities: Capabilities, *, kind: DatasetType, first: boo
     """Options of ``zfs receive``. What the first link sets is local to the target, so later links keep it."""
     options = ["-u"] if capabilities.receive_unmounted else []
     if capabilities.receive_properties:
-        settings = _AT_REST[kind] if first else {}
+        settings = AT_REST[kind] if first else {}
         for name, value in settings.items():
             options += ["-o", f"{name}={value}"]
         for name in _NEVER_RECEIVED[kind]:
@@ -92,7 +94,7 @@ def _has_entries(directory: Path) -> bool:
 def settle(line: CommandLine, target: str, *, kind: DatasetType) -> None:
     """Unmount the target and set what :func:`receive_options` could not."""
     problem = f"Cannot make {target} ready for the next link"
-    wanted = _AT_REST[kind]
+    wanted = AT_REST[kind]
     if kind == "filesystem" and read_properties(line, target, "mounted")["mounted"] == "yes":
         line.run("zfs", "unmount", target, problem=problem, subject=target)
     found = _local_values(line, target, list(wanted), problem)
