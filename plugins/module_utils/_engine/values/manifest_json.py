@@ -79,7 +79,7 @@ def decode_manifest(payload: bytes) -> Manifest:
     """The manifest in ``payload``. Raises :class:`ManifestInvalid` for everything that format 1 does not allow."""
     try:
         record = parse_object(payload, limit=MAX_PAYLOAD_BYTES)
-        _check_format(record.get("format"))
+        check_format(record.get("format"))
         manifest = _manifest(record)
         check_manifest(manifest)
     except ValueError as error:
@@ -115,11 +115,12 @@ def _invalid(reason: str) -> ManifestInvalid:
     )
 
 
-def _check_format(number: object) -> None:
+def check_format(number: object) -> None:
+    """Raise :class:`ManifestInvalid` for a format of the future, :class:`ValueError` for what is no format."""
     if number != FORMAT or isinstance(number, bool):
         if isinstance(number, int) and number > FORMAT:
             raise ManifestInvalid(
-                f"The manifest has format {number}, and this is zrb {VERSION}, which reads format {FORMAT}",
+                f"The format is {number}, and this is zrb {VERSION}, which reads format {FORMAT}",
                 next_step=f"Use a version of zrb that reads format {number}",
             )
         raise ValueError(f"does not say that its format is {FORMAT}")
@@ -170,7 +171,7 @@ def _manifest_record(manifest: Manifest) -> Record:
 def _manifest(record: Record) -> Manifest:
     object_of(record, _NAMES)
     return Manifest(
-        repository_id=field(record, "repository_id", _repository_id),
+        repository_id=field(record, "repository_id", read_repository_id),
         backup_id=field(record, "backup_id", _backup_id),
         host=field(record, "host", name),
         created=field(record, "created", read_time),
@@ -322,5 +323,5 @@ def _dataset_type(value: object) -> DatasetType:
 
 
 _recipient = matching(_RECIPIENT, "a native age public key")
-_repository_id = matching(_REPOSITORY_ID, "32 lowercase hex digits")
+read_repository_id = matching(_REPOSITORY_ID, "32 lowercase hex digits")
 _checksum_kind = matching(_CHECKSUM_KIND, "1 to 32 lowercase letters, digits and dashes")
