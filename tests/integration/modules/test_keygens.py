@@ -1,0 +1,85 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""``age_keygen`` and ``signing_keygen``: key files as a playbook sees them."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.modules.conftest import Ansible, Result
+
+KEYGENS = [("age_keygen", "age1"), ("signing_keygen", "zrbsign1")]
+Fail = Callable[[str, dict[str, Any]], Result]
+
+
+def private_lines(path: Path) -> list[str]:
+    return [line for line in path.read_text().splitlines() if line and not line.startswith("#")]
+
+
+@pytest.mark.parametrize(("module", "public_prefix"), KEYGENS)
+def test_a_key_is_made_once_and_told_in_public_only(
+    ansible: Ansible, tmp_path: Path, module: str, public_prefix: str
+) -> None:
+    path = tmp_path / "test.key"
+    checked, made, checked_again, made_again = ansible.quad(f"zrb.fleet.{module}", {"path": str(path)})
+
+    assert (checked["changed"], made["changed"]) == (True, True)
+    assert (checked_again["changed"], made_again["changed"]) == (False, False)
+    assert checked["public_key"] is None
+    assert made["public_key"].startswith(public_prefix)
+    assert made["public_key"] == checked_again["public_key"] == made_again["public_key"]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+    assert made["diff"]["before"] == {"path": str(path), "state": "absent"}
+    assert made["diff"]["after"] == {"path": str(path), "state": "file", "public_key": made["public_key"]}
+    assert "diff" not in made_again
+    (secret,) = private_lines(path)
+    assert secret not in str([checked, made, checked_again, made_again])
+
+
+@pytest.mark.parametrize(("module", "public_prefix"), KEYGENS)
+def test_permissions_are_set_and_kept(ansible: Ansible, tmp_path: Path, module: str, public_prefix: str) -> None:
+    path = tmp_path / "test.key"
+    name = f"zrb.fleet.{module}"
+    made, loosened, again = ansible.play(
+        [
+            {name: {"path": str(path), "mode": "0400"}},
+            {"ansible.builtin.file": {"path": str(path), "mode": "0644"}},
+            {name: {"path": str(path)}},
+        ]
+    )
+    assert (made["changed"], loosened["changed"], again["changed"]) == (True, True, True)
+    assert made["public_key"] == again["public_key"]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(("module", "other"), [("age_keygen", "signing_keygen"), ("signing_keygen", "age_keygen")])
+def test_a_file_that_is_something_else_is_left_alone(ansible: Ansible, tmp_path: Path, module: str, other: str) -> None:
+    path = tmp_path / "test.key"
+    made, refused = ansible.play(
+        [{f"zrb.fleet.{other}": {"path": str(path)}}, {f"zrb.fleet.{module}": {"path": str(path)}}]
+    )
+    content = path.read_text()
+    assert made["changed"]
+    assert refused["failed"]
+    assert refused["error"] == "KeyFileError"
+    assert refused["exit_code"] == 2
+    assert str(path) in refused["msg"]
+    assert path.read_text() == content
+    (secret,) = private_lines(path)
+    assert secret not in str(refused)
+
+
+@pytest.mark.parametrize(("module", "public_prefix"), KEYGENS)
+def test_a_missing_directory_is_named(failure: Fail, tmp_path: Path, module: str, public_prefix: str) -> None:
+    path = tmp_path / "missing" / "test.key"
+    refused = failure(f"zrb.fleet.{module}", {"path": str(path)})
+    assert f"The key file {path} cannot be written: No such file or directory." in refused["msg"]
+    assert f"the directory {path.parent} exists" in refused["msg"]
