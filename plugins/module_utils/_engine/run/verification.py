@@ -10,6 +10,7 @@ import hashlib
 import re
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -20,9 +21,10 @@ from ..seal.signing import no_trusted_signer
 from ..store.protocol import Store
 from ..values.config import Task
 from ..values.manifest import CataloguedManifest, Manifest, Part
-from ..values.repository import BackupId
+from ..values.repository import BackupId, Line
 from .catalogue import Catalogue, read_catalogue
 from .environment import Environment
+from .high_water import highest_seen, remember
 from .part_checks import DecryptChecks, PartProblem, check_hashes, check_presence
 from .selection import as_tasks, covered_by_any
 
@@ -161,7 +163,7 @@ def verify(  # noqa: PLR0913 - the options of the command
     for line in {manifest.line: None for manifest in chosen}:
         found_in_line = [found for found in catalogue.manifests if found.manifest.line == line]
         problems += _chain_problems(found_in_line, [manifest for manifest in chosen if manifest.line == line])
-        warnings += [f"{line.dataset}: {sentence}" for sentence in check_line(found_in_line)]
+        warnings += _line_warnings(env, line, found_in_line)
     problems += run.check(chosen)
     parts = [part for manifest in chosen for part in run.selected(manifest)]
     report = VerifyReport(
@@ -253,6 +255,13 @@ def _read_catalogue(env: Environment, signers: Sequence[str], host: str) -> Cata
         return read_catalogue(store, trusted=signers, host=host)
     finally:
         store.close()
+
+
+def _line_warnings(env: Environment, line: Line, found: Sequence[CataloguedManifest]) -> list[str]:
+    sentences = check_line(found, highest_seen=highest_seen(env.base_dir, line))
+    with suppress(OSError):  # a machine that only verifies may have no state directory; the next check then knows less
+        remember(env.base_dir, line, max(entry.manifest.seq for entry in found))
+    return [f"{line.dataset}: {sentence}" for sentence in sentences]
 
 
 def _chain_problems(line: Sequence[CataloguedManifest], chosen: Sequence[Manifest]) -> list[Problem]:
