@@ -48,6 +48,11 @@ def send_flags(capabilities: Capabilities, dataset: Dataset, raw: RawMode) -> tu
     return tuple(flag for flag in ("-L", "-c") if _supports(capabilities, flag))
 
 
+def unsupported_flags(capabilities: Capabilities, flags: Sequence[str]) -> tuple[str, ...]:
+    """Those of ``flags`` that this ZFS does not know: it can neither continue such a chain nor receive it."""
+    return tuple(flag for flag in flags if not _supports(capabilities, flag))
+
+
 def _supports(capabilities: Capabilities, flag: str) -> bool:
     known = {"-L": capabilities.send_large_blocks, "-c": capabilities.send_compressed, "-w": capabilities.send_raw}
     return known.get(flag, False)
@@ -152,7 +157,7 @@ def _refusal(candidate: Manifest, dataset: Dataset, capabilities: Capabilities) 
         )
     if candidate.dataset.encrypted != dataset.encrypted:
         return f"{name} was made when the dataset was {'' if candidate.dataset.encrypted else 'not '}encrypted"
-    if missing := [flag for flag in candidate.send.flags if not _supports(capabilities, flag)]:
+    if missing := unsupported_flags(capabilities, candidate.send.flags):
         return f"{name} was sent with {' '.join(missing)}, which {capabilities.version} does not have"
     return ""
 

@@ -34,6 +34,8 @@ class Environment:
     progress: Progress = Silent()
     clock: Callable[[], datetime] = utc_now
     token: Callable[[], str] = lambda: secrets.token_hex(4)
+    checkpoint: Callable[[str], None] = lambda _name: None
+    """Called by name at every step after which the process may be killed; tests kill it there."""
 
     @classmethod
     def for_config(cls, config: Config, *, progress: Progress = Silent()) -> Environment:  # noqa: B008 - immutable

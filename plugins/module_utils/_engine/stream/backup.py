@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import select
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -30,13 +31,11 @@ EDGE_BYTES = 312
 
 @dataclass(frozen=True, slots=True)
 class StoredStream:
-    """What became of a stream. ``head`` and ``tail`` are its first and last 312 bytes (fewer if it is shorter)."""
+    """What became of a stream. ``blake3`` is hex, ``parts`` are in order."""
 
     stream_bytes: int
     blake3: str
     parts: tuple[Part, ...]
-    head: bytes
-    tail: bytes
     parts_resumed: int
 
 
@@ -68,12 +67,18 @@ class BackupPipeline:
     def __exit__(self, *_: object) -> None:
         self.workers.close()
 
-    def store_stream(self, source_fd: int, destination: Destination) -> StoredStream:
-        """Read ``source_fd`` to its end and store it. On any failure everything stops, open uploads are aborted,
-        the first error is raised, and this pipeline is used up."""
+    def store_stream(
+        self, source_fd: int, destination: Destination, *, at_end: Callable[[bytes, bytes], None]
+    ) -> StoredStream:
+        """Read ``source_fd`` to its end and store it.
+
+        ``at_end`` is called with the first and last 312 bytes once the source has ended, and raises where it ended
+        too early: the last, short part is then never counted as stored. On any failure everything stops, open
+        uploads are aborted, the first error is raised, and this pipeline is used up.
+        """
         run = _StreamRun(self, destination)
         try:
-            return run.store(source_fd)
+            return run.store(source_fd, at_end)
         finally:
             run.close()
 
@@ -97,10 +102,10 @@ class _StreamRun:
         for thread in self._dispatchers:
             thread.start()
 
-    def store(self, source_fd: int) -> StoredStream:
+    def store(self, source_fd: int, at_end: Callable[[bytes, bytes], None]) -> StoredStream:
         """Read the stream in this thread; all else happens in the others."""
         try:
-            reader = _StreamReader(self, source_fd)
+            reader = _StreamReader(self, source_fd, at_end)
             reader.read_all()
             parts = self.parts.wait_for(reader.parts_begun)
         except BaseException as error:
@@ -110,8 +115,6 @@ class _StreamRun:
             stream_bytes=reader.stream_bytes,
             blake3=reader.blake3,
             parts=parts,
-            head=reader.head,
-            tail=reader.tail,
             parts_resumed=self.parts.resumed,
         )
 
@@ -149,8 +152,9 @@ class _StreamRun:
 class _StreamReader:
     """Reads the source into blocks, hashes in order, cuts parts."""
 
-    def __init__(self, run: _StreamRun, source_fd: int) -> None:
+    def __init__(self, run: _StreamRun, source_fd: int, at_end: Callable[[bytes, bytes], None]) -> None:
         self._run = run
+        self._at_end = at_end
         self._fd = source_fd
         self._poll = select.poll()
         self._poll.register(source_fd, select.POLLIN)
@@ -158,8 +162,9 @@ class _StreamReader:
         self._hash = stream_hasher()
         self.stream_bytes = 0
         self.parts_begun = 0
-        self.head = b""
-        self.tail = b""
+        self._ended = False
+        self._head = b""
+        self._tail = b""
 
     @property
     def blake3(self) -> str:
@@ -168,21 +173,21 @@ class _StreamReader:
 
     def read_all(self) -> None:
         """Part after part to the end of the stream; a stream that ends on a boundary makes no empty part."""
-        while self._read_part(self.parts_begun):
-            self.parts_begun += 1
+        while not self._ended:
+            if self._read_part(self.parts_begun):
+                self.parts_begun += 1
 
     def _read_part(self, index: int) -> bool:
         part_size = self._run.destination.part_size
         known = self._run.destination.ledger.known(index)
         part_hash = stream_hasher()
         length = 0
-        ended = False
-        while length < part_size and not ended:
+        while length < part_size and not self._ended:
             block = self._run.free_blocks.take()
             wanted = min(self._run.pipeline.blocks.size, part_size - length)
             view = self._run.pipeline.blocks.view(block, wanted)
             filled = self._fill(view)
-            ended = filled < wanted
+            self._ended = filled < wanted
             if filled:
                 self._observe(view[:filled], part_hash)
             if filled and known is None:
@@ -190,6 +195,8 @@ class _StreamReader:
             else:
                 self._run.free_blocks.give(block)
             length += filled
+        if self._ended:
+            self._at_end(self._head, self._tail)
         if not length:
             return False
         if known is None:
@@ -215,9 +222,9 @@ class _StreamReader:
         self._hash.update(view)
         part_hash.update(view)
         self.stream_bytes += len(view)
-        if len(self.head) < EDGE_BYTES:
-            self.head += bytes(view[: EDGE_BYTES - len(self.head)])
-        self.tail = (self.tail + bytes(view[-EDGE_BYTES:]))[-EDGE_BYTES:]
+        if len(self._head) < EDGE_BYTES:
+            self._head += bytes(view[: EDGE_BYTES - len(self._head)])
+        self._tail = (self._tail + bytes(view[-EDGE_BYTES:]))[-EDGE_BYTES:]
 
 
 def _check_reproduced(known: Part, length: int, blake3: str) -> None:

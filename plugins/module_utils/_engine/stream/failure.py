@@ -29,7 +29,8 @@ class Failure:
             self._error = error
             listeners = list(self._listeners)
             self._happened.set()
-        os.write(self._wake_write_fd, b"!")
+            if self._wake_write_fd >= 0:
+                os.write(self._wake_write_fd, b"!")
         for listener in listeners:
             listener()
 
@@ -53,6 +54,8 @@ class Failure:
         return self._happened.is_set()
 
     def close(self) -> None:
-        """Release the wake-up pipe; call it after all threads have ended."""
-        os.close(self.wake_fd)
-        os.close(self._wake_write_fd)
+        """Release the wake-up pipe. A thread that outlives the pipeline may still report a failure to nobody."""
+        with self._lock:
+            os.close(self.wake_fd)
+            os.close(self._wake_write_fd)
+            self._wake_write_fd = -1

@@ -1,0 +1,37 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The highest number seen in each line of backups, kept outside the repository: a repository that shows less than
+was seen before has lost its newest backups, or shows an old state."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from ..values.repository import Line
+
+
+def highest_seen(base_dir: Path, line: Line) -> int:
+    """The highest ``seq`` seen in ``line``, 0 for none. An unreadable memory is no memory."""
+    try:
+        return int(json.loads(_path(base_dir, line).read_text(encoding="utf-8"))["seq"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0
+
+
+def remember(base_dir: Path, line: Line, seq: int) -> None:
+    """Remember ``seq`` where it is higher than what was seen. Raises :class:`OSError`."""
+    if seq <= highest_seen(base_dir, line):
+        return
+    path = _path(base_dir, line)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps({"seq": seq}) + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+def _path(base_dir: Path, line: Line) -> Path:
+    return base_dir / "state" / "seen" / line.path / "seq.json"

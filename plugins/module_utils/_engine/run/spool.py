@@ -1,0 +1,70 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The spool: encrypted parts that are too large for the memory pool wait here to be verified and decrypted."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from pathlib import Path
+
+from ..errors import LocalStateError
+
+
+class Spool:
+    """A private directory ``{base_dir}/spool/{pid}``, made when it is first needed and removed at the end.
+
+    A lock in it tells a directory in use from one that a killed process left; those are removed here.
+    """
+
+    def __init__(self, base_dir: Path) -> None:
+        self._root = base_dir / "spool"
+        self._own: Path | None = None
+        self._lock_fd = -1
+
+    def __enter__(self) -> Spool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._own is not None:
+            shutil.rmtree(self._own, ignore_errors=True)
+            os.close(self._lock_fd)
+            self._own = None
+
+    def directory(self) -> Path:
+        """The directory, ready for use."""
+        if self._own is None:
+            try:
+                self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._remove_stale()
+                own = self._root / str(os.getpid())
+                own.mkdir(mode=0o700)
+                self._lock_fd = os.open(own / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise LocalStateError(
+                    f"The spool directory below {self._root} could not be made",
+                    subject=str(self._root),
+                    answer=error.strerror or str(error),
+                    next_step="Make base_dir writable and give it room for two parts, or raise memory_limit",
+                ) from error
+            self._own = own
+        return self._own
+
+    def _remove_stale(self) -> None:
+        for directory in self._root.iterdir():
+            try:
+                descriptor = os.open(directory / ".lock", os.O_RDWR | os.O_CLOEXEC)
+            except FileNotFoundError:
+                shutil.rmtree(directory, ignore_errors=True)
+                continue
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(directory, ignore_errors=True)
+            except BlockingIOError:
+                pass  # another restore is using it
+            finally:
+                os.close(descriptor)
