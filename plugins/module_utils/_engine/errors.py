@@ -258,6 +258,10 @@ class WrongRegion(StoreError):
     """The bucket is in another region."""
 
 
+class ClockSkewed(StoreError):
+    """This machine's clock is too far from the endpoint's for a signed request."""
+
+
 class TlsFailure(StoreError):
     """The TLS connection could not be verified."""
 

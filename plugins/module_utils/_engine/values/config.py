@@ -47,6 +47,8 @@ class S3Settings:
     prefix: str = ""
     endpoint: str = ""
     ca_bundle: str = ""
+    validate_certs: bool = True
+    """Only a module's caller can switch this off, and is warned; the config file has no such key."""
     expected_bucket_owner: str = ""
     checksums: ChecksumMode = "auto"
     storage_class: StorageClasses = StorageClasses()

@@ -1,0 +1,191 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A repository in a directory: a USB disk, a mounted share."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import stat
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from ..errors import IntegrityError, ObjectExists, PartDamaged, StoreError
+from ..values.manifest import Checksum
+from .directory_upload import NO_CHECKSUM, TEMP_NAME, DirectoryUpload, sync_directory
+from .keys import check_key, check_prefix
+from .os_errors import explained, missing_root
+from .protocol import Buffer, StoredObject
+
+
+class DirectoryStore:
+    """Implements :class:`.protocol.Store` below ``root``, which must exist."""
+
+    def __init__(self, root: Path, *, new_token: Callable[[], str] = lambda: secrets.token_hex(16)) -> None:
+        self._root = root
+        self._new_token = new_token
+        self._durable: set[Path] = set()
+        self._lock = threading.Lock()
+
+    @property
+    def kind(self) -> Literal["directory"]:
+        """See :class:`.protocol.Store`."""
+        return "directory"
+
+    @property
+    def location(self) -> str:
+        """The directory."""
+        return str(self._root)
+
+    def put(self, key: str, data: Buffer, *, storage_class: str = "STANDARD") -> Checksum:
+        """See :class:`.protocol.Store`."""
+        upload = self.open_upload(key, total_chunks=1, storage_class=storage_class)
+        try:
+            upload.put_chunk(0, 0, data)
+            return upload.complete()
+        finally:
+            upload.abort()
+
+    def open_upload(
+        self,
+        key: str,
+        *,
+        total_chunks: int | None,
+        storage_class: str = "STANDARD",  # noqa: ARG002 - a directory has no classes
+    ) -> DirectoryUpload:
+        """See :class:`.protocol.Store`."""
+        path = self._path(key)
+        self._make_durable(path.parent, key)
+        return DirectoryUpload(self._root, key, token=self._new_token(), total_chunks=total_chunks)
+
+    def abort_upload(self, key: str, upload_id: str) -> None:
+        """See :class:`.protocol.Store`."""
+        path = self._path(key)
+        if not TEMP_NAME.fullmatch(upload_id):
+            raise StoreError(
+                f"{upload_id!r} is not the name of an unfinished upload of {key}",
+                subject=key,
+                next_step="The journal that holds this name is damaged: remove it, and run the backup again",
+            )
+        with explained("Removing an unfinished upload of", key, self._root):
+            path.with_name(upload_id).unlink(missing_ok=True)
+
+    def holds(self, key: str, *, size: int, sha256: str, chunk_size: int) -> Checksum | None:  # noqa: ARG002
+        """See :class:`.protocol.Store`. Always reads the file back: a directory keeps no checksums."""
+        path = self._path(key)
+        with explained("Reading", key, self._root):
+            try:
+                with path.open("rb", buffering=0) as file:
+                    same = os.fstat(file.fileno()).st_size == size
+                    same = same and hashlib.file_digest(file, "sha256").hexdigest() == sha256
+            except FileNotFoundError:
+                return None
+        if same:
+            return NO_CHECKSUM
+        raise ObjectExists(
+            f"{key} in {self._root} is not the {size} bytes with SHA-256 {sha256} that were to be there",
+            subject=key,
+            next_step="Keys are written once and nothing was overwritten: find out what wrote it",
+        )
+
+    def head(self, key: str) -> StoredObject | None:
+        """See :class:`.protocol.Store`."""
+        path = self._path(key)
+        with explained("Looking at", key, self._root):
+            try:
+                status = path.stat()
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+        return _stored(key, status) if stat.S_ISREG(status.st_mode) else None
+
+    def get(self, key: str, *, limit: int) -> bytes:
+        """See :class:`.protocol.Store`."""
+        path = self._path(key)
+        with explained("Reading", key, self._root), path.open("rb") as file:
+            content = file.read(limit + 1)
+        if len(content) > limit:
+            raise IntegrityError(
+                f"{key} in {self._root} is longer than the {limit} bytes that such an object may have",
+                subject=key,
+                next_step="Nothing of zrb writes it so long: find out what replaced it",
+            )
+        return content
+
+    def read_into(self, key: str, offset: int, buffer: memoryview) -> None:
+        """See :class:`.protocol.Store`."""
+        path = self._path(key)
+        view = buffer.cast("B")
+        filled = 0
+        with explained("Reading", key, self._root), path.open("rb", buffering=0) as file:
+            while filled < len(view):
+                count = os.preadv(file.fileno(), [view[filled:]], offset + filled)
+                if not count:
+                    break
+                filled += count
+        if filled < len(view):
+            raise PartDamaged(
+                f"{key} in {self._root} ends at byte {offset + filled}, where {offset + len(view)} bytes are needed",
+                subject=key,
+                next_step="The object was cut short: run `zrb verify` over all backups and check the disk",
+            )
+
+    def list(self, prefix: str) -> Iterator[StoredObject]:
+        """See :class:`.protocol.Store`. Reads one directory at a time."""
+        directory, _, start = check_prefix(prefix).rpartition("/")
+        self._check_root()
+        with explained("Listing", prefix, self._root):
+            yield from self._walk(self._root / directory, f"{directory}/" if directory else "", start)
+
+    def close(self) -> None:
+        """See :class:`.protocol.Store`. There is nothing to release."""
+
+    def _walk(self, directory: Path, base: str, start: str) -> Iterator[StoredObject]:
+        try:
+            with os.scandir(directory) as found:
+                # In key order, a directory stands where its name with a slash stands: "a-b" before "a/c".
+                entries = sorted(
+                    (f"{entry.name}/" if entry.is_dir(follow_symlinks=False) else entry.name, entry)
+                    for entry in found
+                    if entry.name.startswith(start) and not TEMP_NAME.fullmatch(entry.name)
+                )
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        for name, entry in entries:
+            if name.endswith("/"):
+                yield from self._walk(directory / entry.name, base + name, "")
+            elif entry.is_file(follow_symlinks=False):
+                try:
+                    yield _stored(base + name, entry.stat(follow_symlinks=False))
+                except FileNotFoundError:
+                    continue
+
+    def _path(self, key: str) -> Path:
+        path = self._root / check_key(key)
+        self._check_root()
+        return path
+
+    def _check_root(self) -> None:
+        if not self._root.is_dir():
+            raise missing_root(self._root)
+
+    def _make_durable(self, directory: Path, key: str) -> None:
+        """Make ``directory`` and its parents below the root, so that they survive a power cut."""
+        if directory in self._durable and directory.is_dir():
+            return
+        with explained("Making the directory of", key, self._root), self._lock:
+            path = self._root
+            for name in directory.relative_to(self._root).parts:
+                parent, path = path, path / name
+                path.mkdir(mode=0o700, exist_ok=True)
+                sync_directory(parent)
+            self._durable.add(directory)
+
+
+def _stored(key: str, status: os.stat_result) -> StoredObject:
+    return StoredObject(key=key, bytes=status.st_size, modified=datetime.fromtimestamp(status.st_mtime, UTC))

@@ -1,0 +1,33 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Opening the repository that a configuration names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..errors import ConfigError
+from ..values.config import Config
+from .directory import DirectoryStore
+from .protocol import Store
+
+
+def open_store(config: Config) -> Store:
+    """The configured storage. Nothing is connected yet: the first call does that, so that a process may fork before."""
+    if config.s3:
+        from .s3 import S3Store
+        from .s3_probe import EndpointProbe
+        from .s3_session import S3Session
+
+        # One connection for every worker, and one for whoever else asks.
+        session = S3Session(config.s3, connections=config.limits.workers + 1)
+        return S3Store(session, EndpointProbe(session, state_dir=Path(config.base_dir) / "state"))
+    if config.local:
+        return DirectoryStore(Path(config.local.path))
+    raise ConfigError(
+        "The configuration names no storage",
+        subject="s3",
+        next_step="Enable exactly one of `s3` and `local`",
+    )

@@ -1,0 +1,90 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the operating system says about files of a repository, as typed errors."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..errors import EngineError, NoSuchRepository, ObjectMissing, StoreDenied, StoreError, StoreFull, StoreUnavailable
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
+_GONE = {errno.EIO, errno.ENODEV, errno.ENXIO, errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.ENOTCONN}
+
+
+@contextmanager
+def explained(tried: str, key: str, root: Path) -> Iterator[None]:
+    """Turn an ``OSError`` of the block into the error that says what was ``tried`` ("Writing", "Reading") on
+    ``key``."""
+    try:
+        yield
+    except OSError as error:
+        raise _error_of(error, tried, key, root) from error
+
+
+def missing_root(root: Path) -> NoSuchRepository:
+    """The error for a repository directory that is not there."""
+    return NoSuchRepository(
+        f"The directory {root} of the repository does not exist",
+        subject=str(root),
+        next_step="Is the disk mounted? zrb never makes this directory itself, so that a missing mount is not filled: "
+        f"mount the disk, or make the directory once with `mkdir {root}`",
+    )
+
+
+def missing_object(key: str, root: Path) -> ObjectMissing:
+    """The error for a key that is not there."""
+    return ObjectMissing(
+        f"{key} is not in the repository {root}",
+        subject=key,
+        next_step="`zrb verify --depth exists` lists everything that is missing",
+    )
+
+
+def _error_of(error: OSError, tried: str, key: str, root: Path) -> EngineError:
+    problem = f"{tried} {key or 'the listing'} in {root} failed"
+    answer = error.strerror or os.strerror(error.errno or errno.EIO)
+    match error.errno:
+        case number if number in _FULL:
+            return StoreFull(
+                problem, subject=key, answer=answer, next_step="Make room on that file system, then run the same again"
+            )
+        case number if number in _DENIED:
+            return StoreDenied(
+                problem,
+                subject=key,
+                answer=answer,
+                next_step=f"Check with `ls -ld {root}` and `findmnt -T {root}` who owns it and whether it is mounted "
+                "read-only",
+            )
+        case number if number in _GONE:
+            return StoreUnavailable(
+                problem,
+                subject=key,
+                answer=answer,
+                next_step="The disk or the network file system does not answer: check `dmesg` and the mount, then run "
+                "the same again",
+            )
+        case errno.ENOENT:
+            return missing_object(key, root) if root.is_dir() else missing_root(root)
+        case errno.EISDIR | errno.ENOTDIR | errno.ELOOP | errno.ENAMETOOLONG | errno.EEXIST:
+            return StoreError(
+                problem,
+                subject=key,
+                answer=answer,
+                next_step="Something that zrb did not write stands at this name: look at it and move it away",
+            )
+        case _:
+            return StoreError(
+                problem,
+                subject=key,
+                answer=answer,
+                next_step=f"Check the file system that holds {root} and run it again",
+            )

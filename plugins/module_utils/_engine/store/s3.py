@@ -1,0 +1,229 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A repository in an S3 bucket."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any, Literal
+
+from ..errors import IntegrityError, NoSuchRepository, ObjectMissing, StoreDenied, StoreUnavailable
+from ..values.config import S3Settings
+from ..values.manifest import Checksum
+from ..values.repository import IDENTITY_KEY
+from .keys import check_key, check_prefix
+from .protocol import Buffer, StoredObject
+from .s3_body import MemoryBody
+from .s3_content import ExpectedContent, checksum_of, same_content
+from .s3_errors import NotImplementedThere, PreconditionRefused, where
+from .s3_features import UNGUARDED, EndpointFeatures, WriteGuards, write_guards
+from .s3_probe import EndpointProbe
+from .s3_read import read_object, read_range
+from .s3_session import S3Session
+from .s3_upload import S3Upload, abort_multipart, checked_reply, digest_headers
+
+_ARCHIVE_CLASSES = {"GLACIER", "DEEP_ARCHIVE"}
+_WRITE_ATTEMPTS = 3
+
+
+class S3Store:
+    """Implements :class:`.protocol.Store` for the bucket and prefix of ``session.settings``."""
+
+    def __init__(self, session: S3Session, probe: EndpointProbe) -> None:
+        self._session = session
+        self._settings: S3Settings = session.settings
+        self._probe = probe
+        self._bucket_seen = False
+
+    @property
+    def kind(self) -> Literal["s3"]:
+        """See :class:`.protocol.Store`."""
+        return "s3"
+
+    @property
+    def location(self) -> str:
+        """``s3://bucket/prefix/``."""
+        return f"s3://{self._settings.bucket}/{self._settings.prefix}"
+
+    def features(self, *, fresh: bool = False) -> EndpointFeatures:
+        """What the endpoint does: from the cache, or learnt now. ``fresh`` learns again."""
+        return self._probe.features(fresh=fresh)
+
+    def put(self, key: str, data: Buffer, *, storage_class: str = "STANDARD") -> Checksum:
+        """See :class:`.protocol.Store`."""
+        view = memoryview(data).cast("B")
+        digest = hashlib.sha256(view).digest()
+        expected = ExpectedContent(
+            chunks=((len(view), digest),), etag=lambda: hashlib.md5(view, usedforsecurity=False).hexdigest()
+        )
+        guards, proven = self._guards(check_key(key))
+        refusal: PreconditionRefused | None = None
+        for _ in range(_WRITE_ATTEMPTS):
+            if not proven and (found := same_content(self._session, key, expected)):
+                return found
+            try:
+                return self._put_once(key, view, digest, guards, storage_class)
+            except NotImplementedThere:
+                if guards == UNGUARDED or self._settings.checksums == "required":
+                    raise
+                guards, proven = UNGUARDED, False
+            except (PreconditionRefused, StoreUnavailable) as error:
+                # The first reply may have been lost, and botocore asked again: what counts is what is there now.
+                if found := same_content(self._session, key, expected):
+                    return found
+                if isinstance(error, StoreUnavailable):
+                    raise
+                refusal = error
+        raise StoreUnavailable(
+            f"{key} could not be written to {where(self._settings)}: the endpoint kept refusing, yet nothing is there",
+            subject=key,
+            answer=refusal.answer if refusal else "",
+            next_step="Another writer of the same key may be at work: run the same again",
+        )
+
+    def open_upload(self, key: str, *, total_chunks: int | None, storage_class: str = "STANDARD") -> S3Upload:
+        """See :class:`.protocol.Store`."""
+        guards, proven = self._guards(check_key(key))
+        parameters = _class_parameter(storage_class)
+        if guards.sha256:
+            parameters["ChecksumAlgorithm"] = "SHA256"
+        reply = self._session.call("create_multipart_upload", key=key, **parameters)
+        return S3Upload(
+            self._session,
+            key,
+            upload_id=str(reply["UploadId"]),
+            guards=guards,
+            proven=proven,
+            total_chunks=total_chunks,
+        )
+
+    def abort_upload(self, key: str, upload_id: str) -> None:
+        """See :class:`.protocol.Store`."""
+        abort_multipart(self._session, check_key(key), upload_id)
+
+    def holds(self, key: str, *, size: int, sha256: str, chunk_size: int) -> Checksum | None:  # noqa: ARG002
+        """See :class:`.protocol.Store`."""
+        expected = ExpectedContent(chunks=((size, bytes.fromhex(sha256)),), etag=lambda: "")
+        return same_content(self._session, check_key(key), expected)
+
+    def head(self, key: str) -> StoredObject | None:
+        """See :class:`.protocol.Store`."""
+        try:
+            reply = self._session.call("head_object", key=check_key(key), ChecksumMode="ENABLED")
+        except ObjectMissing:
+            self._check_bucket()
+            return None
+        storage_class = str(reply.get("StorageClass") or "STANDARD")
+        thawing, thawed = _restore_state(str(reply.get("Restore") or ""))
+        archived = storage_class in _ARCHIVE_CLASSES or bool(reply.get("ArchiveStatus"))
+        return StoredObject(
+            key=key,
+            bytes=int(reply["ContentLength"]),
+            storage_class=storage_class,
+            checksum=checksum_of(reply),
+            modified=_moment(reply),
+            readable=thawed or not archived,
+            thawing=thawing,
+        )
+
+    def get(self, key: str, *, limit: int) -> bytes:
+        """See :class:`.protocol.Store`."""
+        content = read_object(self._session, check_key(key), limit=limit)
+        if content is None:
+            raise IntegrityError(
+                f"{key} in {where(self._settings)} is longer than the {limit} bytes that such an object may have",
+                subject=key,
+                next_step="Nothing of zrb writes it so long: find out what replaced it",
+            )
+        return content
+
+    def read_into(self, key: str, offset: int, buffer: memoryview) -> None:
+        """See :class:`.protocol.Store`."""
+        read_range(self._session, check_key(key), offset, buffer.cast("B"))
+
+    def list(self, prefix: str) -> Iterator[StoredObject]:
+        """See :class:`.protocol.Store`. Readability is what the listing knows: an archived object that was thawed may
+        still look unreadable here; :meth:`head` is exact."""
+        full = self._settings.prefix + check_prefix(prefix)
+        token: dict[str, str] = {}
+        while True:
+            page = self._session.call(
+                "list_objects_v2", Prefix=full, OptionalObjectAttributes=["RestoreStatus"], **token
+            )
+            for entry in page.get("Contents", ()):
+                key = str(entry["Key"])[len(self._settings.prefix) :]
+                if key and not key.endswith("/"):  # consoles make such empty objects to show a folder
+                    yield _listed(key, entry)
+            if not page.get("IsTruncated"):
+                return
+            token = {"ContinuationToken": str(page["NextContinuationToken"])}
+
+    def close(self) -> None:
+        """See :class:`.protocol.Store`."""
+        self._session.close()
+
+    def _guards(self, key: str) -> tuple[WriteGuards, bool]:
+        """How to write ``key``, and whether the endpoint proved that it refuses to overwrite. The identity is written
+        before anything can be learnt: learning rewrites nothing else."""
+        features = EndpointFeatures() if key == IDENTITY_KEY else self._probe.features()
+        return write_guards(features, self._settings.checksums), features.conditional_writes is True
+
+    def _put_once(self, key: str, view: memoryview, digest: bytes, guards: WriteGuards, storage_class: str) -> Checksum:
+        parameters: dict[str, Any] = _class_parameter(storage_class) | digest_headers(view, digest, guards)
+        if guards.conditional:
+            parameters["IfNoneMatch"] = "*"
+        reply = self._session.call("put_object", key=key, Body=MemoryBody(view), **parameters)
+        checked_reply(reply, digest, key)
+        return checksum_of(reply)
+
+    def _check_bucket(self) -> None:
+        # A HEAD answers 404 for a missing bucket and for a missing key alike.
+        if self._bucket_seen:
+            return
+        try:
+            self._session.call("head_bucket")
+        except ObjectMissing as error:
+            raise NoSuchRepository(
+                f"The bucket {self._settings.bucket} does not exist at {where(self._settings)}",
+                subject=self._settings.bucket,
+                answer=error.answer,
+                next_step="Create it, or correct bucket, region and endpoint in the settings",
+            ) from error
+        except StoreDenied:
+            pass  # it exists; looking at it is another permission
+        self._bucket_seen = True
+
+
+def _class_parameter(storage_class: str) -> dict[str, Any]:
+    # Left out where it is the default: some endpoints know no classes at all.
+    return {} if storage_class == "STANDARD" else {"StorageClass": storage_class}
+
+
+def _restore_state(header: str) -> tuple[bool, bool]:
+    """Whether a thaw is under way, and whether a thawed copy is there (``x-amz-restore``)."""
+    return 'ongoing-request="true"' in header, 'ongoing-request="false"' in header
+
+
+def _moment(reply: Mapping[str, Any]) -> datetime | None:
+    moment = reply.get("LastModified")
+    return moment if isinstance(moment, datetime) else None
+
+
+def _listed(key: str, entry: Mapping[str, Any]) -> StoredObject:
+    storage_class = str(entry.get("StorageClass") or "STANDARD")
+    restore: Mapping[str, Any] = entry.get("RestoreStatus") or {}
+    thawing = bool(restore.get("IsRestoreInProgress"))
+    thawed = bool(restore) and not thawing
+    return StoredObject(
+        key=key,
+        bytes=int(entry["Size"]),
+        storage_class=storage_class,
+        checksum=checksum_of({"ETag": entry.get("ETag", "")}),
+        modified=_moment(entry),
+        readable=thawed or storage_class not in _ARCHIVE_CLASSES,
+        thawing=thawing,
+    )

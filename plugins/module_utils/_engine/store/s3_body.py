@@ -1,0 +1,40 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Bytes in memory as the file that botocore wants to send, without a copy of them."""
+
+from __future__ import annotations
+
+import io
+
+
+class MemoryBody:
+    """A file-like, seekable view of a buffer: botocore reads it to sign it, to send it, and again for a retry.
+
+    It hands out slices of the buffer itself; each is sent or hashed before the next one is read.
+    """
+
+    def __init__(self, view: memoryview) -> None:
+        self._view = view
+        self._position = 0
+
+    def __len__(self) -> int:
+        return len(self._view)
+
+    def read(self, size: int | None = -1) -> memoryview:
+        """The next ``size`` bytes, or all that remain."""
+        end = len(self._view) if size is None or size < 0 else min(self._position + size, len(self._view))
+        piece = self._view[self._position : end]
+        self._position = end
+        return piece
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to a byte."""
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: len(self._view)}[whence]
+        self._position = max(0, min(start + offset, len(self._view)))
+        return self._position
+
+    def tell(self) -> int:
+        """The position."""
+        return self._position

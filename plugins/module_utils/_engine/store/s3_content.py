@@ -1,0 +1,112 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Is what a key holds the same as what we sent? By the stored checksum, by the ETag, else by reading it back."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from base64 import b64encode
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import ObjectArchived, ObjectExists, ObjectMissing, StoreDenied
+from ..values.manifest import Checksum
+from .s3_errors import where
+from .s3_session import S3Session
+
+_MD5_ETAG = re.compile(r"[0-9a-f]{32}")
+_READ_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedContent:
+    """The bytes that a key is to hold: a SHA-256 for each chunk, in order, and the ETag that they have where ETags
+    are MD5 sums."""
+
+    chunks: tuple[tuple[int, bytes], ...]
+    """Length and SHA-256 of every chunk."""
+    etag: Callable[[], str]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all chunks."""
+        return sum(length for length, _ in self.chunks)
+
+    def sha256_texts(self) -> set[str]:
+        """The SHA-256 as an endpoint may write it: of the object, where there is one chunk, or of the digests."""
+        composite = b64encode(hashlib.sha256(b"".join(digest for _, digest in self.chunks)).digest()).decode()
+        texts = {f"{composite}-{len(self.chunks)}"}
+        if len(self.chunks) == 1:
+            texts.add(b64encode(self.chunks[0][1]).decode())
+        return texts
+
+
+def multipart_etag(etags: Sequence[str]) -> str:
+    """The ETag that S3 gives to a multipart object, from those of its parts; "" where they are no MD5 sums."""
+    plain = [etag.strip('"') for etag in etags]
+    if not all(_MD5_ETAG.fullmatch(etag) for etag in plain):
+        return ""
+    return f"{hashlib.md5(bytes.fromhex(''.join(plain)), usedforsecurity=False).hexdigest()}-{len(plain)}"
+
+
+def checksum_of(reply: Mapping[str, Any]) -> Checksum:
+    """The best checksum in a reply to a write or a HEAD."""
+    etag = str(reply.get("ETag", "")).strip('"')
+    sha256 = str(reply.get("ChecksumSHA256") or "")
+    if not sha256:
+        return Checksum("etag", etag) if etag else Checksum("none", "")
+    _, dash, parts = etag.partition("-")
+    if "-" not in sha256 and dash and reply.get("ChecksumType") != "FULL_OBJECT":
+        sha256 = f"{sha256}-{parts}"  # some endpoints leave the number of parts off in a HEAD
+    return Checksum("sha256-composite" if "-" in sha256 else "sha256", sha256)
+
+
+def same_content(session: S3Session, key: str, expected: ExpectedContent) -> Checksum | None:
+    """The checksum of ``key`` where it holds ``expected``, ``None`` where it is absent. Raises ``ObjectExists`` where
+    it holds something else, or where that cannot be found out."""
+    try:
+        head = session.call("head_object", key=key, ChecksumMode="ENABLED")
+    except ObjectMissing:
+        return None
+    if int(head.get("ContentLength", -1)) != expected.size:
+        raise _other(session, key, f"it has {head.get('ContentLength')} bytes instead of {expected.size}")
+    checksum = checksum_of(head)
+    if checksum.value in expected.sha256_texts():
+        return checksum
+    etag = str(head.get("ETag", "")).strip('"')
+    if etag and etag == expected.etag():
+        return checksum
+    return checksum if _read_back(session, key, expected) else None
+
+
+def _read_back(session: S3Session, key: str, expected: ExpectedContent) -> bool:
+    """True where the content is the same, False where the key vanished meanwhile."""
+    try:
+        reply = session.call("get_object", key=key)
+    except ObjectMissing:
+        return False
+    except (ObjectArchived, StoreDenied) as error:
+        raise _other(session, key, f"its content cannot be read back to compare ({error.answer})") from error
+    with closing(reply["Body"]) as body, session.explained("get_object", key):
+        for length, digest in expected.chunks:
+            found = hashlib.sha256()
+            left = length
+            while left and (block := body.read(min(left, _READ_BYTES))):
+                found.update(block)
+                left -= len(block)
+            if left or found.digest() != digest:
+                raise _other(session, key, "its content differs")
+    return True
+
+
+def _other(session: S3Session, key: str, difference: str) -> ObjectExists:
+    return ObjectExists(
+        f"{key} exists already in {where(session.settings)}, and {difference}",
+        subject=key,
+        next_step="Keys are written once and nothing was overwritten: find out what wrote it",
+    )

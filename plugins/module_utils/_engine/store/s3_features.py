@@ -1,0 +1,59 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What an S3 endpoint does, and how we write to it because of that."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..values.config import ChecksumMode
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointFeatures:
+    """What an endpoint was seen to do. ``None`` where it could not be learnt (no right to try, no repository yet)."""
+
+    conditional_writes: bool | None = None
+    """It refuses ``If-None-Match: *`` where the key exists."""
+    checksum_rejected: bool | None = None
+    """It refuses bytes that do not have the SHA-256 sent with them."""
+    checksum_stored: bool | None = None
+    """It keeps the SHA-256 and returns it."""
+    content_md5_checked: bool | None = None
+    """It refuses bytes that do not have the Content-MD5 sent with them."""
+
+    @property
+    def known(self) -> bool:
+        """Whether every question has an answer."""
+        return None not in (
+            self.conditional_writes,
+            self.checksum_rejected,
+            self.checksum_stored,
+            self.content_md5_checked,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class WriteGuards:
+    """What goes along with the bytes of a write, so that the endpoint can refuse it."""
+
+    conditional: bool
+    sha256: bool
+    md5: bool
+
+
+UNGUARDED = WriteGuards(conditional=False, sha256=False, md5=False)
+
+
+def write_guards(features: EndpointFeatures, mode: ChecksumMode) -> WriteGuards:
+    """What to send to an endpoint with ``features``. What is unknown is sent: an endpoint that does not know a header
+    ignores it or says so."""
+    sha256_useful = features.checksum_rejected is not False or features.checksum_stored is True
+    sha256 = mode == "required" or (mode == "auto" and sha256_useful)
+    return WriteGuards(
+        conditional=features.conditional_writes is not False,
+        sha256=sha256,
+        md5=mode != "off" and features.checksum_rejected is not True and features.content_md5_checked is True,
+    )

@@ -1,0 +1,86 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Reading objects from S3, going on where a broken reply ended: botocore retries requests, not bodies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import closing
+from typing import Any
+
+from ..errors import PartDamaged, StoreError, StoreUnavailable
+from .s3_errors import RangeBeyondEnd, where
+from .s3_session import S3Session
+
+_READ_BYTES = 1 << 20
+
+
+def read_range(session: S3Session, key: str, offset: int, view: memoryview) -> None:
+    """Fill ``view`` with the bytes of ``key`` from ``offset``. Raises ``PartDamaged`` where the object ends before."""
+    filled = 0
+    failures = 0
+    while filled < len(view):
+        first, last = offset + filled, offset + len(view) - 1
+        try:
+            reply = session.call("get_object", key=key, Range=f"bytes={first}-{last}")
+        except RangeBeyondEnd as error:
+            raise _too_short(session, key, first, last) from error
+        with closing(reply["Body"]):
+            _check_range(session, key, reply, first, last)
+            try:
+                with session.explained("get_object", key):
+                    while filled < len(view):
+                        count = reply["Body"].readinto(view[filled : filled + _READ_BYTES])
+                        filled += count
+                        if not count:
+                            break
+            except StoreUnavailable:
+                failures += 1
+                if failures >= session.settings.max_attempts:
+                    raise
+
+
+def read_object(session: S3Session, key: str, *, limit: int) -> bytes | None:
+    """The whole of a small object, or ``None`` where it is longer than ``limit``."""
+    reply = session.call("get_object", key=key)
+    length = int(reply["ContentLength"])
+    with closing(reply["Body"]) as body:
+        if length > limit:
+            return None
+        try:
+            with session.explained("get_object", key):
+                return bytes(body.read())
+        except StoreUnavailable:
+            content = bytearray(length)
+    read_range(session, key, 0, memoryview(content))
+    return bytes(content)
+
+
+def _check_range(session: S3Session, key: str, reply: Mapping[str, Any], first: int, last: int) -> None:
+    given = str(reply.get("ContentRange") or "")
+    length = int(reply["ContentLength"])
+    if given and not given.startswith(f"bytes {first}-"):
+        raise _ignored_range(session, key, given)
+    if not given and first:
+        raise _ignored_range(session, key, "no Content-Range")
+    if length < last - first + 1:
+        raise _too_short(session, key, first + length, last)
+
+
+def _too_short(session: S3Session, key: str, end: int, last: int) -> PartDamaged:
+    return PartDamaged(
+        f"{key} in {where(session.settings)} ends at or before byte {end}, where {last + 1} bytes are needed",
+        subject=key,
+        next_step="The object was cut short: run `zrb verify` over all backups",
+    )
+
+
+def _ignored_range(session: S3Session, key: str, answer: str) -> StoreError:
+    return StoreError(
+        f"The endpoint returned another range of {key} in {where(session.settings)} than was asked for",
+        subject=key,
+        answer=answer,
+        next_step="An endpoint or a proxy that does not honour Range requests cannot serve a repository",
+    )

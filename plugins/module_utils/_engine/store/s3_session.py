@@ -1,0 +1,183 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The connection to one bucket: how the client is made, and how it is called."""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from ..errors import ConfigError, EngineError, KeyFileError, LibraryMissing, ObjectMissing, TlsFailure
+from ..values.config import S3Settings
+from ..version import VERSION
+from .s3_errors import Tried, error_of_reply
+from .s3_way import DEFAULT_CREDENTIALS_FILE, bad_settings, error_on_the_way
+
+CONNECT_TIMEOUT_S = 10
+READ_TIMEOUT_S = 60
+
+
+class S3Session:
+    """Calls of one bucket. The client is made at the first call, so that a process may fork before; it is shared by
+    all threads."""
+
+    def __init__(self, settings: S3Settings, *, connections: int = 10) -> None:
+        self.settings = settings
+        self._connections = connections
+        self._client: Any = None
+        self._lock = threading.Lock()
+
+    def call(self, operation: str, *, key: str = "", **parameters: Any) -> dict[str, Any]:
+        """One request, retried by botocore. ``key`` is relative to the repository; bucket and expected owner are
+        added. Raises the errors of :mod:`.s3_errors` and :mod:`.s3_way`."""
+        parameters["Bucket"] = self.settings.bucket
+        if self.settings.expected_bucket_owner:
+            parameters["ExpectedBucketOwner"] = self.settings.expected_bucket_owner
+        if key:
+            parameters["Key"] = self.settings.prefix + key
+        client = self.client
+        try:
+            with self.explained(operation, key):
+                reply: dict[str, Any] = getattr(client, operation)(**parameters)
+        except ObjectMissing:
+            raise
+        except EngineError:
+            if operation == "head_object":
+                self._raise_reason_of_head(key)
+            raise
+        return reply
+
+    @contextmanager
+    def explained(self, operation: str, key: str = "") -> Iterator[None]:
+        """Turn exceptions of botocore inside the block into typed errors."""
+        from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.parsers import ResponseParserError
+
+        tried = Tried(operation, key, self.settings)
+        try:
+            yield
+        except ClientError as error:
+            raise error_of_reply(error.response, tried) from error
+        except (BotoCoreError, ResponseParserError) as error:
+            raise error_on_the_way(error, tried) from error
+
+    @property
+    def client(self) -> Any:
+        """The botocore client."""
+        with self._lock:
+            if self._client is None:
+                self._client = _new_client(self.settings, connections=self._connections)
+            return self._client
+
+    def close(self) -> None:
+        """Close all connections. The next call opens new ones."""
+        with self._lock:
+            if self._client is not None:
+                self._client.close()
+                self._client = None
+
+    def _raise_reason_of_head(self, key: str) -> None:
+        # The reply to a HEAD has no body, so no reason: the same question as a GET of one byte is answered with one.
+        with self.explained("get_object", key):
+            parameters = {"Bucket": self.settings.bucket, "Key": self.settings.prefix + key, "Range": "bytes=0-0"}
+            if self.settings.expected_bucket_owner:
+                parameters["ExpectedBucketOwner"] = self.settings.expected_bucket_owner
+            self.client.get_object(**parameters)["Body"].close()
+
+
+def _new_client(settings: S3Settings, *, connections: int) -> Any:
+    try:
+        import botocore.session
+        from botocore.config import Config
+        from botocore.exceptions import BotoCoreError
+    except ImportError as error:
+        raise LibraryMissing.named("boto3", error) from error
+    _check_endpoint(settings)
+    session = botocore.session.Session(profile=settings.profile or None)
+    credentials_file = _credentials_file(settings)
+    if credentials_file:
+        session.set_config_variable("credentials_file", credentials_file)
+    explicit = settings.credentials
+    try:
+        return session.create_client(
+            "s3",
+            region_name=settings.region,
+            endpoint_url=settings.endpoint or None,
+            verify=_verification(settings),
+            aws_access_key_id=explicit.access_key if explicit else None,
+            aws_secret_access_key=explicit.secret_key if explicit else None,
+            aws_session_token=explicit.session_token if explicit else None,
+            config=Config(
+                retries={"mode": "standard", "total_max_attempts": settings.max_attempts},
+                connect_timeout=CONNECT_TIMEOUT_S,
+                read_timeout=READ_TIMEOUT_S,
+                max_pool_connections=connections,
+                user_agent_extra=f"zrb/{VERSION}",
+                s3={"addressing_style": "path" if settings.endpoint else "auto"},
+                # Checksums are chosen by the store, per endpoint: what botocore adds by itself breaks some of them.
+                request_checksum_calculation="when_required",
+                response_checksum_validation="when_required",
+            ),
+        )
+    except BotoCoreError as error:
+        raise error_on_the_way(error, Tried("head_bucket", "", settings)) from error
+    except ValueError as error:
+        raise bad_settings(settings, str(error)) from error
+
+
+def _verification(settings: S3Settings) -> bool | str | None:
+    if not settings.validate_certs:
+        return False
+    if not settings.ca_bundle:
+        return None
+    if not Path(settings.ca_bundle).is_file():
+        raise TlsFailure(
+            f"The CA bundle {settings.ca_bundle} does not exist",
+            subject=settings.ca_bundle,
+            next_step="Set ca_bundle to a file with PEM certificates, or leave it empty for the system's own",
+        )
+    return settings.ca_bundle
+
+
+def _check_endpoint(settings: S3Settings) -> None:
+    if "@" in urlsplit(settings.endpoint).netloc:
+        raise ConfigError(
+            "The endpoint holds a user name or a password",
+            subject="endpoint",
+            next_step=f"Take it out, and put credentials into {DEFAULT_CREDENTIALS_FILE} (mode 0600)",
+        )
+
+
+def _credentials_file(settings: S3Settings) -> str:
+    """The shared credentials file to use, or "" for botocore's own choice."""
+    if settings.credentials is not None:
+        return ""
+    path = settings.credentials_file
+    if not path and "AWS_SHARED_CREDENTIALS_FILE" not in os.environ and Path(DEFAULT_CREDENTIALS_FILE).exists():
+        path = DEFAULT_CREDENTIALS_FILE
+    if not path:
+        return ""
+    try:
+        mode = Path(path).stat().st_mode
+    except OSError as error:
+        raise KeyFileError(
+            f"The credentials file {path} cannot be read",
+            subject=path,
+            answer=error.strerror or "",
+            next_step="Correct its path, or make it with mode 0600",
+        ) from error
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise KeyFileError(
+            f"The credentials file {path} can be read by others (mode {stat.S_IMODE(mode):04o})",
+            subject=path,
+            next_step=f"Run `chmod 600 {path}`; if others may have read it, get new credentials as well",
+        )
+    return path

@@ -1,0 +1,165 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One object written as a multipart upload."""
+
+from __future__ import annotations
+
+import hashlib
+from base64 import b64encode
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import EngineError, ObjectExists, StoreError, StoreUnavailable
+from ..values.manifest import Checksum
+from .chunks import WrittenChunk, WrittenChunks
+from .protocol import Buffer
+from .s3_body import MemoryBody
+from .s3_content import ExpectedContent, checksum_of, multipart_etag, same_content
+from .s3_errors import PreconditionRefused, UploadGone
+from .s3_features import WriteGuards
+from .s3_session import S3Session
+
+_ABORTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class _ChunkProof:
+    sha256: bytes
+    etag: str
+    stored_sha256: str
+
+
+class S3Upload:
+    """Implements :class:`.protocol.Upload`. ``proven``: the endpoint is known to refuse to overwrite."""
+
+    def __init__(
+        self,
+        session: S3Session,
+        key: str,
+        *,
+        upload_id: str,
+        guards: WriteGuards,
+        proven: bool,
+        total_chunks: int | None,
+    ) -> None:
+        self._session = session
+        self._key = key
+        self._upload_id = upload_id
+        self._guards = guards
+        self._proven = proven
+        self._chunks: WrittenChunks[_ChunkProof] = WrittenChunks(key, total_chunks=total_chunks)
+        self._ended = False
+
+    @property
+    def upload_id(self) -> str:
+        """The endpoint's name for this upload."""
+        return self._upload_id
+
+    def put_chunk(self, number: int, offset: int, data: Buffer) -> None:
+        """See :class:`.protocol.Upload`."""
+        view = memoryview(data).cast("B")
+        digest = hashlib.sha256(view).digest()
+        reply = self._session.call(
+            "upload_part",
+            key=self._key,
+            UploadId=self._upload_id,
+            PartNumber=number + 1,
+            Body=MemoryBody(view),
+            **digest_headers(view, digest, self._guards),
+        )
+        stored = checked_reply(reply, digest, self._key)
+        proof = _ChunkProof(sha256=digest, etag=str(reply["ETag"]), stored_sha256=stored)
+        self._chunks.add(WrittenChunk(number=number, offset=offset, bytes=len(view), proof=proof))
+
+    def complete(self) -> Checksum:
+        """See :class:`.protocol.Upload`."""
+        chunks = self._chunks.whole()
+        expected = ExpectedContent(
+            chunks=tuple((chunk.bytes, chunk.proof.sha256) for chunk in chunks),
+            etag=lambda: multipart_etag([chunk.proof.etag for chunk in chunks]),
+        )
+        try:
+            if not self._proven and (found := same_content(self._session, self._key, expected)):
+                self.abort()
+                return found
+            checksum = self._complete(chunks, expected)
+        except ObjectExists:
+            self.abort()
+            raise
+        self._ended = True
+        return checksum
+
+    def abort(self) -> None:
+        """See :class:`.protocol.Upload`."""
+        if not self._ended:
+            self._ended = True
+            with suppress(EngineError):  # what stays is removed by the bucket's rule for unfinished uploads
+                abort_multipart(self._session, self._key, self._upload_id)
+
+    def _complete(self, chunks: list[WrittenChunk[_ChunkProof]], expected: ExpectedContent) -> Checksum:
+        conditional = {"IfNoneMatch": "*"} if self._guards.conditional else {}
+        try:
+            reply = self._session.call(
+                "complete_multipart_upload",
+                key=self._key,
+                UploadId=self._upload_id,
+                MultipartUpload={"Parts": [_part(chunk) for chunk in chunks]},
+                **conditional,
+            )
+        except (PreconditionRefused, UploadGone, StoreUnavailable) as error:
+            # The first reply may have been lost, and botocore asked again: what counts is what is there now.
+            found = same_content(self._session, self._key, expected)
+            if found is None:
+                raise
+            if isinstance(error, PreconditionRefused):
+                self.abort()
+            return found
+        if self._guards.sha256 and not reply.get("ChecksumSHA256"):
+            reply = self._session.call("head_object", key=self._key, ChecksumMode="ENABLED")
+        return checksum_of(reply)
+
+
+def _part(chunk: WrittenChunk[_ChunkProof]) -> dict[str, Any]:
+    part: dict[str, Any] = {"PartNumber": chunk.number + 1, "ETag": chunk.proof.etag}
+    if chunk.proof.stored_sha256:
+        part["ChecksumSHA256"] = chunk.proof.stored_sha256
+    return part
+
+
+def abort_multipart(session: S3Session, key: str, upload_id: str) -> None:
+    """Abort an upload, again where chunks that were under way arrived after the first time (S3 User Guide, "Aborting
+    a multipart upload"). One that is gone already is no error."""
+    try:
+        for _ in range(_ABORTS):
+            session.call("abort_multipart_upload", key=key, UploadId=upload_id)
+            if not session.call("list_parts", key=key, UploadId=upload_id).get("Parts"):
+                return
+    except UploadGone:
+        return
+
+
+def digest_headers(view: memoryview, sha256: bytes, guards: WriteGuards) -> dict[str, str]:
+    """Parameters that let the endpoint check the bytes it gets."""
+    headers: dict[str, str] = {}
+    if guards.sha256:
+        headers |= {"ChecksumAlgorithm": "SHA256", "ChecksumSHA256": b64encode(sha256).decode()}
+    if guards.md5:
+        headers["ContentMD5"] = b64encode(hashlib.md5(view, usedforsecurity=False).digest()).decode()
+    return headers
+
+
+def checked_reply(reply: dict[str, Any], sha256: bytes, key: str) -> str:
+    """The SHA-256 that the endpoint says it stored, or "". Raises :class:`StoreError` where it is not ours."""
+    stored = str(reply.get("ChecksumSHA256") or "")
+    if stored and stored != b64encode(sha256).decode():
+        raise StoreError(
+            f"The endpoint stored other bytes of {key} than those that were sent",
+            subject=key,
+            answer=f"x-amz-checksum-sha256: {stored}",
+            next_step="The bytes were damaged on the way and nothing was committed: run the same again, and suspect "
+            "the network or memory",
+        )
+    return stored
