@@ -62,7 +62,8 @@ def read_config(root: Place) -> Config:
 
 def _s3(place: Place) -> S3Settings | None:
     section = read_section(place, _S3)
-    values = dict(section.values)
+    # What is left empty means the default, as in the files of the Go tool.
+    values = {key: value for key, value in section.values.items() if value != ""}
     enabled, retry = values.pop("enabled", True), values.pop("retry", {})
     if not enabled:
         return None
@@ -120,7 +121,7 @@ def _task(place: Place) -> Task:
         section.need(key, "A task has `name`, `pool` and `dataset`")
     if "dataset" not in section.places:
         raise place.error("lacks the key `dataset`", 'Name it without its pool; the root dataset of a pool is ""')
-    task = Task(**section.values)
+    task = Task(**{key: value for key, value in section.values.items() if value != "" or key == "dataset"})
     try:
         check_dataset_name(task.dataset_name)
     except UsageError as error:
@@ -156,7 +157,7 @@ _TASK: dict[str, Read] = {
     "recursive": flag,
     "exclude": list_of(text),
     "snapshot_prefix": matching(
-        r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}", "A prefix has 1 to 64 letters, digits and _ . : -"
+        r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}", "A prefix has 1 to 64 letters, digits and _ . : -", empty=True
     ),
     "take_snapshot": flag,
     "raw": choice("auto", "always", "never"),
@@ -168,7 +169,9 @@ _S3: dict[str, Read] = {
     "bucket": matching(
         r"[A-Za-z0-9][A-Za-z0-9._-]{1,62}", "A bucket's name has 3 to 63 letters, digits, dots and dashes", empty=True
     ),
-    "region": matching(r"[A-Za-z0-9-]{1,64}", "A region looks like eu-central-1; most other services take us-east-1"),
+    "region": matching(
+        r"[A-Za-z0-9-]{1,64}", "A region looks like eu-central-1; most other services take us-east-1", empty=True
+    ),
     "prefix": prefix,
     "endpoint": endpoint,
     "ca_bundle": path_text,
