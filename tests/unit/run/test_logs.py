@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from zrb.errors import SendFailed
 from zrb.run.logs import REDACTED, Logged, log_file, redact
 
 NOON = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
@@ -47,16 +46,15 @@ def test_each_event_is_one_record_and_goes_on_to_the_screen(tmp_path: Path) -> N
     logged.advance("send", current=1, total=10)
     logged.advance("send", current=2, total=10)
     logged.log("part stored", index=0)
-    logged.failed(SendFailed("zfs send broke", next_step="Check the pool", subject="tank/a b@s"))
     logged.finish(status="failed", result={"x": 1})
     path = tmp_path / "log" / "tank" / "a%20b" / "2026-01-31.log"
     written = records(path)
-    assert [r["event"] for r in written] == ["start", "phase", "log", "error", "finish"]
+    assert [r["event"] for r in written] == ["start", "phase", "log", "finish"]
     assert {r["dataset"] for r in written} == {"tank/a b"}
     assert {r["operation"] for r in written} == {"backup"}
     assert {r["time"] for r in written} == {"2026-01-31T12:00:00Z"}
     assert written[2]["facts"] == {"index": 0}
-    assert written[3]["message"] == "zfs send broke. Check the pool."
+    assert (written[3]["status"], written[3]["result"]) == ("failed", {"x": 1})
     assert [name for name, _ in heard.calls] == ["start", "advance", "advance", "info", "finish"]
     assert path.stat().st_mode & 0o777 == 0o640
     assert path.parent.stat().st_mode & 0o777 == 0o750

@@ -15,10 +15,9 @@ import re
 import threading
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Literal
 
-from ..errors import EngineError
 from ..values.progress import Phase, Progress
 from ..values.repository import encode_component
 from .environment import utc_now
@@ -57,14 +56,14 @@ class Logged:
         self,
         progress: Progress,
         *,
-        log_dir: Path,
+        log_dir: PurePath,
         dataset: str,
         job_id: str = "",
         secrets: Sequence[str] = (),
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._progress = progress
-        self._log_dir = log_dir
+        self._log_dir = Path(log_dir)
         self._dataset = dataset
         self._job_id = job_id
         self._secrets = tuple(secrets)
@@ -94,13 +93,9 @@ class Logged:
         self._progress.log(message, level=level, **facts)
 
     def finish(self, *, status: Literal["ok", "warning", "failed"], result: dict[str, Any]) -> None:
-        """An event ``finish`` with the result."""
+        """An event ``finish`` with the result, which is what an error says of itself where ``status`` is ``failed``."""
         self._record("finish", status=status, result=result)
         self._progress.finish(status=status, result=result)
-
-    def failed(self, error: EngineError) -> None:
-        """An event ``error``; the caller raises or reports the error itself."""
-        self._record("error", message=error.explain(), facts=error.facts())
 
     def _record(self, event: str, **fields: Any) -> None:
         now = self._clock()

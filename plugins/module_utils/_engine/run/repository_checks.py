@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ..store.protocol import Store
 from ..store.s3 import S3Store
+from ..store.s3_features import EndpointFeatures
 from ..values.config import S3Settings
 from .environment import Environment
 from .repository_identity import read_identity
@@ -24,8 +25,8 @@ def repository_checks(env: Environment) -> Iterator[Check]:
     try:
         yield from _identity_checks(store)
         if isinstance(store, S3Store) and env.config.s3 is not None:
-            yield from _settings_checks(env.config.s3)
-            yield from _feature_checks(store)
+            yield from settings_checks(env.config.s3)
+            yield from feature_checks(store.features(fresh=True))
         elif env.config.local is not None:
             yield _writable(Path(env.config.local.path))
     finally:
@@ -51,7 +52,8 @@ def _writable(path: Path) -> Check:
     )
 
 
-def _settings_checks(settings: S3Settings) -> Iterator[Check]:
+def settings_checks(settings: S3Settings) -> Iterator[Check]:
+    """Whether the way to the endpoint is protected."""
     if not settings.validate_certs:
         yield Check(
             "tls",
@@ -68,8 +70,8 @@ def _settings_checks(settings: S3Settings) -> Iterator[Check]:
         )
 
 
-def _feature_checks(store: S3Store) -> Iterator[Check]:
-    found = store.features(fresh=True)
+def feature_checks(found: EndpointFeatures) -> Iterator[Check]:
+    """What the endpoint was seen to do."""
     yield _feature(
         "conditional_writes",
         found.conditional_writes,

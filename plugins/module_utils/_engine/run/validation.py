@@ -144,7 +144,7 @@ def _signing_checks(env: Environment) -> Iterator[Check]:
 
 def _directory_checks(config: Config) -> Iterator[Check]:
     for name, path in (("base_dir", Path(config.base_dir)), ("log_dir", Path(config.log_dir))):
-        nearest = next(place for place in (path, *path.parents) if place.exists())
+        nearest = next(place for place in (path, *path.parents) if _is_seen(place))
         if nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK):
             made = "" if nearest == path else ", made at the first run"
             yield Check(name, "ok", f"{path} can be written{made}")
@@ -155,6 +155,13 @@ def _directory_checks(config: Config) -> Iterator[Check]:
                 f"{path} cannot be written: {nearest} is {'not writable' if nearest.is_dir() else 'no directory'}",
                 f"Give this user the right to write there, or set {name} to another directory",
             )
+
+
+def _is_seen(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # behind a directory that this user may not enter
+        return False
 
 
 def _zfs_checks(env: Environment) -> Iterator[Check]:

@@ -1,0 +1,238 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A line a check: what is wrong with a configuration, and what to do."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pytest
+from zrb.errors import StoreUnavailable, ZfsMissing
+from zrb.run.environment import Environment
+from zrb.run.keys import write_age_key, write_signing_key
+from zrb.run.repository_checks import feature_checks, settings_checks
+from zrb.run.validation import Check, exit_code, validate_config
+from zrb.seal.age import new_identity
+from zrb.store.directory import DirectoryStore
+from zrb.store.s3_features import EndpointFeatures
+from zrb.values.config import S3Settings, Task
+
+from tests.fakes.zfs import ZFS_FUSE, FakeZfs
+from tests.fixtures.committed_repository import CommittedRepository
+
+FINE = EndpointFeatures(conditional_writes=True, checksum_rejected=True, checksum_stored=True, content_md5_checked=True)
+
+
+@pytest.fixture
+def zfs() -> FakeZfs:
+    fake = FakeZfs()
+    fake.add_dataset("tank/data/child")
+    return fake
+
+
+@pytest.fixture
+def env(tmp_path: Path, zfs: FakeZfs) -> Environment:
+    """Everything as it should be."""
+    repository = CommittedRepository(tmp_path / "repository")
+    etc = tmp_path / "etc"
+    etc.mkdir()
+    write_signing_key(etc / "signing.key")
+    env = repository.environment(zfs=zfs)
+    config = replace(
+        env.config,
+        signing_key=PurePosixPath(etc / "signing.key"),
+        recipients=(new_identity()[1], new_identity()[1]),
+        tasks=(Task(name="data", pool="tank", dataset="data"),),
+    )
+    return replace(env, config=config)
+
+
+def changed(env: Environment, **fields: Any) -> Environment:
+    return replace(env, config=replace(env.config, **fields))
+
+
+def checks(env: Environment, **options: Any) -> dict[str, Check]:
+    return {check.name: check for check in validate_config(env, **options)}
+
+
+def config_file(tmp_path: Path, mode: int = 0o600) -> Path:
+    path = tmp_path / "etc" / "config.yaml"
+    path.write_text("")
+    path.chmod(mode)
+    return path
+
+
+def test_all_is_well(env: Environment, tmp_path: Path) -> None:
+    found = validate_config(env, config_path=config_file(tmp_path))
+    assert [(check.name, check.next_step) for check in found if check.status != "ok"] == []
+    assert {check.name for check in found} == {
+        *("config", "recipients", "signing_key", "trusted_signers", "base_dir", "log_dir", "zfs", "task data"),
+        *("repository", "repository_write"),
+    }
+    assert exit_code(found) == 0
+    assert found[0].as_json()["status"] == "ok"
+
+
+def test_offline_leaves_the_repository_alone(env: Environment) -> None:
+    def unreachable() -> Any:
+        raise AssertionError("offline")
+
+    assert "repository" not in checks(replace(env, open_store=unreachable), offline=True)
+
+
+def test_one_recipient_is_a_warning(env: Environment) -> None:
+    check = checks(changed(env, recipients=("age1x",)))["recipients"]
+    assert (check.status, "second one" in check.next_step) == ("warning", True)
+    assert exit_code([check]) == 4
+
+
+def test_a_missing_signing_key_is_an_error(env: Environment) -> None:
+    none = checks(changed(env, signing_key=None))["signing_key"]
+    gone = checks(changed(env, signing_key=PurePosixPath("/nonexistent/key")))["signing_key"]
+    assert (none.status, gone.status) == ("error", "error")
+    assert "zrb signing-key" in none.next_step
+    assert "/nonexistent/key does not exist" in gone.message
+    assert exit_code([none]) == 2
+
+
+def test_a_signing_key_that_others_can_read_is_an_error(env: Environment) -> None:
+    Path(env.config.signing_key or "").chmod(0o644)
+    check = checks(env)["signing_key"]
+    assert (check.status, "chmod 600" in check.next_step) == ("error", True)
+
+
+def test_a_config_that_others_can_read_is_a_warning(env: Environment, tmp_path: Path) -> None:
+    check = checks(env, config_path=config_file(tmp_path, 0o644))["config"]
+    assert (check.status, "mode 0644" in check.message) == ("warning", True)
+
+
+def test_a_config_that_vanished_is_an_error(env: Environment, tmp_path: Path) -> None:
+    assert checks(env, config_path=tmp_path / "gone")["config"].status == "error"
+
+
+@pytest.mark.parametrize("place", ["etc", "base"])
+def test_a_private_age_key_on_the_machine_that_backs_up_is_a_warning(
+    env: Environment, tmp_path: Path, place: str
+) -> None:
+    (tmp_path / place).mkdir(exist_ok=True)
+    write_age_key(tmp_path / place / "some-name")
+    check = checks(env, config_path=config_file(tmp_path))["age_identity"]
+    assert check.status == "warning"
+    assert f"{tmp_path / place / 'some-name'} holds a private age key" in check.message
+    assert "AGE-SECRET" not in check.message + check.next_step
+
+
+def test_directories_that_cannot_be_made_are_errors(env: Environment, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    found = checks(changed(env, base_dir=PurePosixPath(tmp_path / "file" / "base")))
+    assert found["base_dir"].status == "error"
+    assert f"{tmp_path / 'file'} is no directory" in found["base_dir"].message
+    assert found["log_dir"].status == "ok"
+    assert "made at the first run" in found["log_dir"].message
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="/proc refuses even root, and others in another way")
+def test_a_directory_that_is_not_writable_is_an_error(env: Environment) -> None:
+    check = checks(changed(env, log_dir=PurePosixPath("/proc/1/fdinfo/x")))["log_dir"]
+    assert check.status == "error"
+    assert "not writable" in check.message
+
+
+def test_without_zfs_the_repository_is_still_checked(env: Environment, zfs: FakeZfs) -> None:
+    zfs.fail("capabilities", ZfsMissing("zfs is not installed", next_step="Install it"))
+    found = checks(env)
+    assert (found["zfs"].status, found["zfs"].next_step) == ("error", "Install it")
+    assert found["repository"].status == "ok"
+
+
+def test_tasks_are_checked_each_by_itself(env: Environment) -> None:
+    tasks = (
+        Task(name="gone", pool="tank", dataset="gone"),
+        Task(name="nopool", pool="nopool", dataset="x"),
+        Task(name="off", pool="nopool", dataset="x", enabled=False),
+        Task(name="all", pool="tank", dataset="", recursive=True),
+    )
+    found = checks(changed(env, tasks=tasks))
+    assert (found["task gone"].status, found["task nopool"].status) == ("error", "error")
+    assert "task off" not in found
+    assert "3 datasets" in found["task all"].message
+
+
+def test_no_enabled_task_is_a_warning(env: Environment) -> None:
+    assert checks(changed(env, tasks=()))["tasks"].status == "warning"
+
+
+def test_raw_where_zfs_cannot_is_an_error(env: Environment) -> None:
+    old = FakeZfs(capabilities=ZFS_FUSE)
+    old.add_dataset("tank/secret", encrypted=True)
+    task = Task(name="t", pool="tank", dataset="secret")
+    names = {"auto": "error", "always": "error", "never": "ok"}
+    for raw, status in names.items():
+        found = validate_config(replace(changed(env, tasks=(replace(task, raw=raw),)), zfs=old))  # type: ignore[arg-type]
+        assert [check.status for check in found if check.name == "task t"][-1] == status
+    assert "no raw send" in checks(replace(env, zfs=old))["zfs"].message
+
+
+def test_a_repository_that_is_not_there_is_an_error(env: Environment, tmp_path: Path) -> None:
+    check = checks(replace(env, open_store=lambda: DirectoryStore(tmp_path / "unmounted")))["repository"]
+    assert check.status == "error"
+    assert str(tmp_path / "unmounted") in check.message
+
+
+def test_a_repository_that_does_not_answer_is_an_error_with_its_answer(env: Environment) -> None:
+    def unreachable() -> Any:
+        raise StoreUnavailable("No answer", answer="connection refused", next_step="Check the cable")
+
+    check = checks(replace(env, open_store=unreachable))["repository"]
+    assert (check.status, check.message, check.next_step) == (
+        "error",
+        "No answer: connection refused",
+        "Check the cable",
+    )
+
+
+def test_an_empty_repository_is_fine(env: Environment, tmp_path: Path) -> None:
+    (tmp_path / "repository" / "zrb.json").unlink()
+    check = checks(env)["repository"]
+    assert (check.status, "is empty" in check.message) == ("ok", True)
+
+
+def test_a_directory_that_cannot_be_written_is_an_error(env: Environment) -> None:
+    local = replace(env.config.local, path=PurePosixPath("/proc/1/fdinfo"))  # type: ignore[type-var]
+    check = checks(changed(env, local=local))["repository_write"]
+    assert (check.status, "mount it rw" in check.next_step) == ("error", True)
+
+
+def states(features: EndpointFeatures) -> dict[str, str]:
+    return {check.name: check.status for check in feature_checks(features)}
+
+
+def test_endpoint_features_are_told_one_by_one() -> None:
+    assert set(states(FINE).values()) == {"ok"}
+    assert states(replace(FINE, conditional_writes=False))["conditional_writes"] == "warning"
+    assert states(replace(FINE, checksum_rejected=False))["checksums"] == "ok", "it checks Content-MD5"
+    assert states(replace(FINE, checksum_rejected=False, content_md5_checked=False))["checksums"] == "warning"
+    assert states(replace(FINE, checksum_stored=False))["stored_checksums"] == "warning"
+    unknown = list(feature_checks(EndpointFeatures()))
+    assert {check.status for check in unknown} == {"warning"}
+    assert all("after the first backup" in check.next_step for check in unknown)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (S3Settings("bucket"), []),
+        (S3Settings("bucket", endpoint="https://s3.example"), []),
+        (S3Settings("bucket", endpoint="http://s3.example"), ["is not encrypted"]),
+        (S3Settings("bucket", endpoint="https://s3.example", validate_certs=False), ["is not verified"]),
+    ],
+)
+def test_an_open_connection_is_a_warning(settings: S3Settings, told: list[str]) -> None:
+    found = list(settings_checks(settings))
+    assert [check.status for check in found] == ["warning"] * len(told)
+    assert all(text in check.message for check, text in zip(found, told, strict=True))
