@@ -6,4 +6,4 @@
 
 from __future__ import annotations
 
-pytest_plugins = ["tests.integration.zfs_fixtures", "tests.integration.s3_fixtures"]
+pytest_plugins = ["tests.integration.zfs_fixtures", "tests.integration.s3_fixtures", "tests.integration.nas_fixtures"]

@@ -1,0 +1,151 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A NAS of a test's own: a real pool with a dataset of real files, keys, a configuration, and a repository."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pytest
+from zrb.run.backup import BackupResult, back_up
+from zrb.run.environment import Environment
+from zrb.run.keys import read_identities, write_age_key, write_signing_key
+from zrb.run.restore import RestoreResult, RestoreSelection, restore
+from zrb.store.open import open_store
+from zrb.store.protocol import Store
+from zrb.values.config import KIB, MIB, Config, Limits, LocalSettings, S3Settings, Task
+
+from tests.fixtures.file_tree import Description, compare, describe_tree
+from tests.integration.zfs_fixtures import MadeDataset, MadePool, command
+
+SMALL = Limits(part_size=256 * KIB, chunk_size=64 * KIB, memory_limit=48 * MIB, workers=3)
+"""Several chunks a part and several parts a stream, of little data."""
+
+SMALL_S3 = Limits(part_size=6 * MIB, chunk_size=5 * MIB, memory_limit=64 * MIB, workers=3)
+"""The same where S3 allows no chunk below 5 MiB but the last."""
+
+
+@dataclass(frozen=True)
+class Nas:
+    """What a test needs of one NAS. ``identity`` is the age private key file, which a real NAS does not have."""
+
+    pool: MadePool
+    dataset: MadeDataset
+    config: Config
+    identity: Path
+    root: Path
+
+    @property
+    def task(self) -> Task:
+        """The one task."""
+        return self.config.tasks[0]
+
+    def environment(self, **changes: Any) -> Environment:
+        """The real environment, with ``changes``."""
+        return replace(Environment.for_config(self.config), **changes)
+
+    def back_up(self, level: int, **changes: Any) -> BackupResult:
+        """One backup, which has to succeed."""
+        outcome = back_up(self.environment(**changes), task=self.task, level=level)
+        for _, error in outcome.failures:
+            raise error
+        (result,) = outcome.results
+        return result
+
+    def restore(self, name: str = "copy", **selection: Any) -> RestoreResult:
+        """Restore into ``{pool}/restore/{name}``."""
+        env = self.environment()
+        return restore(
+            env,
+            RestoreSelection(dataset=self.dataset.name, target=self.target(name), **selection),
+            identities=read_identities(self.identity),
+            trusted=env.trusted_signers(),
+        )
+
+    def target(self, name: str = "copy") -> str:
+        """A dataset that does not exist yet."""
+        return f"{self.pool.restore}/{name}"
+
+    def files_of(self, dataset: str) -> Description:
+        """Mount a restored dataset, describe its files, and unmount it."""
+        place = self.root / "restored"
+        place.mkdir(exist_ok=True)
+        command("zfs", "set", f"mountpoint={place}", dataset)
+        if command("zfs", "get", "-H", "-o", "value", "mounted", dataset).strip() != "yes":
+            command("zfs", "mount", dataset)
+        try:
+            return describe_tree(place)
+        finally:
+            command("zfs", "unmount", dataset)
+            command("zfs", "set", "mountpoint=none", dataset)
+
+    def assert_restored(self, dataset: str, expected: Description) -> None:
+        """Every file of ``expected`` came back, and nothing else."""
+        differences = compare(expected, self.files_of(dataset))
+        assert differences == []
+
+    def store(self) -> Store:
+        """The repository, for looking at and for damaging."""
+        return open_store(self.config)
+
+    def keys(self, prefix: str = "") -> list[str]:
+        """All keys in the repository."""
+        store = self.store()
+        try:
+            return [item.key for item in store.list(prefix)]
+        finally:
+            store.close()
+
+
+@pytest.fixture(params=["directory", "s3"])
+def repository(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, LocalSettings | S3Settings]:
+    """Where backups go: each test that asks for a NAS runs with both kinds of storage."""
+    if request.param == "s3":
+        return {"s3": request.getfixturevalue("bucket").settings}
+    path = tmp_path / "repository"
+    path.mkdir(mode=0o700)
+    return {"local": LocalSettings(PurePosixPath(path))}
+
+
+@pytest.fixture
+def make_nas(zpool: MadePool, make_dataset: Callable[..., MadeDataset], tmp_path: Path) -> Callable[..., Nas]:
+    """Make a NAS for a repository and, where given, other limits."""
+
+    def make(repository: dict[str, Any], *, limits: Limits | None = None, **task: Any) -> Nas:
+        dataset = make_dataset("data")
+        keys = tmp_path / "keys"
+        keys.mkdir(mode=0o700)
+        identity = write_age_key(keys / "age.key")
+        write_signing_key(keys / "signing.key")
+        config = Config(
+            base_dir=PurePosixPath(tmp_path / "state"),
+            log_dir=PurePosixPath(tmp_path / "logs"),
+            host="nas1",
+            recipients=(identity.public,),
+            signing_key=PurePosixPath(keys / "signing.key"),
+            limits=limits or (SMALL_S3 if "s3" in repository else SMALL),
+            tasks=(Task(name="test", pool=zpool.name, dataset="data", **task),),
+            **repository,
+        )
+        return Nas(zpool, dataset, config, keys / "age.key", tmp_path)
+
+    return make
+
+
+@pytest.fixture
+def nas(make_nas: Callable[..., Nas], repository: dict[str, Any]) -> Iterator[Nas]:
+    """A NAS with each kind of repository."""
+    yield make_nas(repository)
+
+
+@pytest.fixture
+def local_nas(make_nas: Callable[..., Nas], tmp_path: Path) -> Iterator[Nas]:
+    """A NAS with a repository in a directory."""
+    path = tmp_path / "repository"
+    path.mkdir(mode=0o700)
+    yield make_nas({"local": LocalSettings(PurePosixPath(path))})
