@@ -40,8 +40,11 @@ from .config_schema_values import (
 _HOST = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 
 
-def read_config(root: Place) -> Config:
-    """The configuration whose document has ``root``. Raises ``ConfigError``."""
+def read_config(root: Place, *, writes: bool = True) -> Config:
+    """The configuration whose document has ``root``; one that never ``writes`` needs no recipient.
+
+    Raises ``ConfigError``.
+    """
     section = read_section(root, _ROOT)
     values = section.values
     s3, local = _storage(section)
@@ -50,7 +53,7 @@ def read_config(root: Place) -> Config:
         base_dir=base_dir,
         log_dir=values.get("log_dir") or base_dir / "logs",
         host=values.get("host") or _default_host(root),
-        recipients=_recipients(section),
+        recipients=_recipients(section, needed=writes),
         signing_key=values.get("signing_key"),
         trusted_signers=tuple(dict.fromkeys(values.get("trusted_signers", ()))),
         s3=s3,
@@ -94,10 +97,10 @@ def _storage(section: Section) -> tuple[S3Settings | None, LocalSettings | None]
     return s3, local
 
 
-def _recipients(section: Section) -> tuple[str, ...]:
+def _recipients(section: Section, *, needed: bool) -> tuple[str, ...]:
     single = section.values.get("age_public_key", "")
     recipients = dict.fromkeys([*([single] if single else []), *section.values.get("age_recipients", ())])
-    if not recipients:
+    if needed and not recipients:
         raise section.place.error(
             "names no recipient", "Give `age_recipients` (or `age_public_key`) a public key; `zrb genkey` makes a pair"
         )

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -111,7 +111,7 @@ def list_backups(
     with ``*``. Without a trusted signer everything is listed and nothing counts as signed. Raises
     :class:`UsageError` for a query that is no JMESPath, and what the store raises.
     """
-    ask = _compile(query) if query is not None else None
+    ask = compile_query(query) if query is not None else None
     trusted = env.trusted_signers()
     tasks = as_tasks(task)
     store = env.open_store()
@@ -165,7 +165,9 @@ def _entry(found: CataloguedManifest, stored: dict[str, StoredObject]) -> Listed
     )
 
 
-def _compile(query: str) -> Any:
+def compile_query(query: str) -> Callable[[Any], Any]:
+    """The JMESPath ``query`` as a function of the document. Raises :class:`UsageError` where it is none, or, when
+    called, where it does not fit."""
     import jmespath
     from jmespath.exceptions import JMESPathError
 
@@ -182,7 +184,7 @@ def _compile(query: str) -> Any:
     except JMESPathError as error:
         raise unusable(error) from error
 
-    def ask(document: dict[str, Any]) -> Any:
+    def ask(document: Any) -> Any:
         try:
             return compiled.search(document)
         except JMESPathError as error:

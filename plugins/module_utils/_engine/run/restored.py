@@ -1,0 +1,46 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Whether a restore has been done already."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..plan.chain import select_backup
+from .catalogue import read_catalogue
+from .environment import Environment
+from .restore_plan import RestoreSelection
+
+
+def restored_guid(
+    env: Environment, selection: RestoreSelection, *, trusted: Sequence[str], allow_unsigned: bool = False
+) -> str | None:
+    """The guid of the selected backup's snapshot, where that is the newest snapshot of the target; else ``None``.
+
+    Downloads manifests only, and only where the target exists. Raises ``NoSuchBackup``, and what the catalogue and
+    ZFS raise.
+    """
+    if not env.zfs.exists(selection.target):
+        return None
+    store = env.open_store()
+    try:
+        catalogue = read_catalogue(
+            store,
+            trusted=trusted,
+            host=selection.host or env.config.host,
+            dataset=selection.dataset,
+            allow_unsigned=allow_unsigned,
+        )
+    finally:
+        store.close()
+    chosen = select_backup(
+        [entry.manifest for entry in catalogue.manifests],
+        level=selection.level,
+        backup_id=selection.backup_id,
+        at=selection.at,
+    )
+    snapshots = env.zfs.snapshots(selection.target)
+    newest = snapshots[-1].guid if snapshots else None
+    return newest if newest == chosen.snapshot.guid else None
