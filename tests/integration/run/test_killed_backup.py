@@ -1,0 +1,167 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Killed at every step: whatever was cut off, the next run of the same command brings everything in order."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pytest
+from zrb.run.backup import back_up
+from zrb.run.catalogue import read_catalogue
+from zrb.run.environment import Environment
+from zrb.run.verification import verify
+from zrb.values.config import MIB, LocalSettings
+from zrb.values.manifest import Manifest
+from zrb.values.manifest_json import encode_manifest
+
+from tests.fakes.kill import at_checkpoint, at_store_call, dies_by_kill
+from tests.fixtures.file_tree import change_tree, describe_tree, make_tree
+from tests.integration.nas_fixtures import Nas
+
+CHECKPOINTS = [
+    "snapshot-taken",
+    "snapshot-held",
+    "journal-created",
+    "stream-stored",
+    "manifest-signed",
+    "manifest-stored",
+    "bookmarked",
+    "holds-released",
+    "seq-remembered",
+    "journal-removed",
+]
+STORE_CALLS = [
+    ("open_upload", "after", "part-000002"),
+    ("put_chunk", "before", "part-000002"),
+    ("put_chunk", "after", "part-000002"),
+    ("complete", "before", "part-000002"),
+    ("complete", "after", "part-000002"),
+    ("put", "before", "manifests/"),
+    ("put", "after", "manifests/"),
+]
+AFTER_COMMIT = {"manifest-stored", "bookmarked", "holds-released", "seq-remembered", "journal-removed"}
+
+
+def committed(nas: Nas) -> list[Manifest]:
+    """All committed backups, after checking that every byte of each is there and right."""
+    env = nas.environment()
+    report = verify(env, depth="decrypt", identities=_identities(nas))
+    assert report.exit_code == 0
+    store = nas.store()
+    try:
+        catalogue = read_catalogue(store, trusted=env.trusted_signers())
+    finally:
+        store.close()
+    assert catalogue.problems == ()
+    return [entry.manifest for entry in catalogue.manifests]
+
+
+def _identities(nas: Nas) -> list[str]:
+    from zrb.run.keys import read_identities
+
+    return read_identities(nas.identity)
+
+
+def kill_backup(nas: Nas, env: Environment, level: int) -> None:
+    """Run a backup that does not survive."""
+    assert dies_by_kill(lambda: back_up(env, task=nas.task, level=level))
+
+
+def assert_recovers(nas: Nas, expected: Any, *, already: int) -> None:
+    """The next run succeeds, nothing is left over, and the newest backup brings the files back."""
+    before = committed(nas)
+    assert len(before) == already
+    nas.back_up(1)
+    after = committed(nas)
+    assert [manifest.backup_id for manifest in after][: len(before)] == [manifest.backup_id for manifest in before]
+    assert len(after) == len(before) + 1
+    assert list(Path(nas.config.base_dir).rglob("*.journal")) == []
+    held = [snapshot for snapshot in nas.environment().zfs.snapshots(nas.dataset.name) if snapshot.user_holds]
+    assert {snapshot.guid for snapshot in held} <= {manifest.snapshot.guid for manifest in after}
+    assert after[-1].snapshot.guid in {snapshot.guid for snapshot in held}
+    nas.restore()
+    nas.assert_restored(nas.target(), expected)
+
+
+@pytest.fixture
+def changed_nas(local_nas: Nas) -> Nas:
+    """A NAS with a committed level 0 and changes since."""
+    make_tree(local_nas.dataset.mountpoint, seed=2, files=20, big_bytes=MIB)
+    local_nas.back_up(0)
+    change_tree(local_nas.dataset.mountpoint, 1)
+    more = local_nas.dataset.mountpoint / "more"
+    more.mkdir()
+    make_tree(more, seed=3, files=20, big_bytes=2 * MIB)
+    return local_nas
+
+
+@pytest.mark.parametrize("checkpoint", CHECKPOINTS)
+def test_killed_at_a_checkpoint(changed_nas: Nas, checkpoint: str) -> None:
+    expected = describe_tree(changed_nas.dataset.mountpoint)
+    kill_backup(changed_nas, at_checkpoint(changed_nas.environment(), checkpoint), 1)
+    assert_recovers(changed_nas, expected, already=2 if checkpoint in AFTER_COMMIT else 1)
+
+
+@pytest.mark.parametrize(("call", "when", "key_part"), STORE_CALLS)
+def test_killed_around_a_store_call(changed_nas: Nas, call: str, when: Any, key_part: str) -> None:
+    expected = describe_tree(changed_nas.dataset.mountpoint)
+    kill_backup(changed_nas, at_store_call(changed_nas.environment(), call, when=when, key_part=key_part), 1)
+    committed_already = call == "put" and when == "after"
+    assert_recovers(changed_nas, expected, already=2 if committed_already else 1)
+
+
+def test_a_resumed_backup_is_the_uninterrupted_one(nas: Nas, tmp_path: Path) -> None:
+    make_tree(nas.dataset.mountpoint, seed=4, big_bytes=24 * MIB if nas.config.s3 else 4 * MIB)
+    expected = describe_tree(nas.dataset.mountpoint)
+    env = at_store_call(nas.environment(), "put_chunk", when="after", nth=2, key_part="part-000002")
+    kill_backup(nas, env, 0)
+    stored_before = set(nas.keys("data/"))
+    result = nas.back_up(0)
+    parts = len(result.manifest.parts)
+    assert parts > 3
+    assert result.parts_resumed >= len(stored_before) > 0
+    # Only the parts that were in flight are sent again: at most one for every uploader.
+    assert parts - result.parts_resumed <= parts - 2 + nas.config.limits.workers
+    assert set(nas.keys("data/")) == {part.key for part in result.manifest.parts}
+    assert nas.restore().warnings == ()
+    nas.assert_restored(nas.target(), expected)
+
+    other = tmp_path / "uninterrupted"
+    other.mkdir()
+    config = replace(
+        nas.config,
+        base_dir=PurePosixPath(tmp_path / "other-state"),
+        s3=None,
+        local=LocalSettings(PurePosixPath(other)),
+        tasks=(replace(nas.task, take_snapshot=False),),
+    )
+    uninterrupted = replace(nas, config=config).back_up(0).manifest
+    assert comparable(result.manifest) == comparable(uninterrupted)
+
+
+def comparable(manifest: Manifest) -> bytes:
+    """A manifest without times, ciphertext, and the ids that are new in every run."""
+    parts = tuple(
+        replace(
+            part,
+            key=uniform.line.part_key(uniform.backup_id, uniform.level, part.index),
+            bytes=part.plain_bytes + 1000,  # age adds a stanza of random length
+            sha256="0" * 64,
+            checksum=replace(part.checksum, kind="none", value=""),
+        )
+        for uniform in [_uniform(manifest)]
+        for part in manifest.parts
+    )
+    return encode_manifest(replace(_uniform(manifest), parts=parts))
+
+
+def _uniform(manifest: Manifest) -> Manifest:
+    backup_id = type(manifest.backup_id)("20260101T000000Z-L0-00000000")
+    return replace(
+        manifest, repository_id="0" * 32, backup_id=backup_id, chain=backup_id, created=manifest.snapshot.creation
+    )
