@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 from zrb.values.config import S3Credentials, S3Settings
 
+from tests.fakes.s3_proxy import FaultProxy
+
 ACCESS_KEY = "zrbtest-access-key"
 SECRET_KEY = "zrbtest-secret-key"
 _START_TIMEOUT_S = 60
@@ -117,6 +119,13 @@ def bucket(s3_server: S3Server) -> Iterator[LocalBucket]:
             client.delete_object(Bucket=name, Key=entry["Key"])
     client.delete_bucket(Bucket=name)
     client.close()
+
+
+@pytest.fixture
+def s3_proxy(s3_server: S3Server) -> Iterator[FaultProxy]:
+    """A proxy before the server that makes faults on demand."""
+    with FaultProxy(s3_server.endpoint) as proxy:
+        yield proxy
 
 
 def _wait_until_listening(process: subprocess.Popen[bytes], port: int) -> None:

@@ -1,0 +1,329 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The S3 store behind a network and an endpoint that misbehave: each fault, and what must hold all the same."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+from zrb.errors import ObjectExists, PartDamaged, StoreDenied, StoreError, StoreUnavailable
+from zrb.store.s3 import S3Store
+from zrb.store.s3_errors import PreconditionRefused, UploadGone
+
+from tests.fakes.conformance_of_stores import CHUNK, KEY, read_all, some_bytes
+from tests.fakes.s3_proxy import FaultProxy, Reply
+from tests.integration.s3_fixtures import LocalBucket
+from tests.integration.store.conftest import OpenStore
+
+pytestmark = pytest.mark.s3
+
+OBJECT = "*/zfs-backups/data/*"
+
+
+def stored_content(bucket: LocalBucket) -> bytes:
+    body: bytes = bucket.client().get_object(Bucket=bucket.name, Key=f"zfs-backups/{KEY}")["Body"].read()
+    return body
+
+
+def is_stored(bucket: LocalBucket) -> bool:
+    return bucket.client().list_objects_v2(Bucket=bucket.name)["KeyCount"] > 0
+
+
+class TestRequestsThatFail:
+    def test_a_storm_that_passes_is_not_noticed(self, behind_proxy: S3Store, s3_proxy: FaultProxy) -> None:
+        s3_proxy.answer(503, "SlowDown", method="PUT", times=1)
+        behind_proxy.put(KEY, b"content")
+        assert s3_proxy.count("PUT", OBJECT) == 2
+
+    def test_a_storm_that_stays_ends_the_write_and_is_told(
+        self, behind_proxy: S3Store, s3_proxy: FaultProxy, bucket: LocalBucket
+    ) -> None:
+        s3_proxy.answer(503, "SlowDown", message="Please reduce your request rate", method="PUT")
+        with pytest.raises(StoreUnavailable) as caught:
+            behind_proxy.put(KEY, b"content")
+        message = caught.value.explain()
+        assert f"PutObject of {KEY} in s3://{bucket.name}/zfs-backups/" in message
+        assert "after 2 attempts: SlowDown: Please reduce your request rate" in message
+        assert "run the same again later" in message
+        assert s3_proxy.count("PUT", OBJECT) == 2
+        assert not is_stored(bucket)
+
+    @pytest.mark.parametrize("method", ["PUT", "HEAD", "GET"])
+    def test_a_connection_that_breaks_once_is_not_noticed(
+        self, behind_proxy: S3Store, s3_proxy: FaultProxy, method: str
+    ) -> None:
+        s3_proxy.reset_before(method=method, path=OBJECT, times=1)
+        behind_proxy.put(KEY, b"content")
+        assert behind_proxy.head(KEY) is not None
+        assert read_all(behind_proxy, KEY, 7) == b"content"
+
+    def test_a_connection_that_always_breaks_is_told(self, behind_proxy: S3Store, s3_proxy: FaultProxy) -> None:
+        s3_proxy.reset_before()
+        with pytest.raises(StoreUnavailable, match=r"Check that http://127.0.0.1:\d+ can be reached"):
+            behind_proxy.put(KEY, b"content")
+
+    def test_the_retry_sends_the_same_bytes(
+        self, behind_proxy: S3Store, s3_proxy: FaultProxy, bucket: LocalBucket
+    ) -> None:
+        content = some_bytes(1_000_000)
+        s3_proxy.answer(500, "InternalError", method="PUT", times=1)
+        behind_proxy.put(KEY, content)
+        assert stored_content(bucket) == content
+        assert [len(request.body) for request in s3_proxy.requests if request.method == "PUT"] == [1_000_000] * 2
+
+
+class TestLostReplies:
+    """The server did it, but nobody was told."""
+
+    def test_of_a_put_once(self, behind_proxy: S3Store, s3_proxy: FaultProxy, bucket: LocalBucket) -> None:
+        s3_proxy.lose_reply(method="PUT", path=OBJECT, times=1)
+        assert behind_proxy.put(KEY, b"content").kind == "sha256"
+        assert stored_content(bucket) == b"content"
+
+    def test_of_every_put(self, behind_proxy: S3Store, s3_proxy: FaultProxy) -> None:
+        s3_proxy.lose_reply(method="PUT", path=OBJECT)
+        assert behind_proxy.put(KEY, b"content").kind == "sha256"
+
+    def test_of_a_put_over_other_content(self, behind_proxy: S3Store, store: S3Store, s3_proxy: FaultProxy) -> None:
+        store.put(KEY, b"another")
+        s3_proxy.lose_reply(method="PUT", path=OBJECT)
+        with pytest.raises(ObjectExists, match="nothing was overwritten"):
+            behind_proxy.put(KEY, b"content")
+
+    @pytest.mark.parametrize("times", [1, 10])
+    def test_of_the_end_of_an_upload(
+        self, behind_proxy: S3Store, s3_proxy: FaultProxy, bucket: LocalBucket, times: int
+    ) -> None:
+        upload = behind_proxy.open_upload(KEY, total_chunks=1)
+        upload.put_chunk(0, 0, b"content")
+        s3_proxy.lose_reply(method="POST", path=OBJECT, times=times)
+        assert upload.complete().kind == "sha256-composite"
+        assert stored_content(bucket) == b"content"
+
+    def test_of_the_end_of_an_upload_that_the_server_forgot_since(
+        self, behind_proxy: S3Store, s3_proxy: FaultProxy, bucket: LocalBucket
+    ) -> None:
+        upload = behind_proxy.open_upload(KEY, total_chunks=1)
+        upload.put_chunk(0, 0, b"content")
+        s3_proxy.lose_reply(method="POST", path=OBJECT, times=1)
+        s3_proxy.answer(404, "NoSuchUpload", method="POST", path=OBJECT, times=1)
+        assert upload.complete().kind == "sha256-composite"
+
+    def test_an_upload_that_is_gone_and_left_nothing(
+        self, behind_proxy: S3Store, s3_proxy: FaultProxy, bucket: LocalBucket
+    ) -> None:
+        upload = behind_proxy.open_upload(KEY, total_chunks=1)
+        upload.put_chunk(0, 0, b"content")
+        s3_proxy.answer(404, "NoSuchUpload", method="POST", path=OBJECT)
+        with pytest.raises(UploadGone, match="removed"):
+            upload.complete()
+        assert not is_stored(bucket)
+
+
+class TestEndpointsThatIgnore:
+    """Endpoints that accept everything and do less."""
+
+    def test_conditional_writes_that_are_ignored_never_overwrite(
+        self, open_s3: OpenStore, s3_proxy: FaultProxy, bucket: LocalBucket
+    ) -> None:
+        s3_proxy.drop_request_headers = ("if-none-match",)
+        store = open_s3(endpoint=s3_proxy.endpoint)
+        store.put("zrb.json", b"identity")
+        assert store.features().conditional_writes is False
+        store.put(KEY, b"content")
+        store.put(KEY, b"content")
+        with pytest.raises(ObjectExists):
+            store.put(KEY, b"another")
+        upload = store.open_upload(KEY, total_chunks=1)
+        upload.put_chunk(0, 0, b"another")
+        with pytest.raises(ObjectExists):
+            upload.complete()
+        same = store.open_upload(KEY, total_chunks=1)
+        same.put_chunk(0, 0, b"content")
+        assert same.complete().kind == "sha256"
+        assert stored_content(bucket) == b"content"
+        assert "Uploads" not in bucket.client().list_multipart_uploads(Bucket=bucket.name)
+
+    def test_the_identity_itself_is_never_overwritten(self, open_s3: OpenStore, s3_proxy: FaultProxy) -> None:
+        s3_proxy.drop_request_headers = ("if-none-match",)
+        store = open_s3(endpoint=s3_proxy.endpoint)
+        store.put("zrb.json", b"identity")
+        with pytest.raises(ObjectExists):
+            store.put("zrb.json", b"another!")
+        assert store.get("zrb.json", limit=100) == b"identity"
+
+    def test_checksums_that_are_ignored_are_replaced_by_content_md5(
+        self, open_s3: OpenStore, s3_proxy: FaultProxy
+    ) -> None:
+        s3_proxy.drop_request_headers = ("x-amz-checksum-*", "x-amz-sdk-checksum-*")
+        s3_proxy.check_md5 = True
+        store = open_s3(endpoint=s3_proxy.endpoint)
+        store.put("zrb.json", b"identity")
+        assert store.put(KEY, b"content").kind == "etag"
+        sent = s3_proxy.requests[-1]
+        assert (sent.method, "content-md5" in sent.headers, "x-amz-checksum-sha256" in sent.headers) == (
+            "PUT",
+            True,
+            False,
+        )
+        content = some_bytes(CHUNK + 1)
+        for key in ("data/1", "data/1"):
+            upload = store.open_upload(key, total_chunks=2)
+            upload.put_chunk(0, 0, content[:CHUNK])
+            upload.put_chunk(1, CHUNK, content[CHUNK:])
+            assert upload.complete().kind == "etag"
+        sha256 = hashlib.sha256(content).hexdigest()
+        assert store.holds("data/1", size=len(content), sha256=sha256, chunk_size=CHUNK) is not None
+
+    def test_headers_that_are_refused_are_left_out(self, open_s3: OpenStore, s3_proxy: FaultProxy) -> None:
+        s3_proxy.answer(501, "NotImplemented", method="PUT", path="*/zrb.json", times=1)
+        store = open_s3(endpoint=s3_proxy.endpoint)
+        store.put("zrb.json", b"identity")
+        assert "if-none-match" not in s3_proxy.requests[-1].headers
+        assert "x-amz-checksum-sha256" not in s3_proxy.requests[-1].headers
+
+    def test_a_checksum_that_is_required_is_never_left_out(self, open_s3: OpenStore, s3_proxy: FaultProxy) -> None:
+        s3_proxy.answer(501, "NotImplemented", method="PUT")
+        store = open_s3(endpoint=s3_proxy.endpoint, checksums="required")
+        with pytest.raises(StoreError, match="NotImplemented"):
+            store.put("zrb.json", b"identity")
+
+    def test_an_endpoint_that_can_not_even_do_it_plainly(self, open_s3: OpenStore, s3_proxy: FaultProxy) -> None:
+        s3_proxy.answer(501, "NotImplemented", method="PUT")
+        store = open_s3(endpoint=s3_proxy.endpoint)
+        with pytest.raises(StoreError, match=r"checksums: off"):
+            store.put("zrb.json", b"identity")
+
+    def test_bytes_that_are_stored_otherwise_are_noticed(self, behind_proxy: S3Store, s3_proxy: FaultProxy) -> None:
+        def other(reply: Reply) -> Reply:
+            reply.headers["x-amz-checksum-sha256"] = "A" * 43 + "="
+            return reply
+
+        s3_proxy.change_reply(other, method="PUT", path=OBJECT)
+        with pytest.raises(StoreError, match="stored other bytes"):
+            behind_proxy.put(KEY, b"content")
+        upload = behind_proxy.open_upload("data/x", total_chunks=1)
+        with pytest.raises(StoreError, match="stored other bytes"):
+            upload.put_chunk(0, 0, b"content")
+
+
+class TestConflicts:
+    def test_a_conflict_that_passes_is_not_noticed(self, behind_proxy: S3Store, s3_proxy: FaultProxy) -> None:
+        s3_proxy.answer(409, "ConditionalRequestConflict", method="PUT", path=OBJECT, times=2)
+        assert behind_proxy.put(KEY, b"content").kind == "sha256"
+
+    def test_a_conflict_that_stays_is_told(self, behind_proxy: S3Store, s3_proxy: FaultProxy) -> None:
+        s3_proxy.answer(409, "ConditionalRequestConflict", method="PUT", path=OBJECT)
+        with pytest.raises(StoreUnavailable, match="kept refusing, yet nothing is there: ConditionalRequestConflict"):
+            behind_proxy.put(KEY, b"content")
+
+    def test_a_conflict_at_the_end_of_an_upload_is_told(self, behind_proxy: S3Store, s3_proxy: FaultProxy) -> None:
+        upload = behind_proxy.open_upload(KEY, total_chunks=1)
+        upload.put_chunk(0, 0, b"content")
+        s3_proxy.answer(409, "ConditionalRequestConflict", method="POST", path=OBJECT)
+        with pytest.raises(PreconditionRefused, match="run the same again"):
+            upload.complete()
+
+    def test_an_object_that_vanishes_while_it_is_compared(
+        self, behind_proxy: S3Store, s3_proxy: FaultProxy, bucket: LocalBucket
+    ) -> None:
+        bucket.client().put_object(Bucket=bucket.name, Key=f"zfs-backups/{KEY}", Body=b"another")
+        s3_proxy.answer(404, "NoSuchKey", method="GET", path=OBJECT)
+        sha256 = hashlib.sha256(b"content").hexdigest()
+        assert behind_proxy.holds(KEY, size=7, sha256=sha256, chunk_size=CHUNK) is None
+
+    def test_an_object_that_may_not_be_read_back(
+        self, behind_proxy: S3Store, s3_proxy: FaultProxy, bucket: LocalBucket
+    ) -> None:
+        bucket.client().put_object(Bucket=bucket.name, Key=f"zfs-backups/{KEY}", Body=b"another")
+        s3_proxy.answer(403, "AccessDenied", method="GET", path=OBJECT)
+        with pytest.raises(ObjectExists, match=r"cannot be read back to compare \(AccessDenied"):
+            behind_proxy.put(KEY, b"content")
+
+
+class TestBodiesThatBreak:
+    def test_reading_goes_on_where_the_body_ended(
+        self, behind_proxy: S3Store, store: S3Store, s3_proxy: FaultProxy
+    ) -> None:
+        content = some_bytes(3_000_000)
+        store.put(KEY, content)
+        s3_proxy.cut_body(2_000_000, path=OBJECT, times=1)
+        assert read_all(behind_proxy, KEY, 2_999_990, 10) == content[10:]
+        first, second = [request.headers["range"] for request in s3_proxy.requests]
+        assert first == "bytes=10-2999999"
+        assert int(second.removeprefix("bytes=").split("-")[0]) > 1_000_000, "what came was not asked for again"
+
+    def test_bodies_that_always_break_are_told(
+        self, behind_proxy: S3Store, store: S3Store, s3_proxy: FaultProxy
+    ) -> None:
+        store.put(KEY, b"content")
+        s3_proxy.cut_body(0, path=OBJECT)
+        with pytest.raises(StoreUnavailable, match=f"GetObject of {KEY}"):
+            read_all(behind_proxy, KEY, 7)
+        assert s3_proxy.count("GET", OBJECT) == 2
+
+    def test_small_objects_are_read_again(self, behind_proxy: S3Store, store: S3Store, s3_proxy: FaultProxy) -> None:
+        store.put(KEY, b"content")
+        s3_proxy.cut_body(3, path=OBJECT, times=1)
+        assert behind_proxy.get(KEY, limit=10) == b"content"
+
+    def test_ranges_that_are_ignored(self, behind_proxy: S3Store, store: S3Store, s3_proxy: FaultProxy) -> None:
+        store.put(KEY, b"0123456789")
+        s3_proxy.drop_request_headers = ("range",)
+        assert read_all(behind_proxy, KEY, 4) == b"0123"
+        with pytest.raises(StoreError, match="another range"):
+            read_all(behind_proxy, KEY, 4, 2)
+
+    def test_a_range_that_is_another(self, behind_proxy: S3Store, store: S3Store, s3_proxy: FaultProxy) -> None:
+        def shifted(reply: Reply) -> Reply:
+            return Reply(206, {**reply.headers, "Content-Range": "bytes 1-4/10"}, reply.body)
+
+        store.put(KEY, b"0123456789")
+        s3_proxy.drop_reply_headers = ("content-range",)
+        s3_proxy.change_reply(shifted, method="GET")
+        with pytest.raises(StoreError, match=r"bytes 1-4/10.*does not honour Range"):
+            read_all(behind_proxy, KEY, 4, 2)
+
+    def test_an_object_that_was_cut_short(self, behind_proxy: S3Store, bucket: LocalBucket) -> None:
+        bucket.client().put_object(Bucket=bucket.name, Key=f"zfs-backups/{KEY}", Body=b"0123")
+        with pytest.raises(PartDamaged, match="where 10 bytes are needed"):
+            read_all(behind_proxy, KEY, 10)
+
+    def test_a_listing_that_is_no_xml(self, behind_proxy: S3Store, s3_proxy: FaultProxy) -> None:
+        s3_proxy.change_reply(lambda reply: Reply(200, {}, b"<html>welcome to the hotel"), method="GET")
+        with pytest.raises(StoreError, match="ListObjectsV2 of bucket"):
+            list(behind_proxy.list(""))
+
+
+class TestAborts:
+    def test_chunks_that_arrive_late_are_aborted_again(
+        self, behind_proxy: S3Store, s3_proxy: FaultProxy, bucket: LocalBucket
+    ) -> None:
+        upload = behind_proxy.open_upload(KEY, total_chunks=2)
+        upload.put_chunk(0, 0, b"content")
+        s3_proxy.answer(204, "", method="DELETE", path=OBJECT, times=1)
+        behind_proxy.abort_upload(KEY, upload.upload_id)
+        assert s3_proxy.count("DELETE", OBJECT) == 2
+        assert "Uploads" not in bucket.client().list_multipart_uploads(Bucket=bucket.name)
+
+    def test_an_upload_without_chunks_is_aborted_once(self, behind_proxy: S3Store, s3_proxy: FaultProxy) -> None:
+        upload = behind_proxy.open_upload(KEY, total_chunks=2)
+        behind_proxy.abort_upload(KEY, upload.upload_id)
+        assert s3_proxy.count("DELETE", OBJECT) == 1
+
+    def test_an_abort_that_never_helps_ends(self, behind_proxy: S3Store, s3_proxy: FaultProxy) -> None:
+        upload = behind_proxy.open_upload(KEY, total_chunks=1)
+        upload.put_chunk(0, 0, b"content")
+        s3_proxy.answer(204, "", method="DELETE", path=OBJECT)
+        behind_proxy.abort_upload(KEY, upload.upload_id)
+        assert s3_proxy.count("DELETE", OBJECT) == 3
+
+    def test_the_upload_itself_never_fails_to_abort(self, behind_proxy: S3Store, s3_proxy: FaultProxy) -> None:
+        upload = behind_proxy.open_upload(KEY, total_chunks=1)
+        s3_proxy.answer(403, "AccessDenied", method="DELETE")
+        upload.abort()
+        with pytest.raises(StoreDenied, match="s3:AbortMultipartUpload"):
+            behind_proxy.abort_upload(KEY, upload.upload_id)
