@@ -7,14 +7,14 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import traceback
+from argparse import Namespace
 from collections.abc import Sequence
 
 from ..errors import EngineError, Interrupted
 from .arguments import build_parser
-from .session import Session
+from .session import Session, reader_may_leave, say
 from .signals import stopping_on_signals
 
 
@@ -24,30 +24,35 @@ def run_command_line(argv: Sequence[str]) -> int:
     as_json, verbose = "--json" in argv, "-v" in argv or "--verbose" in argv
     try:
         with stopping_on_signals():
-            args = build_parser().parse_args(argv)
-            code = int(args.run(Session(args)))
-            sys.stdout.flush()
-        return code
-    except SystemExit as finished:  # argparse, after --help and --version
-        return finished.code if isinstance(finished.code, int) else 0
-    except BrokenPipeError:
-        return _reader_left()
+            args = None
+            with reader_may_leave():
+                args = _parse(argv)
+            return int(args.run(Session(args))) if args else 0
     except EngineError as error:
         return _report(error, as_json=as_json, verbose=verbose)
     except Exception as error:  # noqa: BLE001 - the one place where a defect becomes a message
         return _report(_unexpected(error), as_json=as_json, verbose=verbose)
 
 
+def _parse(argv: Sequence[str]) -> Namespace | None:
+    """The arguments; ``None`` where they asked for help or the version, which was printed."""
+    try:
+        return build_parser().parse_args(argv)
+    except SystemExit:
+        return None
+
+
 def _report(error: EngineError, *, as_json: bool, verbose: bool) -> int:
     from ..run.logs import redact
 
     code = error.status if isinstance(error, Interrupted) else error.exit_code
-    print(f"zrb: {redact(error.explain())}", file=sys.stderr)
+    say(redact(error.explain()))
     if verbose:
-        print(redact("".join(traceback.format_exception(error))), file=sys.stderr)
+        say(redact("".join(traceback.format_exception(error))))
     if as_json:
         facts = {name: redact(value) if isinstance(value, str) else value for name, value in error.facts().items()}
-        print(json.dumps({"exit_code": code, "error": facts | {"exit_code": code}}, indent=2))
+        with reader_may_leave():
+            print(json.dumps({"exit_code": code, "error": facts | {"exit_code": code}}, indent=2))
     return code
 
 
@@ -59,12 +64,6 @@ def _unexpected(error: Exception) -> EngineError:
     )
     wrapped.__cause__ = error
     return wrapped
-
-
-def _reader_left() -> int:
-    # `zrb list | head`: the reader has what it wanted. Python would complain once more at exit.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
 
 
 def _write_any_character() -> None:

@@ -6,10 +6,10 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 from ..errors import EngineError
+from .session import say
 
 
 def show_failures(failures: list[dict[str, Any]]) -> None:
@@ -23,4 +23,4 @@ def show_failures(failures: list[dict[str, Any]]) -> None:
             answer=failure["answer"],
         ).explain()
         about = f"{failure['dataset']}: " if failure.get("dataset") else ""
-        print(f"zrb: {about}{redact(explained)}", file=sys.stderr)
+        say(f"{about}{redact(explained)}")

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from .arguments import add_command, add_level, add_tasks
@@ -41,9 +40,9 @@ def run(session: Session) -> int:
         tasks = session.find_tasks(env.config) if args.task else ()
         listing = list_backups(env, task=tasks, level=args.level, host=args.host, query=args.query)
     if args.query is not None:
-        print(json.dumps(listing.answer, indent=2, ensure_ascii=False))
-    else:
-        session.give(listing.as_json(), lambda: _show(listing.as_json()["entries"]))
+        args.json = True
+    document = listing.as_json()
+    session.give(document if args.query is None else listing.answer, lambda: _show(document["entries"]))
     for problem in listing.problems:
         session.warn(printable(problem.explain()))
     return listing.exit_code

@@ -7,10 +7,11 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,13 +51,31 @@ class Session:
         ) as progress:
             yield Environment.for_config(config, progress=progress)
 
-    def give(self, document: dict[str, Any] | list[Any], show: Callable[[], None]) -> None:
+    def give(self, document: Any, show: Callable[[], None]) -> None:
         """The result: with ``--json`` the document, else what ``show`` prints."""
-        if self.args.json:
-            print(json.dumps(document, indent=2, ensure_ascii=False))
-        else:
-            show()
+        with reader_may_leave():
+            if self.args.json:
+                print(json.dumps(document, indent=2, ensure_ascii=False))
+            else:
+                show()
 
     def warn(self, message: str) -> None:
         """A line on stderr that is no error."""
-        print(f"zrb: warning: {message}", file=sys.stderr)
+        say(f"warning: {message}")
+
+
+def say(message: str) -> None:
+    """A line on stderr; where nobody listens there, none."""
+    with suppress(OSError):
+        print(f"zrb: {message}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def reader_may_leave() -> Iterator[None]:
+    """Print inside the block: a reader that has seen enough (``zrb list | head``) is no failure."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Python would flush, and complain, once more at its exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -12,7 +12,6 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import EngineError, NoSuchBackup, UsageError
@@ -27,6 +26,7 @@ from .environment import Environment
 from .high_water import highest_seen, remember
 from .part_checks import DecryptChecks, PartProblem, check_hashes, check_presence
 from .selection import as_tasks, covered_by_any
+from .spool import Spool
 
 Depth = Literal["signature", "exists", "checksum", "decrypt"]
 DEPTHS: tuple[Depth, ...] = ("signature", "exists", "checksum", "decrypt")
@@ -219,24 +219,22 @@ class _Run:
         return check(store, self.selected(manifest), limits=self._env.config.limits, moved=self._moved)
 
     def _check_decrypted(self, manifests: Sequence[Manifest]) -> list[Problem]:
-        checks = DecryptChecks(
-            self._env.open_store,
-            limits=self._env.config.limits,
-            identities=self._identities,
-            spool=self._spool,
-            moved=self._moved,
-        )
         problems = []
-        for manifest in manifests:
-            whole = self._subset is None
-            found = checks.check_stream(manifest) if whole else checks.check_parts(manifest, self.selected(manifest))
-            problems += self._named(manifest, found)
+        with Spool(self._env.base_dir) as spool:
+            checks = DecryptChecks(
+                self._env.open_store,
+                limits=self._env.config.limits,
+                identities=self._identities,
+                spool=spool.directory,
+                moved=self._moved,
+            )
+            for manifest in manifests:
+                if self._subset is None:
+                    found = checks.check_stream(manifest)
+                else:
+                    found = checks.check_parts(manifest, self.selected(manifest))
+                problems += self._named(manifest, found)
         return problems
-
-    def _spool(self) -> Path:
-        path = self._env.base_dir / "spool"
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return path
 
     def _moved(self, length: int) -> None:
         with self._lock:  # a damaged part is read twice, but counts once
