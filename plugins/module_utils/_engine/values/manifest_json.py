@@ -68,7 +68,7 @@ def encode_manifest(manifest: Manifest) -> bytes:
             _manifest_record(manifest), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
         ).encode("utf-8")
     except UnicodeEncodeError as error:
-        raise _invalid(f"holds text that is not Unicode ({error.object[error.start :][:20]!r})") from None
+        raise _invalid(f"holds text that is not Unicode ({error.object[error.start : error.end][:20]!r})") from None
     except ValueError as error:
         raise _invalid(str(error)) from None
     decode_manifest(payload)
