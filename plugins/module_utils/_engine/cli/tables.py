@@ -2,17 +2,16 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Text for people: tables whose columns line up also in a pipe, sizes, times in UTC."""
+"""Text for people: tables whose columns line up also in a pipe, sizes."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from ..values.size_text import human_size
 
-__all__ = ["human_size", "human_time", "printable", "show_table"]
+__all__ = ["human_size", "printable", "show_table"]
 
 # What a pipe reads is never folded: wider than any table here.
 _PIPE_WIDTH = 100_000
@@ -21,11 +20,6 @@ _PIPE_WIDTH = 100_000
 def printable(text: str) -> str:
     """``text`` without characters that a terminal would obey: names may come from a foreign repository."""
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
-
-
-def human_time(moment: datetime) -> str:
-    """``2026-01-31 02:00:00 UTC``."""
-    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def show_table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> None:

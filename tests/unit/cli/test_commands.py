@@ -1,0 +1,238 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The commands that need no ZFS: what they print for people and for machines."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from zrb.cli.tables import printable, show_table
+from zrb.run.verification import verify
+from zrb.seal.age import public_of
+from zrb.seal.signing import SigningKey
+from zrb.values.size_text import human_size
+
+from tests.fixtures.committed_repository import CommittedRepository
+
+from .conftest import Zrb
+
+
+def test_list_is_a_table_whose_columns_line_up(zrb: Zrb, config: Path, repository: CommittedRepository) -> None:
+    full = repository.commit(size=3_000_000 // 1000)
+    repository.commit(1, base=full, size=10)
+    ended = zrb("list", "--config", config)
+    assert (ended.code, ended.err) == (0, "")
+    header, first, second = ended.out.splitlines()
+    assert " ".join(header.split()) == "BACKUP DATASET LEVEL BASE CREATED STREAM STORED PARTS CLASS READABLE"
+    assert first.startswith("20260131T030000Z-L0-00000001  tank/data      0  -  ")
+    assert "  2026-01-31 03:00:00 UTC  2.9 KiB  " in first
+    assert first.endswith(" KiB      3  STANDARD  yes")
+    assert f"  1  {full.backup_id}  2026-01-31 04:00:00 UTC     10 B" in second
+    for line in (first, second):
+        assert line.index("STANDARD") == header.index("CLASS")
+    assert all(line == line.rstrip() for line in ended.out.splitlines())
+
+
+def test_list_says_when_there_is_nothing(zrb: Zrb, config: Path) -> None:
+    assert zrb("list", "--config", config).out == "No backup matches.\n"
+    assert zrb("list", "--config", config, "--json").document == {"exit_code": 0, "entries": [], "problems": []}
+
+
+def test_list_selects(zrb: Zrb, config: Path, repository: CommittedRepository) -> None:
+    full = repository.commit()
+    child = repository.commit(1, base=full)
+    other = repository.commit(dataset="tank/other")
+    foreign = repository.commit(host="nas2")
+
+    def listed(*options: str) -> list[str]:
+        return [entry["backup_id"] for entry in zrb("list", "--config", config, "--json", *options).document["entries"]]
+
+    assert listed() == [full.backup_id, child.backup_id, other.backup_id]
+    assert listed("--level", "1") == [child.backup_id]
+    assert listed("--task", "other") == [other.backup_id]
+    assert listed("--task", "other", "--task", "data") == [full.backup_id, child.backup_id, other.backup_id]
+    assert listed("--host", "nas2") == [foreign.backup_id]
+    assert listed("--source", "local") == listed()
+    hosts = zrb("list", "--config", config, "--host", "*").out
+    assert "nas2:tank/data" in hosts
+    refused = zrb("list", "--config", config, "--source", "s3", "--json")
+    assert refused.code == 2
+    assert "not `s3`" in refused.err
+
+
+def test_a_query_prints_json_without_asking_for_it(zrb: Zrb, config: Path, repository: CommittedRepository) -> None:
+    full = repository.commit()
+    ended = zrb("list", "--config", config, "--query", "entries[].backup_id | [0]")
+    assert (ended.code, ended.document) == (0, full.backup_id)
+    wrong = zrb("list", "--config", config, "--query", "[")
+    assert (wrong.code, wrong.out) == (2, "")
+    assert "jmespath.org" in wrong.err
+
+
+def test_list_shows_what_cannot_be_restored(zrb: Zrb, config: Path, repository: CommittedRepository) -> None:
+    broken = repository.commit()
+    repository.file_of(broken.parts[0].key).unlink()
+    forged = repository.commit(signing_key=SigningKey.generate())
+    ended = zrb("list", "--config", config)
+    assert ended.code == 5
+    assert "1 part(s) missing" in ended.out
+    assert forged.backup_id not in ended.out
+    assert f"zrb: warning: manifests/nas1/tank/data/{forged.backup_id}.json: The manifest is signed by" in ended.err
+
+
+def test_verify_says_which_depth_ran_over_what(zrb: Zrb, config: Path, repository: CommittedRepository) -> None:
+    repository.commit()
+    assert zrb("verify", "--config", config).out.startswith("depth exists over 1 backup(s), 3 part(s), ")
+    signature = zrb("verify", "--config", config, "--depth", "signature")
+    assert signature.out == "depth signature over 1 backup(s): all is well\n"
+    subset = zrb("verify", "--config", config, "--depth", "checksum", "--subset", "1/1")
+    assert subset.out.startswith("depth checksum, subset 1/1 over 1 backup(s), 3 of 3 part(s), ")
+
+
+def test_verify_names_every_damage_and_ends_with_5(zrb: Zrb, config: Path, repository: CommittedRepository) -> None:
+    first, second = repository.commit(), repository.commit()
+    repository.flip_bit(first.parts[2].key)
+    repository.file_of(second.parts[0].key).unlink()
+    ended = zrb("verify", "--config", config, "--depth", "checksum")
+    assert ended.code == 5
+    assert ended.out.endswith(": 2 problem(s)\n")
+    damaged, missing = [line for line in ended.err.splitlines() if line.startswith("zrb: ")]
+    assert damaged.startswith(
+        f"zrb: tank/data: {first.parts[2].key} has another SHA-256 than its signed manifest states"
+    )
+    assert f"expected {first.parts[2].sha256}, found " in damaged
+    assert missing.startswith(f"zrb: tank/data: Part 0 ({second.parts[0].key}) is not in {repository.path}.")
+    document = zrb("verify", "--config", config, "--depth", "checksum", "--json").document
+    assert document["exit_code"] == 5
+    assert [problem["error"] for problem in document["problems"]] == ["PartDamaged", "PartMissing"]
+
+
+def test_verify_decrypts_with_the_key_file(
+    zrb: Zrb, config: Path, repository: CommittedRepository, identity_file: Path
+) -> None:
+    repository.commit()
+    ended = zrb("verify", "--config", config, "--depth", "decrypt", "--private-key", identity_file, "--json")
+    assert (ended.code, ended.document["depth"]) == (0, "decrypt")
+    identity_file.chmod(0o644)
+    refused = zrb("verify", "--config", config, "--depth", "decrypt", "--private-key", identity_file)
+    assert refused.code == 2
+    assert f"chmod 600 {identity_file}" in refused.err
+    missing = zrb("verify", "--config", config, "--depth", "decrypt")
+    assert missing.code == 2
+    assert "--private-key" in missing.err
+
+
+def test_a_signer_given_by_hand_is_trusted_too(zrb: Zrb, config: Path, repository: CommittedRepository) -> None:
+    stranger = SigningKey.generate()
+    repository.commit(signing_key=stranger)
+    assert zrb("verify", "--config", config, "--depth", "signature").code == 5
+    ended = zrb("verify", "--config", config, "--depth", "signature", "--trusted-signer", stranger.public)
+    assert ended.code == 0
+    wrong = zrb("verify", "--config", config, "--trusted-signer", "age1nonsense")
+    assert wrong.code == 2
+    assert "age public key" in wrong.err
+
+
+def test_verify_shows_warnings(zrb: Zrb, config: Path, repository: CommittedRepository) -> None:
+    repository.commit()
+    newest = repository.commit()
+    assert zrb("verify", "--config", config).code == 0
+    repository.file_of(newest.line.manifest_key(newest.backup_id)).unlink()
+    ended = zrb("verify", "--config", config)
+    assert ended.code == 4
+    assert "zrb: warning: tank/data: The repository shows 1 as the newest backup" in ended.err
+
+
+def test_verify_progress_as_json_goes_to_stderr(zrb: Zrb, config: Path, repository: CommittedRepository) -> None:
+    repository.commit()
+    ended = zrb("verify", "--config", config, "--progress", "json", "--job-id", "job-7", "--json")
+    records = [json.loads(line) for line in ended.err.splitlines()]
+    assert [record["type"] for record in records] == ["start", "progress", "progress", "finish"]
+    assert {record["job_id"] for record in records} == {"job-7"}
+    assert records[-1]["result"] == ended.document
+    assert zrb("verify", "--config", config, "--progress", "none").err == ""
+
+
+@pytest.mark.parametrize("command", ["genkey", "signing-key"])
+def test_a_key_is_made_once_and_never_overwritten(zrb: Zrb, tmp_path: Path, command: str) -> None:
+    path = tmp_path / "the.key"
+    planned = zrb(command, "--output", path, "--dry-run")
+    assert (planned.code, planned.out, path.exists()) == (0, f"{path} would be written\n", False)
+    made = zrb(command, "--output", path, "--json")
+    assert (made.code, made.document["created"], path.stat().st_mode & 0o777) == (0, True, 0o600)
+    content = path.read_text()
+    again = zrb(command, "--output", path)
+    assert path.read_text() == content
+    assert again.code == 0
+    assert f"{path} exists already and was left as it is\npublic key: {made.document['public_key']}\n" in again.out
+    assert zrb(command, "--output", path, "--dry-run").out == f"{path} exists and would be left as it is\n"
+    private = next(line for line in content.splitlines() if not line.startswith("#"))
+    for ended in (planned, made, again):
+        assert private not in ended.out + ended.err
+
+
+def test_genkey_makes_a_pair(zrb: Zrb, tmp_path: Path) -> None:
+    path = tmp_path / "age.key"
+    public = zrb("genkey", "--output", path, "--json").document["public_key"]
+    assert public_of(path.read_text().splitlines()[-1]) == public
+
+
+def test_a_key_that_cannot_be_written_says_why(zrb: Zrb, tmp_path: Path) -> None:
+    ended = zrb("genkey", "--output", tmp_path / "nowhere" / "age.key")
+    assert ended.code == 2
+    assert f"{tmp_path}/nowhere/age.key cannot be written: No such file or directory" in ended.err
+
+
+def test_validate_config_is_a_line_a_check(zrb: Zrb, config: Path) -> None:
+    ended = zrb("validate-config", "--config", config, "--offline")
+    lines = ended.out.splitlines()
+    assert any(line.startswith("ok      config ") for line in lines)
+    assert any(line.startswith("warning recipients ") and " -> Add a second one" in line for line in lines)
+    document = zrb("validate-config", "--config", config, "--offline", "--json").document
+    assert len(document["checks"]) == len(lines)
+    assert document["exit_code"] == ended.code
+
+
+def test_restore_without_a_private_key_says_so(zrb: Zrb, config: Path) -> None:
+    ended = zrb("restore", "--config", config, "--dataset", "tank/data", "--target", "tank/new")
+    assert ended.code == 2
+    assert "A restore needs the private age key. Give its file with --private-key" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ([], "2 tasks are meant (data, other). Say which with --task NAME"),
+        (["--task", "data", "--task", "other"], "2 tasks are meant (data, other)"),
+        (["--task", "data", "--dataset", "tank/x"], "--dataset and --task both say what to restore"),
+    ],
+)
+def test_restore_wants_exactly_one_dataset(zrb: Zrb, config: Path, options: list[str], told: str) -> None:
+    ended = zrb("restore", "--config", config, "--target", "tank/new", "--dry-run", *options)
+    assert ended.code == 2
+    assert told in ended.err
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (1536, "1.5 KiB"), (5 * 1024**4, "5.0 TiB"), (-2048, "-2.0 KiB")],
+)
+def test_sizes_are_for_people(size: int, text: str) -> None:
+    assert human_size(size) == text
+
+
+def test_a_table_obeys_no_name(capsys: pytest.CaptureFixture[str]) -> None:
+    show_table(("A", "B"), [("\x1b[31m[bold]x\n", "y" * 300)])
+    printed = capsys.readouterr().out
+    assert printed.splitlines()[1] == "\N{REPLACEMENT CHARACTER}[31m[bold]x\N{REPLACEMENT CHARACTER}  " + "y" * 300
+    assert printable("tank/Grüße") == "tank/Grüße"
+
+
+def test_verify_is_the_same_from_python(config: Path, repository: CommittedRepository, zrb: Zrb) -> None:
+    repository.commit()
+    report = verify(repository.environment(), depth="exists").as_json()
+    assert zrb("verify", "--config", config, "--json").document == report
