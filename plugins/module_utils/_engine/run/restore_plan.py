@@ -99,8 +99,7 @@ def read_plan(
         store, trusted=trusted, host=line.host, dataset=line.dataset, allow_unsigned=allow_unsigned
     )
     manifests = [entry.manifest for entry in catalogue.manifests]
-    if not manifests and catalogue.problems:
-        raise catalogue.problems[0]
+    _check_problems(catalogue, selection)
     target = select_backup(manifests, level=selection.level, backup_id=selection.backup_id, at=selection.at)
     chain = (target,) if selection.only else resolve_chain(manifests, target.backup_id)
     return RestorePlan(
@@ -109,6 +108,14 @@ def read_plan(
         links=tuple(_link(store, manifest) for manifest in chain),
         warnings=tuple(_warnings(env, catalogue, line, allow_unsigned)),
     )
+
+
+def _check_problems(catalogue: Catalogue, selection: RestoreSelection) -> None:
+    """A refused manifest may be the very one that is wanted: never fall back to another backup unasked."""
+    for problem in catalogue.problems:
+        if selection.backup_id is None or selection.backup_id in problem.subject:
+            problem.next_step += "; to restore another backup nevertheless, name it with --backup-id (`zrb list`)"
+            raise problem
 
 
 def _warnings(env: Environment, catalogue: Catalogue, line: Line, allow_unsigned: bool) -> list[str]:
