@@ -14,7 +14,8 @@ The content of a dataset is one byte string, ``content[NAME]``, for a test to se
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import builtins
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -45,7 +46,6 @@ from tests.fakes.zfs_streams import (
     apply_stream,
     begin_of,
     make_stream,
-    refused,
 )
 
 OPENZFS = Capabilities(
@@ -200,13 +200,13 @@ class FakeZfs:
 
     def create_snapshots(self, names: Sequence[str]) -> list[Snapshot]:
         self._maybe_fail("create_snapshots")
+        if len({name.partition("@")[0].partition("/")[0] for name in names}) != 1:
+            raise ZfsUnable("Snapshots at one instant are possible in one pool only", next_step="None: a fake")
         for name in names:
             dataset = check.check_snapshot_name(name).partition("@")[0]
             self._get(dataset)
             if name in self._snapshots:
                 raise self._error(f"Cannot take the snapshot {name}", "dataset already exists", name)
-        if len({name.partition("/")[0].partition("@")[0] for name in names}) != 1:
-            raise ZfsUnable("Snapshots at one instant are possible in one pool only", next_step="None: a fake")
         self._txg += 1
         for name in names:
             content = self._get(name.partition("@")[0]).content
@@ -261,10 +261,14 @@ class FakeZfs:
         if first:
             self._get(target.rpartition("/")[0] or target)
 
-        def commit(stream: bytes) -> None:
-            self._receive(target, type, stream)
-
         failure = self._stream_failure(ReceiveFailed, f"zfs receive into {target}", target)
+
+        def commit(stream: bytes) -> None:
+            try:
+                self._receive(target, type, stream)
+            except ValueError as refusal:
+                raise failure(Ended(1, "", str(refusal))) from refusal
+
         return FakeReceive(commit, self.receive_fault, failure=failure)
 
     def settle_received(self, target: str, *, type: DatasetType) -> None:
@@ -273,11 +277,13 @@ class FakeZfs:
 
     def set_properties(self, dataset: str, properties: dict[str, str]) -> None:
         self._maybe_fail("set_properties")
+        for name in properties:
+            check.check_property_name(name)
         self._get(dataset).properties.update(properties)
 
     def inherit_property(self, dataset: str, name: str) -> None:
         self._maybe_fail("inherit_property")
-        self._get(dataset).properties.pop(name, None)
+        self._get(dataset).properties.pop(check.check_property_name(name), None)
 
     def destroy_dataset(self, dataset: str) -> None:
         self._maybe_fail("destroy_dataset")
@@ -321,7 +327,9 @@ class FakeZfs:
     def _error(self, problem: str, answer: str, subject: str) -> ZfsError:
         return ZfsError(problem, answer=answer, next_step="None: a fake", subject=subject)
 
-    def _stream_failure(self, kind: type[EngineError], what: str, subject: str):
+    def _stream_failure(
+        self, kind: builtins.type[EngineError], what: str, subject: str
+    ) -> Callable[[Ended], EngineError]:
         def failure(ended: Ended) -> EngineError:
             return zfs_failure(ended, problem=f"{what} failed", subject=subject, otherwise=kind, always=True)
 
@@ -352,19 +360,14 @@ class FakeZfs:
 
     def _receive(self, target: str, type: DatasetType, stream: bytes) -> None:
         begin = begin_of(stream)
-        if begin is None:
-            raise refused(target, "cannot receive: invalid backup stream")
         known = self.snapshots(target) if target in self._datasets else []
         newest = known[-1] if known else None
-        if begin.from_guid != (newest.guid if newest else None):
-            raise refused(target, f"most recent snapshot of {target} does not match incremental source")
         base_content = self._snapshots[newest.name].content if newest else b""
+        if begin.from_guid != (newest.guid if newest else None):
+            raise ValueError(f"most recent snapshot of {target} does not match incremental source")
         if newest and self._datasets[target].content != base_content:
-            raise refused(target, f"destination {target} has been modified since most recent snapshot")
-        try:
-            content = apply_stream(stream, base_content)
-        except ValueError as cut:
-            raise refused(target, str(cut)) from cut
+            raise ValueError(f"destination {target} has been modified since most recent snapshot")
+        content = apply_stream(stream, base_content)
         self._add(Dataset(target, self._guid(), type))
         self._datasets[target].content = content
         self._txg += 1

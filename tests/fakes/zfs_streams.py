@@ -17,7 +17,7 @@ from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from zrb.errors import EngineError, ReceiveFailed
+from zrb.errors import EngineError, StreamDamaged
 from zrb.zfs.process import Ended, ReceiveChild, SendChild
 from zrb.zfs.stream_records import RECORD_BYTES, StreamBegin, parse_begin
 
@@ -68,9 +68,12 @@ def apply_stream(stream: bytes, base_content: bytes) -> bytes:
     return base_content[:shared] + body[RECORD_BYTES + _HEADER.size :]
 
 
-def begin_of(stream: bytes) -> StreamBegin | None:
-    """The BEGIN of a stream, if it has one."""
-    return parse_begin(stream[:RECORD_BYTES]) if len(stream) >= RECORD_BYTES else None
+def begin_of(stream: bytes) -> StreamBegin:
+    """The BEGIN of a stream. Raises ``ValueError`` in the words of ``zfs receive`` where it has none."""
+    try:
+        return parse_begin(stream[:RECORD_BYTES])
+    except StreamDamaged as damage:
+        raise ValueError("cannot receive: invalid backup stream") from damage
 
 
 def _shared_bytes(first: bytes, second: bytes) -> int:
@@ -130,8 +133,3 @@ class FakeReceive(ReceiveChild):
         """End the stream and commit it."""
         super().finish()
         self._commit(self._memory.take())
-
-
-def refused(target: str, answer: str) -> ReceiveFailed:
-    """The error of a receive that does not commit."""
-    return ReceiveFailed(f"zfs receive into {target} failed", answer=answer, next_step="None: a fake", subject=target)

@@ -31,6 +31,7 @@ SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin"
 DAEMON_RECORD = Path("/run/zrbtest-zfs-fuse.pid")
 DAEMON_START_S = 20.0
 DAEMON_STOP_S = 30.0
+POOL_DESTROY_S = 15.0
 POOL_BYTES = 512 << 20
 
 
@@ -185,14 +186,22 @@ def make_pool(real_zfs: None, tmp_path: Path) -> Iterator[Callable[[], MadePool]
 
 
 def _destroy(made: list[tuple[str, Path]]) -> None:
-    left = []
-    for name, image in made:
-        ended = subprocess.run(["zpool", "destroy", "-f", name], capture_output=True, text=True, check=False)
-        if ended.returncode and "no such pool" not in ended.stderr:
-            left.append(f"{name}: {ended.stderr.strip()}")
-        image.unlink(missing_ok=True)
+    left = [f"{name}: {problem}" for name, image in made if (problem := _problem_destroying(name, image))]
     if left:
         pytest.fail("pools could not be destroyed: " + "; ".join(left))
+
+
+def _problem_destroying(name: str, image: Path) -> str:
+    # zfs-fuse lets go of a filesystem some moments after it was unmounted; until then the pool is busy.
+    deadline = time.monotonic() + POOL_DESTROY_S
+    while True:
+        ended = subprocess.run(["zpool", "destroy", "-f", name], capture_output=True, text=True, check=False)
+        if not ended.returncode or "no such pool" in ended.stderr:
+            image.unlink(missing_ok=True)
+            return ""
+        if "busy" not in ended.stderr or time.monotonic() > deadline:
+            return ended.stderr.strip()
+        time.sleep(0.02)
 
 
 @pytest.fixture

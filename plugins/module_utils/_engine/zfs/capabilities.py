@@ -16,15 +16,24 @@ import re
 
 from ..errors import ZfsMissing
 from ..values.zfs import Capabilities
-from .command_line import CommandLine, zfs_missing
+from .command_line import CommandLine
+from .failures import START_ZFS, zfs_failure
 
 
 def probe_capabilities(command_line: CommandLine) -> Capabilities:
     """Ask the ``zfs`` of this machine. Raises ``ZfsMissing`` where it is not installed or not running."""
-    properties = command_line.ask("zfs", "get").stderr
+    asked = command_line.ask("zfs", "get")
+    properties = asked.stdout + asked.stderr
     if "PROPERTY" not in properties:
-        raise zfs_missing(properties)
-    usage = command_line.ask("zfs").stderr
+        raise zfs_failure(
+            asked,
+            problem="The command zfs is installed, but no ZFS answers behind it",
+            subject="zfs",
+            otherwise=ZfsMissing,
+            next_step=START_ZFS,
+        )
+    asked = command_line.ask("zfs")
+    usage = asked.stdout + asked.stderr
     return read_capabilities(
         usage=usage,
         properties=properties,

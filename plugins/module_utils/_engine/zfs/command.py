@@ -15,7 +15,7 @@ from ..errors import EngineError, ReceiveFailed, SendFailed, UsageError, ZfsUnab
 from ..values.zfs import Bookmark, Capabilities, Dataset, DatasetType, Pool, Snapshot
 from .capabilities import probe_capabilities
 from .command_line import CommandLine
-from .failures import missing_object, says_gone, zfs_failure
+from .failures import says_gone, zfs_failure
 from .names import (
     check_any_name,
     check_base_name,
@@ -99,14 +99,14 @@ class CommandZfs:
         problem = f"Cannot hold {check_snapshot_name(snapshot)}"
         ended = self._line.ask("zfs", "hold", check_hold_tag(tag), snapshot)
         if ended.status and "tag already exists" not in ended.stderr:
-            raise self._failure(ended, problem, snapshot)
+            raise self._line.failure(ended, problem=problem, subject=snapshot)
 
     def release(self, snapshot: str, tag: str) -> bool:
         """See the protocol."""
         problem = f"Cannot release the hold {check_hold_tag(tag)} of {check_snapshot_name(snapshot)}"
         ended = self._line.ask("zfs", "release", tag, snapshot)
         if ended.status and "no such tag" not in ended.stderr:
-            raise self._failure(ended, problem, snapshot)
+            raise self._line.failure(ended, problem=problem, subject=snapshot)
         return ended.status == 0
 
     def bookmark(self, snapshot: str, bookmark: str) -> None:
@@ -123,7 +123,7 @@ class CommandZfs:
         ended = self._line.ask("zfs", "bookmark", snapshot, bookmark)
         if not ended.status or (self.exists(bookmark) and self._guid(bookmark) == self._guid(snapshot)):
             return
-        raise self._failure(ended, problem, snapshot)
+        raise self._line.failure(ended, problem=problem, subject=snapshot)
 
     def estimate_bytes(self, snapshot: str, *, base: str | None, flags: Sequence[str]) -> int | None:
         """See the protocol."""
@@ -132,7 +132,7 @@ class CommandZfs:
             return None
         ended = self._line.ask("zfs", "send", "-nP", *arguments)
         if ended.status:
-            raise self._failure(ended, f"Cannot estimate the stream of {snapshot}", snapshot)
+            raise self._line.failure(ended, problem=f"Cannot estimate the stream of {snapshot}", subject=snapshot)
         found = _ESTIMATE.search(ended.stdout) or _ESTIMATE.search(ended.stderr)
         return int(found.group(1)) if found else None
 
@@ -169,7 +169,9 @@ class CommandZfs:
             )
 
         options = receive_options(self.capabilities, kind=type, first=first)
-        return ReceiveChild(["zfs", "receive", *options, target], failure=failure)
+        # Of all that can be asked, a missing -u is what tells zfs-fuse, whose daemon reads the stream.
+        in_daemon = not self.capabilities.receive_unmounted
+        return ReceiveChild(["zfs", "receive", *options, target], failure=failure, outlives_kill=in_daemon)
 
     def settle_received(self, target: str, *, type: DatasetType) -> None:
         """See the protocol."""
@@ -191,11 +193,6 @@ class CommandZfs:
         """See the protocol."""
         problem = f"Cannot destroy {check_dataset_name(dataset)}"
         self._line.run("zfs", "destroy", dataset, problem=problem, subject=dataset)
-
-    def _failure(self, ended: Ended, problem: str, name: str) -> EngineError:
-        if says_gone(ended.stderr):
-            return missing_object(name, problem, pool_exists=self._line.pool_exists)
-        return zfs_failure(ended, problem=problem, subject=name)
 
     def _guid(self, name: str) -> str:
         problem = f"Cannot read {name}"

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-from ..errors import ZfsError, ZfsMissing
-from .failures import missing_object, says_gone, zfs_failure
+from ..errors import EngineError, ZfsError, ZfsMissing
+from .failures import missing_object, quoted, says_gone, zfs_failure
 from .process import Ended, TimedOut, run
 
 Program = Literal["zfs", "zpool"]
@@ -51,9 +51,13 @@ class CommandLine:
         ended = self.ask(program, *arguments)
         if ended.status == 0:
             return ended.stdout
+        raise self.failure(ended, problem=problem, subject=subject)
+
+    def failure(self, ended: Ended, *, problem: str, subject: str) -> EngineError:
+        """The typed error for a command that ended with a status other than 0."""
         if says_gone(ended.stderr):
-            raise missing_object(subject, problem, pool_exists=self.pool_exists)
-        raise zfs_failure(ended, problem=problem, subject=subject)
+            return missing_object(subject, problem, answer=quoted(ended.stderr), pool_exists=self.pool_exists)
+        return zfs_failure(ended, problem=problem, subject=subject)
 
     def rows(self, *arguments: str, problem: str, subject: str) -> list[Row]:
         """The output of a ``zfs`` command that prints tab-separated rows (``-H``)."""
@@ -63,13 +67,3 @@ class CommandLine:
     def pool_exists(self, name: str) -> bool:
         """Whether a pool of this name is imported."""
         return self.ask("zpool", "list", "-H", "-o", "name", name).status == 0
-
-
-def zfs_missing(stderr: str) -> ZfsMissing:
-    """The error for a ``zfs`` that is installed but has no kernel module or daemon behind it."""
-    return ZfsMissing(
-        "The zfs command is installed, but nothing behind it answers",
-        subject="zfs",
-        answer=stderr.strip()[-2000:],
-        next_step="Load the kernel module with `modprobe zfs` (OpenZFS) or start the daemon `zfs-fuse` as root",
-    )

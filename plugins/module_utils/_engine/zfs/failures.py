@@ -44,16 +44,15 @@ def _cause(phrase: str, error: type[ZfsError] | None, next_step: str) -> _Cause:
     return _Cause(re.compile(phrase, re.IGNORECASE), error, next_step)
 
 
-_START_ZFS: Final = (
-    "Load the kernel module with `modprobe zfs` (OpenZFS) or start the daemon `zfs-fuse`, then run the same again"
+START_ZFS: Final = (
+    "Load the kernel module with `modprobe zfs` (OpenZFS) or start the daemon `zfs-fuse` as root, then try again"
 )
 
 _CAUSES: Final = (
     _cause(
-        r"modules? (are|is|cannot be) not? ?(be )?loaded|zfs-fuse daemon is running|/dev/zfs and /proc"
-        r"|failed to initialize|kernel module",
+        r"ZFS modules|zfs-fuse daemon|/dev/zfs and /proc|failed to initialize (the libzfs|ZFS) library",
         ZfsMissing,
-        _START_ZFS,
+        START_ZFS,
     ),
     _cause(
         r"permission denied|must be run as root|insufficient privileges|operation not permitted",
@@ -67,7 +66,7 @@ _CAUSES: Final = (
         "The pool lost its disks: see `zpool status`, bring them back, then `zpool clear` the pool",
     ),
     _cause(
-        r"out of space|no space left|quota exceeded|exceeds? (the )?quota",
+        r"out of space|no space left|quota exceeded",
         None,
         "Free space or raise the quota (see `zfs list -o space`), then run the same again",
     ),
@@ -83,27 +82,27 @@ _CAUSES: Final = (
         " `zfs rollback`, keep it unmounted, and receive the link again",
     ),
     _cause(
-        r"does not match incremental source|no such snapshot on the destination",
+        r"does not\s+match incremental source|does not have fromsnap",
         None,
         "The target does not have the snapshot that this link starts from: restore the chain from its beginning"
         " into a new target",
     ),
     _cause(
-        r"unsupported|must be upgraded to receive|does not support|not supported|feature.* not (enabled|active)",
+        r"IV set guid|requires -[Lw]|key must be loaded|key not loaded|raw encrypted",
+        None,
+        "All links of a chain are sent with the same flags, and encrypted ones raw or with their key loaded: see"
+        " `zfs get encryption,keystatus`, load the key with `zfs load-key`, or start a new chain with level 0",
+    ),
+    _cause(
+        r"unsupported|must be upgraded to receive|not supported",
         ZfsUnable,
-        "Restore on a ZFS at least as new as the one that made the backup, into a pool with its features enabled"
+        "Use a ZFS at least as new as the one that made the backup, and a pool with its features enabled"
         " (`zpool upgrade`)",
     ),
     _cause(
-        r"invalid (backup )?stream|checksum mismatch|incomplete stream|stream.* truncated|unexpected end",
+        r"invalid (backup )?stream|checksum mismatch|incomplete stream|failed to read from stream",
         None,
-        "The stream was cut short or damaged on its way; nothing of it was kept. Run `zrb verify` on this backup",
-    ),
-    _cause(
-        r"IV set guid mismatch|raw|encryption key not (loaded|available)|key must be loaded|key not loaded",
-        None,
-        "Encrypted datasets are sent raw all along a chain or not at all: load the key with `zfs load-key`, or set"
-        " `raw: auto` and start a new chain with level 0",
+        "The stream was cut short or damaged on its way and nothing of it was kept: check the backup with `zrb verify`",
     ),
     _cause(
         r"not an earlier snapshot|is not earlier than|not an ancestor",
@@ -111,18 +110,29 @@ _CAUSES: Final = (
         "The base is not an earlier snapshot of the same dataset: run level 0 to start a new chain",
     ),
     _cause(
-        r"is busy|has dependent clones|snapshot has holds",
+        r"(dataset|snapshot|bookmark) (already )?exists",
         None,
-        "See who uses it: `zfs holds`, `zfs get -r mounted`, `fuser -vm MOUNTPOINT`; a send or receive may still run",
+        "The name is taken: see `zfs list -t all` for what is there, and use another name",
     ),
     _cause(
-        r"I/O error|input/output error|corrupt",
+        r"is busy|has dependent clones|has children",
+        None,
+        "Something still uses it: see `zfs list -t all -r` for what is below it, `zfs holds` for holds,"
+        " and whether a send or receive runs",
+    ),
+    _cause(
+        r"I/O error|input/output error|corrupt|currently unavailable",
         None,
         "Check `zpool status -v` for damaged data and failing disks before the next try",
     ),
+    _cause(
+        r"does not exist|no such pool",
+        None,
+        "What the command names is gone: see `zfs list -t all`; where a base is missing, run level 0",
+    ),
 )
 
-_GONE: Final = re.compile(r"does not exist|no such pool or dataset|no such pool|no such dataset", re.IGNORECASE)
+_GONE: Final = re.compile(r"does not exist|no such (pool|dataset)", re.IGNORECASE)
 
 
 def says_gone(stderr: str) -> bool:
@@ -154,24 +164,27 @@ def zfs_failure(
     )
 
 
-def missing_object(name: str, problem: str, *, pool_exists: Callable[[str], bool]) -> EngineError:
+def missing_object(name: str, problem: str, *, answer: str, pool_exists: Callable[[str], bool]) -> EngineError:
     """The error for a pool, dataset or snapshot that is not there."""
     pool = re.split(r"[/@#]", name, maxsplit=1)[0]
     if not pool_exists(pool):
         return NoSuchPool(
             f"{problem}: there is no pool {pool!r} on this machine",
             subject=pool,
+            answer=answer,
             next_step="See `zpool list` for the pools that are imported, and `zpool import` for those that could be",
         )
     if "@" in name or "#" in name:
         return NoSuchSnapshot(
             f"{problem}: {name!r} does not exist",
             subject=name,
+            answer=answer,
             next_step=f"See `zfs list -t all -r {re.split('[@#]', name)[0]}` for what there is",
         )
     return NoSuchDataset(
         f"{problem}: there is no dataset {name!r}",
         subject=name,
+        answer=answer,
         next_step=f"See `zfs list -r {pool}` for the datasets there are",
     )
 
@@ -182,5 +195,5 @@ def how_it_ended(status: int) -> str:
 
 
 def quoted(stderr: str) -> str:
-    """The end of a command's stderr on one line."""
-    return " / ".join(line.strip() for line in stderr[-ANSWER_BYTES:].splitlines() if line.strip())
+    """The end of a command's stderr on one line, since libzfs breaks its lines within sentences."""
+    return " ".join(line.strip() for line in stderr[-ANSWER_BYTES:].splitlines() if line.strip())

@@ -133,10 +133,15 @@ class SendChild(_StreamChild):
 
 
 class ReceiveChild(_StreamChild):
-    """A command that is fed a stream on stdin: see ``protocol.ReceiveProcess``."""
+    """A command that is fed a stream on stdin: see ``protocol.ReceiveProcess``.
 
-    def __init__(self, arguments: Sequence[str], *, failure: Failure) -> None:
+    ``outlives_kill`` says that a daemon does the command's work and goes on reading the pipe when the command is
+    killed, as with zfs-fuse.
+    """
+
+    def __init__(self, arguments: Sequence[str], *, failure: Failure, outlives_kill: bool = False) -> None:
         child = _start(arguments, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        self._outlives_kill = outlives_kill
         super().__init__(child, _piped(child.stdin), failure)
 
     def finish(self) -> None:
@@ -147,6 +152,11 @@ class ReceiveChild(_StreamChild):
     def kill(self) -> None:
         """Kill the process group, reap, and only then close the pipe: a stream cut short must not look like one
         that ended. Never raises; may be called twice."""
+        if self._outlives_kill:
+            # To its daemon a cut stream ends either way; waiting for the command tells when it has cleaned up.
+            self._close_pipe()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._child.wait(KILL_TIMEOUT_S)
         _kill_and_reap(self._child)
         self._close_pipe()
 

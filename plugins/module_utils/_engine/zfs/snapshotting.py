@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from ..errors import ZfsUnable
 from ..values.zfs import Capabilities
 from .command_line import CommandLine
+from .failures import missing_object
 from .reading import list_descendants
 
 
@@ -19,7 +20,7 @@ def take_snapshots(line: CommandLine, capabilities: Capabilities, names: Sequenc
     _check_one_pool(names)
     problem = f"Cannot take the snapshot {names[0]}" if len(names) == 1 else f"Cannot take {len(names)} snapshots"
     if len(names) == 1 or capabilities.multiple_snapshots:
-        line.run("zfs", "snapshot", *names, problem=problem, subject=names[0])
+        _snapshot(line, names, names, problem)
     else:
         _take_recursively(line, names, problem)
 
@@ -37,14 +38,24 @@ def _take_recursively(line: CommandLine, names: Sequence[str], problem: str) -> 
     short_name = short_names.pop()
     wanted = {name.partition("@")[0] for name in names}
     ancestor = common_ancestor(sorted(wanted))
-    before = list_descendants(line, ancestor)
-    line.run("zfs", "snapshot", "-r", f"{ancestor}@{short_name}", problem=problem, subject=names[0])
-    for dataset in before:
-        if dataset not in wanted:
-            surplus = f"{dataset}@{short_name}"
-            line.run(
-                "zfs", "destroy", surplus, problem=f"Cannot remove the surplus snapshot {surplus}", subject=surplus
-            )
+    for dataset in sorted(wanted - set(list_descendants(line, ancestor))):
+        raise missing_object(dataset, problem, answer="", pool_exists=line.pool_exists)
+    _snapshot(line, ["-r", f"{ancestor}@{short_name}"], names, problem)
+    rows = line.rows(
+        "list", "-H", "-r", "-o", "name", "-t", "snapshot", ancestor, problem=problem, subject=ancestor
+    )  # fmt: skip
+    for (name,) in rows:
+        dataset, _, taken = name.partition("@")
+        if taken == short_name and dataset not in wanted:
+            line.run("zfs", "destroy", name, problem=f"Cannot remove the surplus snapshot {name}", subject=name)
+
+
+def _snapshot(line: CommandLine, arguments: Sequence[str], names: Sequence[str], problem: str) -> None:
+    ended = line.ask("zfs", "snapshot", *arguments)
+    if ended.status:
+        datasets = [name.partition("@")[0] for name in names]
+        named = (each for each in datasets if f"'{each}'" in ended.stderr or f"'{each}@" in ended.stderr)
+        raise line.failure(ended, problem=problem, subject=next(named, datasets[0]))
 
 
 def common_ancestor(datasets: Sequence[str]) -> str:
