@@ -36,10 +36,6 @@ class Writer(Protocol):
         """Take ``data``; its length."""
         ...
 
-    def flush(self) -> None:
-        """Called at the end."""
-        ...
-
 
 def check_recipient(text: str) -> str:
     """``text`` without surrounding blanks, where it is a native age public key (X25519).
@@ -99,7 +95,9 @@ class AgeSealer:
         except (pyrage.EncryptError, OSError) as error:
             _reraise(source.failure or sink.failure)
             raise EngineError(
-                "A part could not be encrypted", answer=str(error), next_step="Run again; this should not happen"
+                "A part could not be encrypted",
+                answer=str(error),
+                next_step="Run again; if it comes back, report it with this message",
             ) from None
 
 
@@ -238,24 +236,19 @@ class _Sink:
 
     def __init__(self, writer: Writer) -> None:
         self._write = writer.write
-        self._flush = writer.flush
         self.failure: BaseException | None = None
 
     def write(self, data: bytes) -> int:
         """Hand on ``data``."""
         try:
-            return self._write(data)
+            taken = self._write(data)
         except BaseException as error:
             self.failure = error
             raise
-
-    def flush(self) -> None:
-        """Hand on the flush."""
-        try:
-            self._flush()
-        except BaseException as error:
-            self.failure = error
-            raise
+        if taken != len(data):
+            self.failure = ValueError(f"a writer took {taken} bytes where {len(data)} were given")
+            raise self.failure
+        return taken
 
 
 def _head(reader: Reader) -> bytes:
