@@ -93,6 +93,10 @@ class _KillingStore:
                 self, key, self._store.open_upload(key, total_chunks=total_chunks, storage_class=storage_class)
             )
 
+    def read_into(self, key: str, offset: int, buffer: memoryview) -> None:
+        with self.reached("read_into", key):
+            self._store.read_into(key, offset, buffer)
+
     def list(self, prefix: str) -> Iterator[StoredObject]:
         return self._store.list(prefix)
 

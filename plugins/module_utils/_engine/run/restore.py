@@ -123,11 +123,7 @@ def _check_target(env: Environment, selection: RestoreSelection, plan: RestorePl
     if first.base is not None:
         _check_continues(env, target, first)
     elif env.zfs.exists(target):
-        raise TargetExists(
-            f"{target} exists already, and a restore never overwrites",
-            subject=target,
-            next_step="Choose a name that does not exist with --target, or rename the dataset first",
-        )
+        raise _target_exists(env, target, plan)
     else:
         parent = target.rpartition("/")[0]
         if not parent:
@@ -152,6 +148,24 @@ def _check_target(env: Environment, selection: RestoreSelection, plan: RestorePl
                 subject=link.manifest.backup_id,
                 next_step=f"Restore on a machine with ZFS like the one it came from ({link.manifest.send.zfs_version})",
             )
+
+
+def _target_exists(env: Environment, target: str, plan: RestorePlan) -> TargetExists:
+    snapshots = env.zfs.snapshots(target)
+    next_step = "Choose a name that does not exist with --target, or rename the dataset first"
+    for position, link in enumerate(plan.links[:-1], start=1):
+        if snapshots and snapshots[-1].guid == link.manifest.snapshot.guid:
+            next_step = _way_on(plan, position)
+    return TargetExists(f"{target} exists already, and a restore never overwrites", subject=target, next_step=next_step)
+
+
+def _way_on(plan: RestorePlan, position: int) -> str:
+    """How to go on at link ``position`` (from 1) of a restore that was cut off."""
+    held, following = plan.links[position - 1].manifest, plan.links[position].manifest
+    return (
+        f"{plan.target} holds this chain up to {held.backup_id}; to go on from there, receive one link after the "
+        f"other: `zrb restore --only --backup-id {following.backup_id} --target {plan.target}`"
+    )
 
 
 def _check_continues(env: Environment, target: str, first: Manifest) -> None:
@@ -279,11 +293,7 @@ def _add_way_on(error: EngineError, plan: RestorePlan, manifest: Manifest) -> No
         error.next_step += f". The backup is encrypted for {', '.join(manifest.encryption.recipients)}"
     position = [link.manifest.backup_id for link in plan.links].index(manifest.backup_id)
     if position:
-        error.next_step += (
-            f". {plan.target} holds the chain up to {plan.links[position - 1].manifest.backup_id}; to go on from there, "
-            f"receive one link after the other: `zrb restore --only --backup-id {manifest.backup_id} "
-            f"--target {plan.target}`"
-        )
+        error.next_step += f". {_way_on(plan, position)}"
 
 
 class _LazyReceive:

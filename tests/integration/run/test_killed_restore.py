@@ -1,0 +1,80 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A restore killed at every step: what was committed is whole, and the next run goes on or starts clean."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+from zrb.errors import TargetExists
+from zrb.run.environment import Environment
+from zrb.run.keys import read_identities
+from zrb.run.restore import RestoreSelection, restore
+from zrb.values.config import MIB
+
+from tests.fakes.kill import at_checkpoint, at_store_call, dies_by_kill
+from tests.fixtures.file_tree import Description, change_tree, describe_tree, make_tree
+from tests.integration.nas_fixtures import Nas
+
+Deadly = Callable[[Environment], Environment]
+
+POINTS: dict[str, tuple[Deadly, int]] = {
+    "before any part was read": (lambda env: at_store_call(env, "read_into", when="before"), 0),
+    "in the middle of the first link": (
+        lambda env: at_store_call(env, "read_into", when="after", key_part="level0/", nth=9),
+        0,
+    ),
+    "before zfs receive has seen the end": (lambda env: at_checkpoint(env, "stream-written"), 1),
+    "between two links": (lambda env: at_checkpoint(env, "link-0-received"), 1),
+    "in the second link": (lambda env: at_store_call(env, "read_into", when="after", key_part="level1/"), 1),
+    "after the last link": (lambda env: at_checkpoint(env, "link-1-received"), 2),
+}
+
+
+@pytest.fixture
+def two_levels(local_nas: Nas) -> tuple[Nas, Description, list[str], list[str]]:
+    """A NAS with levels 0 and 1, the files, the backup ids, and the guids of the snapshots."""
+    make_tree(local_nas.dataset.mountpoint, seed=6, files=10, big_bytes=MIB)
+    full = local_nas.back_up(0).manifest
+    change_tree(local_nas.dataset.mountpoint, 1)
+    first = local_nas.back_up(1).manifest
+    files = describe_tree(local_nas.dataset.mountpoint)
+    return local_nas, files, [full.backup_id, first.backup_id], [full.snapshot.guid, first.snapshot.guid]
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_killed_restore(two_levels: tuple[Nas, Description, list[str], list[str]], point: str) -> None:
+    nas, files, ids, guids = two_levels
+    deadly, most_links = POINTS[point]
+    env = nas.environment()
+    selection = RestoreSelection(dataset=nas.dataset.name, target=nas.target())
+    identities = read_identities(nas.identity)
+    assert dies_by_kill(lambda: restore(deadly(env), selection, identities=identities, trusted=env.trusted_signers()))
+    received = _received_when_settled(nas)
+    assert received == guids[: len(received)]
+    assert len(received) <= most_links
+    match len(received):
+        case 0:
+            nas.restore()
+        case 1:
+            with pytest.raises(TargetExists, match=f"--only --backup-id {ids[1]}"):
+                nas.restore()
+            nas.restore(backup_id=ids[1], only=True)
+    nas.assert_restored(nas.target(), files)
+
+
+def _received_when_settled(nas: Nas) -> list[str]:
+    """The guids in the target once the ``zfs receive`` that lost its sender has given up."""
+    zfs = nas.environment().zfs
+    deadline = time.monotonic() + 60
+    while zfs.exists(nas.target()):
+        guids = [snapshot.guid for snapshot in zfs.snapshots(nas.target())]
+        if guids:
+            return guids
+        assert time.monotonic() < deadline, "a dataset without a snapshot was left behind"
+        time.sleep(0.05)
+    return []
