@@ -1,0 +1,197 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Chains and lines: what belongs together, and what the numbers and hashes betray."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from zrb.errors import ChainBroken, NoSuchBackup
+from zrb.plan.chain import check_line, next_place, resolve_chain, select_backup
+from zrb.values.manifest import Manifest, SendRecord
+from zrb.values.repository import BackupId
+
+from tests.fixtures.sample_manifests import BEGINNING, catalogued, history
+
+LEVELS = st.lists(st.integers(0, 4), min_size=1, max_size=12)
+
+
+def test_a_chain_runs_from_level_0_to_the_choice() -> None:
+    line = history([0, 1, 2, 1, 2, 2])
+    assert resolve_chain(line, line[5].backup_id) == (line[0], line[3], line[5])
+    assert resolve_chain(line, line[0].backup_id) == (line[0],)
+
+
+@given(LEVELS, st.data())
+def test_every_chain_links_by_guid_in_any_order_of_reading(levels: list[int], data: st.DataObject) -> None:
+    line = history(levels)
+    shuffled = data.draw(st.permutations(line))
+    for target in line:
+        chain = resolve_chain(shuffled, target.backup_id)
+        assert chain[0].level == 0
+        assert chain[-1] == target
+        assert [link.level for link in chain] == list(range(len(chain)))
+        for parent, child in pairwise(chain):
+            assert child.base is not None
+            assert (child.base.backup_id, child.base.guid) == (parent.backup_id, parent.snapshot.guid)
+        assert {link.chain for link in chain} == {chain[0].backup_id}
+
+
+@given(LEVELS, st.data())
+def test_a_chain_without_one_of_its_links_is_broken(levels: list[int], data: st.DataObject) -> None:
+    line = history(levels)
+    target = data.draw(st.sampled_from(line))
+    chain = resolve_chain(line, target.backup_id)
+    for lost in chain[:-1]:
+        with pytest.raises(ChainBroken, match=lost.backup_id):
+            resolve_chain([manifest for manifest in line if manifest != lost], target.backup_id)
+
+
+def test_a_missing_link_is_named() -> None:
+    line = history([0, 1, 2])
+    with pytest.raises(ChainBroken) as caught:
+        resolve_chain([line[0], line[2]], line[2].backup_id)
+    assert caught.value.problem == (
+        f"The backup {line[2].backup_id} needs {line[1].backup_id}, whose manifest is missing or was refused"
+    )
+    assert "`zrb list`" in caught.value.next_step
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            lambda m: replace(m, snapshot=replace(m.snapshot, guid="5")),
+            "starts from the snapshot with guid 1001, and its base 20260201T020000Z-L0-00000001 sent the one with 5",
+        ),
+        (lambda m: replace(m, level=1), "has the level 1, and its base 20260201T020000Z-L0-00000001 the level 1"),
+        (
+            lambda m: replace(m, chain=BackupId("20250101T000000Z-L0-00000009")),
+            "is of the chain 20260201T020000Z-L0-00000001, and its base",
+        ),
+        (lambda m: replace(m, host="nas2"), "is of another host or dataset than its base"),
+        (lambda m: replace(m, dataset=replace(m.dataset, guid="9")), "was made from another dataset than its base"),
+        (lambda m: replace(m, seq=2), "has the number 2 in its line, and its base 20260201T020000Z-L0-00000001 2"),
+        (
+            lambda m: replace(m, snapshot=replace(m.snapshot, createtxg=20)),
+            "has no younger snapshot than its base",
+        ),
+        (
+            lambda m: replace(m, send=SendRecord(("-w",), "zfs-2.3.2", "Linux")),
+            "was sent with other flags than its base",
+        ),
+    ],
+)
+def test_a_link_that_does_not_fit_is_named(change: Callable[[Manifest], Manifest], said: str) -> None:
+    full, increment = history([0, 1])
+    with pytest.raises(ChainBroken) as caught:
+        resolve_chain([change(full), increment], increment.backup_id)
+    assert caught.value.problem.startswith(f"The backup {increment.backup_id} {said}")
+    assert caught.value.next_step == "The two cannot be joined: restore a backup of another chain"
+
+
+def test_links_that_go_round_in_a_circle_are_broken() -> None:
+    first, second = history([0, 1])
+    other = replace(first, level=1, base=replace(second.base, backup_id=second.backup_id, guid="1002"))  # type: ignore[type-var]
+    with pytest.raises(ChainBroken):
+        resolve_chain([other, second], second.backup_id)
+
+
+def test_an_unknown_backup_is_not_found() -> None:
+    line = history([0, 1, 1, 1, 1, 1, 1])
+    with pytest.raises(NoSuchBackup) as caught:
+        resolve_chain(line, "20250101T000000Z-L0-00000009")
+    assert caught.value.problem == "There is no backup 20250101T000000Z-L0-00000009"
+    newest = ", ".join(manifest.backup_id for manifest in line[:1:-1])
+    assert caught.value.next_step == f"These exist: {newest} and 2 more; `zrb list` shows them"
+
+
+def test_the_newest_match_is_selected_by_number() -> None:
+    line = history([0, 1, 2, 1])
+    backdated = replace(line[3], created=BEGINNING)
+    assert select_backup([backdated, *line[:3]]) == backdated
+    assert select_backup(line, level=2) == line[2]
+    assert select_backup(line, level=1) == line[3]
+    assert select_backup(line, backup_id=line[1].backup_id) == line[1]
+    assert select_backup(line, at=line[2].created) == line[2]
+    assert select_backup(line, at=line[2].created - timedelta(seconds=1)) == line[1]
+    assert select_backup(line, level=1, at=line[2].created) == line[1]
+
+
+def test_what_cannot_be_selected_is_said() -> None:
+    line = history([0])
+    with pytest.raises(NoSuchBackup) as caught:
+        select_backup(line, level=3, at=BEGINNING)
+    assert caught.value.problem == "There is no backup of level 3 from 2026-01-31T02:00:00+00:00 or before"
+    assert caught.value.next_step == f"These exist: {line[0].backup_id}; `zrb list` shows them"
+    with pytest.raises(NoSuchBackup, match=r"There is no backup 2\. These exist"):
+        select_backup(line, backup_id="2")
+    with pytest.raises(NoSuchBackup) as caught:
+        select_backup([])
+    assert caught.value.explain() == (
+        "There is no backup. There is no committed backup of this dataset; make one first."
+    )
+
+
+def test_the_next_place_follows_the_highest_number() -> None:
+    entries = catalogued(history([0, 1, 1]))
+    assert next_place([]) == (1, None)
+    assert next_place(list(reversed(entries))) == (4, entries[2].payload_sha256)
+
+
+@given(LEVELS)
+def test_a_line_as_it_was_made_is_not_complained_about(levels: list[int]) -> None:
+    entries = catalogued(history(levels))
+    assert check_line(entries, highest_seen=len(levels)) == []
+    assert check_line(list(reversed(entries))) == []
+
+
+@given(LEVELS, st.data())
+def test_whatever_is_taken_out_of_the_middle_shows(levels: list[int], data: st.DataObject) -> None:
+    entries = catalogued(history([0, *levels, 1]))
+    lost = data.draw(st.sampled_from(entries[1:-1]))
+    (warning,) = check_line([entry for entry in entries if entry is not lost])
+    assert f"number {lost.manifest.seq} of its line is missing" in warning
+
+
+def test_gaps_say_how_wide_they_are() -> None:
+    entries = catalogued(history([0, 1, 1, 1]))
+    assert check_line([entries[0], entries[3]]) == [
+        f"Before the backup {entries[3].manifest.backup_id} number 2 to 3 of its line is missing: "
+        "removed by cleanup, or lost."
+    ]
+
+
+def test_an_exchanged_backup_shows() -> None:
+    entries = catalogued(history([0, 1]))
+    other = replace(entries[0], payload_sha256="0" * 64)
+    assert check_line([other, entries[1]]) == [
+        f"The backup {entries[0].manifest.backup_id} is not the one that {entries[1].manifest.backup_id} followed: "
+        "it was exchanged."
+    ]
+
+
+def test_a_number_that_was_given_twice_shows() -> None:
+    entries = catalogued(history([0, 1, 1]))
+    twin = replace(entries[2], manifest=replace(entries[2].manifest, seq=2))
+    two = f"{entries[1].manifest.backup_id} and {twin.manifest.backup_id}"
+    assert check_line([entries[0], entries[1], twin]) == [f"The backups {two} have the same number 2 in their line."]
+
+
+def test_a_rollback_shows_to_a_reader_with_a_memory() -> None:
+    entries = catalogued(history([0, 1, 1]))
+    assert check_line(entries[:2]) == []
+    (warning,) = check_line(entries[:2], highest_seen=3)
+    assert warning.startswith(
+        "The repository shows 2 as the newest backup of this dataset, and number 3 was seen before"
+    )
+    (warning,) = check_line([], highest_seen=3)
+    assert warning.startswith("The repository shows 0 as the newest")

@@ -1,0 +1,258 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Levels: from which base a backup starts, and why another level is taken than was asked for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from zrb.errors import LevelUnavailable, ZfsUnable
+from zrb.plan.chain import resolve_chain
+from zrb.plan.levels import BaseChoice, base_candidates, choose_base, send_flags
+from zrb.values.manifest import Manifest, SendRecord
+from zrb.values.zfs import Capabilities, Dataset
+
+from tests.fixtures.sample_manifests import DATASET, MODERN, bookmark_of, history, sample_manifest, snapshot_of
+
+OLD = replace(
+    MODERN, version="pool version 23", send_large_blocks=False, send_compressed=False, send_raw=False, bookmarks=False
+)
+ENCRYPTED = replace(DATASET, encrypted=True)
+NEW = ("-L", "-c")
+
+
+def choose(level: int, manifests: list[Manifest], **given_facts: Any) -> BaseChoice:
+    facts: dict[str, Any] = {
+        "dataset": DATASET,
+        "snapshots": [snapshot_of(manifest) for manifest in manifests],
+        "bookmarks": [],
+        "capabilities": MODERN,
+        "flags": NEW,
+        "strict": False,
+    }
+    return choose_base(level=level, manifests=manifests, **(facts | given_facts))
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "dataset", "raw", "flags"),
+    [
+        (MODERN, DATASET, "auto", ("-L", "-c")),
+        (MODERN, DATASET, "never", ("-L", "-c")),
+        (MODERN, DATASET, "always", ("-w",)),
+        (MODERN, ENCRYPTED, "auto", ("-w",)),
+        (MODERN, ENCRYPTED, "never", ("-L", "-c")),
+        (OLD, DATASET, "auto", ()),
+        (replace(OLD, send_large_blocks=True), DATASET, "auto", ("-L",)),
+        (replace(OLD, send_compressed=True), DATASET, "auto", ("-c",)),
+    ],
+)
+def test_flags_of_a_new_chain(capabilities: Capabilities, dataset: Dataset, raw: Any, flags: tuple[str, ...]) -> None:
+    assert send_flags(capabilities, dataset, raw) == flags
+
+
+@pytest.mark.parametrize(("dataset", "raw"), [(DATASET, "always"), (ENCRYPTED, "auto")])
+def test_raw_is_refused_where_this_zfs_cannot(dataset: Dataset, raw: Any) -> None:
+    with pytest.raises(ZfsUnable) as caught:
+        send_flags(OLD, dataset, raw)
+    assert caught.value.problem == "tank/data is to be sent raw, and pool version 23 has no `zfs send -w`"
+    assert caught.value.next_step.startswith("Set `raw: never` for the task")
+
+
+def test_level_0_needs_nothing() -> None:
+    assert choose(0, history([0, 1])) == BaseChoice(0, None, None, NEW, "")
+
+
+@pytest.mark.parametrize(
+    ("made", "level", "base"),
+    [
+        ([0], 1, 0),
+        ([0, 1], 1, 0),
+        ([0, 1], 2, 1),
+        ([0, 1, 2], 2, 1),
+        ([0, 1, 2, 3], 4, 3),
+        ([0, 1, 2, 1], 2, 3),
+        ([0, 1, 1, 1], 1, 0),
+        ([0, 1, 0, 1], 2, 3),
+    ],
+)
+def test_a_level_starts_from_the_newest_backup_of_the_level_below(made: list[int], level: int, base: int) -> None:
+    line = history(made)
+    choice = choose(level, line)
+    assert choice == BaseChoice(level, line[base], line[base].snapshot.name, line[base].send.flags, "")
+
+
+@pytest.mark.parametrize(
+    ("made", "level", "taken", "base", "reason"),
+    [
+        ([], 1, 0, None, "the whole dataset: there is no committed backup to start from."),
+        ([], 4, 0, None, "the whole dataset: there is no committed backup to start from."),
+        ([0], 3, 1, 0, "from {base}: no backup of level 2 was made since the newest one of level 0."),
+        ([0, 1, 0], 2, 1, 2, "from {base}: no backup of level 1 was made since the newest one of level 0."),
+        ([0, 1, 2, 1], 3, 2, 3, "from {base}: no backup of level 2 was made since the newest one of level 1."),
+    ],
+)
+def test_the_lowest_possible_level_is_taken_with_a_reason(
+    made: list[int], level: int, taken: int, base: int | None, reason: str
+) -> None:
+    line = history(made)
+    choice = choose(level, line)
+    start = None if base is None else line[base]
+    assert (choice.level, choice.base) == (taken, start)
+    said = reason.format(base=start.backup_id if start else "")
+    assert choice.reason == f"Level {level} was requested and level {taken} is made, {said}"
+
+
+def test_strict_refuses_another_level() -> None:
+    with pytest.raises(LevelUnavailable) as caught:
+        choose(3, history([0]), strict=True)
+    assert caught.value.exit_code == 1
+    assert caught.value.problem == (
+        "Level 3 of tank/data is not possible: no backup of level 2 was made since the newest one of level 0"
+    )
+    assert caught.value.next_step == "Make a backup of level 1 first, or leave out --strict-level"
+    line = history([0, 1])
+    assert choose(2, line, strict=True).base == line[1]
+
+
+def test_a_bookmark_serves_where_the_snapshot_is_gone() -> None:
+    line = history([0, 1])
+    facts = {"snapshots": [], "bookmarks": [bookmark_of(manifest) for manifest in line]}
+    assert choose(2, line, **facts).base_source == "tank/data#zrb_level1_2"
+    assert choose(2, line, **facts, capabilities=replace(MODERN, bookmarks=False)).level == 0
+    assert choose(2, line, bookmarks=facts["bookmarks"]).base_source == "tank/data@zrb_level1_2"
+
+
+def test_a_bookmark_of_another_moment_does_not_serve() -> None:
+    (full,) = history([0])
+    bookmark = bookmark_of(full)
+    for other in (replace(bookmark, createtxg=1), replace(bookmark, guid="1")):
+        choice = choose(1, [full], snapshots=[], bookmarks=[other])
+        assert choice.base is None
+        assert choice.reason == (
+            "Level 1 was requested and level 0 is made, the whole dataset: the snapshot tank/data@zrb_level0_1 "
+            f"(guid 1001) of the level 0 backup {full.backup_id} is gone, and no bookmark remembers it."
+        )
+
+
+def test_a_snapshot_is_known_by_its_guid_and_not_by_its_name() -> None:
+    (full,) = history([0])
+    snapshot = snapshot_of(full)
+    assert choose(1, [full], snapshots=[replace(snapshot, name="tank/data@renamed")]).base_source == "tank/data@renamed"
+    assert choose(1, [full], snapshots=[replace(snapshot, guid="1")]).base is None
+
+
+def test_the_next_lower_level_serves_where_a_base_is_gone() -> None:
+    line = history([0, 1, 2])
+    choice = choose(3, line, snapshots=[snapshot_of(line[0])])
+    assert (choice.level, choice.base) == (1, line[0])
+    assert choice.reason == (
+        f"Level 3 was requested and level 1 is made, from {line[0].backup_id}: "
+        f"the snapshot tank/data@zrb_level2_3 (guid 1003) of the level 2 backup {line[2].backup_id} is gone, and no "
+        "bookmark remembers it; "
+        f"the snapshot tank/data@zrb_level1_2 (guid 1002) of the level 1 backup {line[1].backup_id} is gone, and no "
+        "bookmark remembers it."
+    )
+
+
+def test_a_dataset_that_was_made_anew_starts_from_nothing() -> None:
+    (full,) = history([0])
+    choice = choose(1, [full], dataset=replace(DATASET, guid="99"))
+    assert choice.level == 0
+    assert choice.reason.endswith(
+        f"the level 0 backup {full.backup_id} was made from another dataset of this name (guid 4242, and now it is 99)."
+    )
+
+
+def test_a_dataset_that_became_encrypted_starts_from_nothing() -> None:
+    (full,) = history([0])
+    choice = choose(1, [full], dataset=ENCRYPTED, flags=("-w",))
+    assert (choice.level, choice.flags) == (0, ("-w",))
+    assert choice.reason.endswith(f"{full.backup_id} was made when the dataset was not encrypted.")
+    raw = sample_manifest(1, dataset=replace(full.dataset, encrypted=True), send=SendRecord(("-w",), "zfs", "Linux"))
+    assert choose(1, [raw]).reason.endswith(f"{raw.backup_id} was made when the dataset was encrypted.")
+
+
+def test_an_increment_repeats_the_flags_of_its_base() -> None:
+    full = sample_manifest(1, send=SendRecord(("-L",), "zfs-0.8", "Linux"))
+    assert choose(1, [full]).flags == ("-L",)
+
+
+def test_flags_that_this_zfs_does_not_have_start_a_new_chain() -> None:
+    (full,) = history([0])
+    choice = choose(1, [full], capabilities=OLD, flags=())
+    assert (choice.level, choice.flags) == (0, ())
+    assert choice.reason.endswith(f"{full.backup_id} was sent with -L -c, which pool version 23 does not have.")
+    unknown = sample_manifest(1, send=SendRecord(("-e",), "zfs-9", "Linux"))
+    assert "was sent with -e" in choose(1, [unknown]).reason
+
+
+def test_a_base_is_older_than_the_snapshot_to_send() -> None:
+    line = history([0, 1])
+    full, first = line
+    for target in (snapshot_of(first), replace(snapshot_of(first), guid="7", createtxg=15)):
+        choice = choose(2, line, target=target)
+        assert (choice.level, choice.base) == (1, full)
+        assert choice.reason.endswith(f"the level 1 backup {first.backup_id} is not older than {target.name}.")
+    assert choose(2, line, target=replace(snapshot_of(first), guid="7", createtxg=21)).base == first
+
+
+def test_an_increment_whose_chain_is_broken_does_not_count() -> None:
+    line = history([0, 1, 0, 1])
+    choice = choose(2, [line[0], line[1], line[3]])
+    assert choice.base == line[1]
+    assert base_candidates(line[1:2]) == ()
+
+
+@given(
+    made=st.lists(st.integers(0, 4), max_size=10),
+    level=st.integers(0, 4),
+    lost=st.sets(st.integers(0, 9)),
+    gone=st.sets(st.integers(0, 9)),
+    remembered=st.sets(st.integers(0, 9)),
+    foreign=st.sets(st.integers(0, 9)),
+    target_txg=st.integers(1, 120),
+)
+def test_a_base_is_never_absent_younger_or_of_another_dataset(
+    made: list[int],
+    level: int,
+    lost: set[int],
+    gone: set[int],
+    remembered: set[int],
+    foreign: set[int],
+    target_txg: int,
+) -> None:
+    line = [
+        replace(manifest, dataset=replace(manifest.dataset, guid="99")) if number in foreign else manifest
+        for number, manifest in enumerate(history(made))
+    ]
+    known = [manifest for number, manifest in enumerate(line) if number not in lost]
+    snapshots = [snapshot_of(manifest) for number, manifest in enumerate(line) if number not in gone]
+    bookmarks = [bookmark_of(manifest) for number, manifest in enumerate(line) if number in remembered]
+    target = replace(snapshot_of(sample_manifest(50)), createtxg=target_txg)
+    choice = choose(level, known, snapshots=snapshots, bookmarks=bookmarks, target=target)
+
+    assert 0 <= choice.level <= level
+    assert (choice.reason == "") == (choice.level == level)
+    assert (choice.base is None) == (choice.base_source is None) == (choice.level == 0)
+    if choice.base is not None:
+        base = choice.base
+        assert base in known
+        assert base.level == choice.level - 1
+        assert base.dataset.guid == DATASET.guid
+        assert base.snapshot.createtxg < target_txg
+        assert choice.flags == base.send.flags
+        assert resolve_chain(known, base.backup_id)[-1] == base
+        there = {point.name: point.guid for point in [*snapshots, *bookmarks]}
+        assert there[choice.base_source or ""] == base.snapshot.guid
+        newer = [manifest for manifest in known if manifest.seq > base.seq and manifest.level <= base.level]
+        assert all(_is_orphan(known, manifest) for manifest in newer)
+
+
+def _is_orphan(known: list[Manifest], manifest: Manifest) -> bool:
+    return manifest not in base_candidates([*known[: known.index(manifest)], manifest])
