@@ -100,15 +100,10 @@ def _unwritable(path: Path, error: OSError) -> KeyFileError:
 
 
 def _read(path: Path) -> str:
-    # Opened once and checked as opened: what is read is what was checked.
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        data = _checked_bytes(path)
     except OSError as error:
         raise _unreadable(path, error) from error
-    with os.fdopen(descriptor, "rb") as file:
-        for check in (_check_kind, _check_owner, _check_mode):
-            check(path, os.fstat(descriptor))
-        data = file.read(MAX_KEY_FILE_BYTES + 1)
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError:
@@ -120,6 +115,18 @@ def _read(path: Path) -> str:
             next_step="Name the file that `zrb genkey`, `age-keygen` or `zrb signing-key` wrote",
         )
     return text
+
+
+def _checked_bytes(path: Path) -> bytes:
+    # Opened once and checked as opened: what is read is what was checked. A pipe must not make us wait.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        for check in (_check_kind, _check_owner, _check_mode):
+            check(path, os.fstat(descriptor))
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read(MAX_KEY_FILE_BYTES + 1)
+    finally:
+        os.close(descriptor)
 
 
 def _unreadable(path: Path, error: OSError) -> KeyFileError:
