@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from itertools import count
 from typing import Any
 
@@ -46,17 +47,22 @@ class S3Server:
 
     def client(self) -> Any:
         """A plain botocore client, for looking at and preparing what the code under test sees."""
-        import botocore.session
-        from botocore.config import Config
+        return _plain_client(self.endpoint)
 
-        return botocore.session.Session().create_client(
-            "s3",
-            region_name="us-east-1",
-            endpoint_url=self.endpoint,
-            aws_access_key_id=ACCESS_KEY,
-            aws_secret_access_key=SECRET_KEY,
-            config=Config(s3={"addressing_style": "path"}),
-        )
+
+@cache  # making one takes longer than most tests
+def _plain_client(endpoint: str) -> Any:
+    import botocore.session
+    from botocore.config import Config
+
+    return botocore.session.Session().create_client(
+        "s3",
+        region_name="us-east-1",
+        endpoint_url=endpoint,
+        aws_access_key_id=ACCESS_KEY,
+        aws_secret_access_key=SECRET_KEY,
+        config=Config(s3={"addressing_style": "path"}),
+    )
 
 
 @dataclass(frozen=True)
@@ -115,10 +121,11 @@ def bucket(s3_server: S3Server) -> Iterator[LocalBucket]:
     )
     yield LocalBucket(s3_server, settings)
     for page in client.get_paginator("list_objects_v2").paginate(Bucket=name):
-        for entry in page.get("Contents", ()):
-            client.delete_object(Bucket=name, Key=entry["Key"])
+        if page["KeyCount"]:
+            client.delete_objects(
+                Bucket=name, Delete={"Objects": [{"Key": entry["Key"]} for entry in page["Contents"]]}
+            )
     client.delete_bucket(Bucket=name)
-    client.close()
 
 
 @pytest.fixture

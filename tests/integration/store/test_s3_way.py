@@ -1,0 +1,167 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What users read when the bucket cannot be reached, seen, or trusted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from zrb.errors import (
+    ClockSkewed,
+    NoSuchRepository,
+    StoreDenied,
+    StoreFull,
+    TlsFailure,
+    WrongRegion,
+)
+from zrb.store.s3 import S3Store
+from zrb.store.s3_session import S3Session
+
+from tests.fakes.conformance_of_stores import KEY
+from tests.fakes.s3_proxy import FaultProxy
+from tests.integration.s3_fixtures import LocalBucket, S3Server
+from tests.integration.store.conftest import OpenStore
+
+pytestmark = pytest.mark.s3
+
+
+class TestBuckets:
+    def test_one_that_does_not_exist(self, open_s3: OpenStore) -> None:
+        store = open_s3(bucket="zrbtest-none")
+        for call in (
+            lambda: list(store.list("")),
+            lambda: store.put(KEY, b""),
+            lambda: store.head(KEY),
+            lambda: store.get(KEY, limit=1),
+            lambda: store.open_upload(KEY, total_chunks=1),
+        ):
+            with pytest.raises(NoSuchRepository, match="zrbtest-none"):
+                call()
+
+    def test_a_bucket_is_looked_for_once(
+        self, behind_proxy: S3Store, s3_proxy: FaultProxy, bucket: LocalBucket
+    ) -> None:
+        for _ in range(2):
+            assert behind_proxy.head(KEY) is None
+        assert s3_proxy.count("HEAD", f"/{bucket.name}") == 1
+
+    def test_one_that_may_not_be_looked_at_exists(
+        self, behind_proxy: S3Store, s3_proxy: FaultProxy, bucket: LocalBucket
+    ) -> None:
+        s3_proxy.answer(403, "AccessDenied", method="HEAD", path=f"/{bucket.name}")
+        assert behind_proxy.head(KEY) is None
+
+    def test_one_in_another_region(self, behind_proxy: S3Store, s3_proxy: FaultProxy) -> None:
+        s3_proxy.answer(400, "AuthorizationHeaderMalformed", more="<Region>eu-west-1</Region>")
+        with pytest.raises(WrongRegion, match="Set region to eu-west-1"):
+            list(behind_proxy.list(""))
+
+    def test_one_that_is_full(self, behind_proxy: S3Store, s3_proxy: FaultProxy) -> None:
+        s3_proxy.answer(507, "XMinioStorageFull", method="PUT")
+        with pytest.raises(StoreFull, match="Make room"):
+            behind_proxy.put(KEY, b"content")
+
+
+class TestLooksThatAreRefused:
+    """A HEAD has no body: the reason is asked for once more."""
+
+    @pytest.mark.parametrize(
+        ("status", "code", "kind", "words"),
+        [
+            (403, "AccessDenied", StoreDenied, "Allow s3:GetObject"),
+            (400, "ExpiredToken", StoreDenied, "ExpiredToken.*get new ones"),
+            (403, "RequestTimeTooSkewed", ClockSkewed, "Set this machine's clock"),
+            (403, "InvalidAccessKeyId", StoreDenied, "Check the access key"),
+        ],
+    )
+    def test_the_reason_is_told(
+        self, behind_proxy: S3Store, s3_proxy: FaultProxy, status: int, code: str, kind: type[Exception], words: str
+    ) -> None:
+        s3_proxy.answer(status, code)
+        with pytest.raises(kind, match=words):
+            behind_proxy.head(KEY)
+
+    def test_a_refusal_without_a_reason_is_told_as_it_is(
+        self, open_s3: OpenStore, store: S3Store, s3_proxy: FaultProxy
+    ) -> None:
+        store.put(KEY, b"content")
+        s3_proxy.answer(403, "AccessDenied", method="HEAD")
+        behind = open_s3(endpoint=s3_proxy.endpoint, max_attempts=1, expected_bucket_owner="123456789012")
+        with pytest.raises(StoreDenied, match="HeadObject of data/"):
+            behind.head(KEY)
+        assert s3_proxy.requests[-1].headers["range"] == "bytes=0-0"
+
+
+def self_signed(directory: Path) -> tuple[Path, Path]:
+    """A certificate for 127.0.0.1 that nobody else signed, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "zrbtest")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    certificate_file, key_file = directory / "certificate.pem", directory / "key.pem"
+    certificate_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    key_file.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return certificate_file, key_file
+
+
+class TestTls:
+    def test_a_certificate_of_an_unknown_ca_is_refused(
+        self, s3_server: S3Server, open_s3: OpenStore, tmp_path: Path
+    ) -> None:
+        with FaultProxy(s3_server.endpoint, certificate=self_signed(tmp_path)) as proxy:
+            store = open_s3(endpoint=proxy.endpoint, max_attempts=1)
+            with pytest.raises(TlsFailure, match=r"(?s)CERTIFICATE_VERIFY_FAILED.*Set ca_bundle to the file"):
+                store.put(KEY, b"content")
+        assert proxy.requests == []
+
+    def test_its_own_ca_bundle_makes_it_trusted(self, s3_server: S3Server, open_s3: OpenStore, tmp_path: Path) -> None:
+        certificate = self_signed(tmp_path)
+        with FaultProxy(s3_server.endpoint, certificate=certificate) as proxy:
+            store = open_s3(endpoint=proxy.endpoint, ca_bundle=str(certificate[0]))
+            store.put(KEY, b"content")
+            assert store.get(KEY, limit=10) == b"content"
+
+    def test_another_ca_bundle_does_not(self, s3_server: S3Server, open_s3: OpenStore, tmp_path: Path) -> None:
+        (tmp_path / "other").mkdir()
+        other, _ = self_signed(tmp_path / "other")
+        with FaultProxy(s3_server.endpoint, certificate=self_signed(tmp_path)) as proxy:
+            store = open_s3(endpoint=proxy.endpoint, ca_bundle=str(other), max_attempts=1)
+            with pytest.raises(TlsFailure, match=f"Check that {other}"):
+                store.head(KEY)
+
+    @pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
+    def test_validation_can_be_switched_off_by_a_caller(
+        self, s3_server: S3Server, bucket: LocalBucket, tmp_path: Path
+    ) -> None:
+        with FaultProxy(s3_server.endpoint, certificate=self_signed(tmp_path)) as proxy:
+            session = S3Session(replace(bucket.settings, endpoint=proxy.endpoint, validate_certs=False))
+            session.call("head_bucket")
+            session.close()
+
+    def test_https_where_http_is_spoken_is_told(self, open_s3: OpenStore, s3_proxy: FaultProxy) -> None:
+        store = open_s3(endpoint=s3_proxy.endpoint.replace("http:", "https:"), max_attempts=1)
+        with pytest.raises(TlsFailure, match="does not speak TLS there"):
+            store.head(KEY)

@@ -1,0 +1,214 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What users read when S3 says no."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from botocore import exceptions as core
+from zrb.errors import (
+    ClockSkewed,
+    ConfigError,
+    CredentialsMissing,
+    EngineError,
+    NoSuchRepository,
+    ObjectArchived,
+    ObjectMissing,
+    StoreDenied,
+    StoreError,
+    StoreFull,
+    StoreUnavailable,
+    TlsFailure,
+    WrongRegion,
+)
+from zrb.store.s3_errors import (
+    DigestRefused,
+    NotImplementedThere,
+    PreconditionRefused,
+    RangeBeyondEnd,
+    S3Refused,
+    Tried,
+    UploadGone,
+    error_of_reply,
+)
+from zrb.store.s3_way import error_on_the_way
+from zrb.values.config import S3Credentials, S3Settings
+
+SECRET = "wJalrXUtnFEMI/SECRET"
+SETTINGS = S3Settings(
+    bucket="my-bucket",
+    region="eu-central-1",
+    prefix="zfs/",
+    endpoint="https://s3.example.org",
+    credentials=S3Credentials("AKIAEXAMPLE", SECRET, "the-session-token"),
+)
+PUT = Tried("put_object", "data/x", SETTINGS)
+
+
+def reply(code: str, status: int = 400, message: str = "as said", **error: str) -> dict[str, Any]:
+    return {
+        "Error": {"Code": code, "Message": message, **error},
+        "ResponseMetadata": {"HTTPStatusCode": status, "HTTPHeaders": {}, "RetryAttempts": 0},
+    }
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "kind", "words"),
+    [
+        ("NoSuchBucket", 404, NoSuchRepository, "Create the bucket my-bucket"),
+        ("NoSuchKey", 404, ObjectMissing, "zrb verify --depth exists"),
+        ("404", 404, ObjectMissing, "zrb verify"),
+        ("NoSuchUpload", 404, UploadGone, "lifecycle rule"),
+        ("InvalidObjectState", 403, ObjectArchived, "Thaw the object first"),
+        ("AccessDenied", 403, StoreDenied, "Allow s3:PutObject on s3://my-bucket/zfs/ at https://s3.example.org*"),
+        ("403", 403, StoreDenied, "Allow s3:PutObject"),
+        ("InvalidAccessKeyId", 403, StoreDenied, "Check the access key"),
+        ("SignatureDoesNotMatch", 403, StoreDenied, "Check the access key and the secret key"),
+        ("ExpiredToken", 400, StoreDenied, "new ones where they have expired"),
+        ("401", 401, StoreDenied, "Check the access key"),
+        ("IllegalLocationConstraintException", 400, WrongRegion, "get-bucket-location"),
+        ("RequestTimeTooSkewed", 403, ClockSkewed, "Set this machine's clock"),
+        ("SlowDown", 503, StoreUnavailable, "run the same again later"),
+        ("InternalError", 500, StoreUnavailable, "overloaded or broken"),
+        ("502", 502, StoreUnavailable, "overloaded or broken"),
+        ("TooManyRequests", 429, StoreUnavailable, "fewer workers"),
+        ("QuotaExceeded", 403, StoreFull, "quota"),
+        ("XMinioStorageFull", 507, StoreFull, "Make room in bucket my-bucket"),
+        ("507", 507, StoreFull, "Make room"),
+        ("PreconditionFailed", 412, PreconditionRefused, "written once"),
+        ("ConditionalRequestConflict", 409, PreconditionRefused, "under way"),
+        ("NotImplemented", 501, NotImplementedThere, "`checksums: off`"),
+        ("BadDigest", 400, DigestRefused, "damaged on the way"),
+        ("InvalidRange", 416, RangeBeyondEnd, "shorter than its manifest"),
+        ("InvalidStorageClass", 400, S3Refused, "Correct storage_class"),
+        ("EntityTooSmall", 400, S3Refused, "chunk_size to at least 5MiB"),
+        ("Teapot", 418, S3Refused, "Read what the endpoint says"),
+    ],
+)
+def test_every_reply_has_a_type_and_a_next_step(code: str, status: int, kind: type[EngineError], words: str) -> None:
+    error = error_of_reply(reply(code, status), PUT)
+    assert type(error) is kind
+    message = error.explain()
+    assert f"{code}: as said" in message
+    assert words in message
+    assert "my-bucket" in message
+    assert error.subject in {"data/x", "my-bucket"}
+
+
+def test_the_message_names_operation_key_and_place() -> None:
+    message = error_of_reply(reply("AccessDenied", 403), PUT).explain()
+    assert message.startswith(
+        "PutObject of data/x in s3://my-bucket/zfs/ at https://s3.example.org failed: AccessDenied"
+    )
+
+
+def test_a_reply_without_words_is_told_by_its_code() -> None:
+    assert error_of_reply(reply("500", 500, ""), PUT).answer == "500"
+    assert error_of_reply({}, PUT).explain().startswith("PutObject of data/x")
+
+
+def test_a_denied_look_says_what_it_may_mean() -> None:
+    error = error_of_reply(reply("AccessDenied", 403), Tried("head_object", "data/x", SETTINGS))
+    assert "Allow s3:GetObject" in error.explain()
+    assert "Without s3:ListBucket a key that does not exist looks denied, too" in error.explain()
+
+
+def test_a_denied_bucket_of_another_owner_is_suspected() -> None:
+    settings = S3Settings(bucket="my-bucket", expected_bucket_owner="123456789012")
+    error = error_of_reply(reply("AccessDenied", 403), Tried("list_objects_v2", "", settings))
+    assert "ListObjectsV2 of bucket my-bucket at AWS region us-east-1 failed" in error.explain()
+    assert "expected_bucket_owner is 123456789012" in error.explain()
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        reply("AuthorizationHeaderMalformed", Region="us-west-2"),
+        {
+            "Error": {"Code": "301", "Message": "Moved Permanently"},
+            "ResponseMetadata": {"HTTPStatusCode": 301, "HTTPHeaders": {"x-amz-bucket-region": "us-west-2"}},
+        },
+    ],
+)
+def test_the_right_region_is_told(response: dict[str, Any]) -> None:
+    error = error_of_reply(response, PUT)
+    assert isinstance(error, WrongRegion)
+    assert "not in region eu-central-1" in error.explain()
+    assert "Set region to us-west-2" in error.explain()
+
+
+def test_a_malformed_authorization_is_not_always_the_region() -> None:
+    told = error_of_reply(reply("AuthorizationHeaderMalformed", message="expecting another region"), PUT)
+    assert isinstance(told, WrongRegion)
+    other = error_of_reply(reply("AuthorizationHeaderMalformed", message="credential is mal-formed"), PUT)
+    assert type(other) is StoreDenied
+
+
+def test_the_number_of_attempts_is_told() -> None:
+    response = reply("SlowDown", 503)
+    response["ResponseMetadata"]["RetryAttempts"] = 7
+    assert "failed after 8 attempts: SlowDown" in error_of_reply(response, PUT).explain()
+
+
+URL = "https://s3.example.org/my-bucket"
+
+
+@pytest.mark.parametrize(
+    ("raised", "kind", "words"),
+    [
+        (
+            core.NoCredentialsError(),
+            CredentialsMissing,
+            "/etc/zrb/credentials and ~/.aws/credentials, the instance role",
+        ),
+        (core.PartialCredentialsError(provider="env", cred_var="x"), CredentialsMissing, "AWS_ACCESS_KEY_ID"),
+        (core.ProfileNotFound(profile="p"), CredentialsMissing, "aws_secret_access_key"),
+        (core.EndpointConnectionError(endpoint_url=URL), StoreUnavailable, "can be reached from here"),
+        (core.ConnectTimeoutError(endpoint_url=URL), StoreUnavailable, "firewall"),
+        (core.ReadTimeoutError(endpoint_url=URL), StoreUnavailable, "https://s3.example.org"),
+        (core.ConnectionClosedError(endpoint_url=URL), StoreUnavailable, "proxy"),
+        (core.IncompleteReadError(actual_bytes=1, expected_bytes=2), StoreUnavailable, "1"),
+        (core.SSLError(endpoint_url=URL, error="CERTIFICATE_VERIFY_FAILED"), TlsFailure, "Set ca_bundle to the file"),
+        (core.SSLError(endpoint_url=URL, error="WRONG_VERSION_NUMBER"), TlsFailure, "does not speak TLS there"),
+        (core.ParamValidationError(report="Invalid bucket name"), ConfigError, "3 to 63"),
+        (ValueError("Invalid endpoint"), ConfigError, "begins with https://"),
+        (core.UnknownServiceError(service_name="s4", known_service_names=""), StoreError, "UnknownServiceError"),
+    ],
+)
+def test_every_failure_on_the_way_has_a_type_and_a_next_step(
+    raised: Exception, kind: type[EngineError], words: str
+) -> None:
+    error = error_on_the_way(raised, PUT)
+    assert type(error) is kind
+    assert words in error.explain()
+    assert "my-bucket" in error.explain() or kind is TlsFailure
+
+
+def test_a_ca_bundle_that_does_not_help_is_named() -> None:
+    settings = S3Settings(bucket="b", endpoint="https://nas", ca_bundle="/etc/zrb/ca.pem")
+    error = error_on_the_way(core.SSLError(endpoint_url="x", error="y"), Tried("put_object", "", settings))
+    assert "Check that /etc/zrb/ca.pem (ca_bundle)" in error.explain()
+
+
+def test_the_credentials_that_were_meant_are_named() -> None:
+    settings = S3Settings(bucket="b", profile="backup", credentials_file="/root/keys")
+    message = error_on_the_way(core.NoCredentialsError(), Tried("put_object", "", settings)).explain()
+    assert "with profile backup" in message
+    assert "/root/keys, the instance role" in message
+    assert "Put them into /root/keys (mode 0600): [backup]" in message
+
+
+def test_secrets_are_cut_out_of_what_the_endpoint_says() -> None:
+    echo = f"you sent {SECRET} and the-session-token"
+    for error in (
+        error_of_reply(reply("SignatureDoesNotMatch", message=echo), PUT),
+        error_on_the_way(ValueError(echo), PUT),
+    ):
+        assert SECRET not in str(error.facts())
+        assert "the-session-token" not in str(error.facts())
+        assert "********" in error.explain()
+    assert SECRET not in repr(SETTINGS)
