@@ -49,9 +49,14 @@ def read_object(session: S3Session, key: str, *, limit: int) -> bytes | None:
     with closing(reply["Body"]) as body:
         try:
             with session.explained("get_object", key):
-                content = bytes(body.read(limit + 1))
+                if length is None:
+                    content = bytes(body.read(limit + 1))
+                elif length > limit:
+                    return None
+                else:
+                    content = bytes(body.read())  # whole: only so does botocore notice that it broke off
         except StoreUnavailable:
-            if length is None or length > limit:
+            if length is None:
                 raise
             buffer = bytearray(length)
             read_range(session, key, 0, memoryview(buffer))
