@@ -32,7 +32,7 @@ sanity: .venv/.installed  ## Run ansible-test sanity
 	@tests/setup/sanity
 
 bench: .venv/.installed  ## Compare speed and memory with other tools in one run; prints a table
-	@.venv/bin/python tests/bench/run.py
+	@.venv/bin/python -m tests.bench.run
 
 clean: demo-clean  ## Remove the demo, .venv and everything that tools cached
 	rm -rf .venv .cache build
