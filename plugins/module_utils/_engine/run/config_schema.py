@@ -141,7 +141,7 @@ def _tasks(place: Place) -> tuple[Task, ...]:
     names: set[str] = set()
     for number, task in enumerate(tasks):
         if task.name in names:
-            raise place.below(f"[{number}]", place.node.value[number]).error(
+            raise place.entry(number).error(
                 f"is a second task with the name {task.name!r}", "Give each task a name of its own"
             )
         names.add(task.name)

@@ -44,9 +44,8 @@ def _check_chunk(section: Section, limits: Limits) -> None:
 
 
 def _check_s3(section: Section, limits: Limits) -> None:
-    place = section.where("chunk_size" if "chunk_size" in section.values else "part_size")
     if not MIN_S3_CHUNK <= limits.chunk_size <= MAX_S3_CHUNK:
-        raise place.error(
+        raise section.where("chunk_size", "part_size").error(
             f"makes chunks of {human_size(limits.chunk_size)}, and S3 takes 5 MiB to 5 GiB",
             "Choose a size between the two; 32MiB is a good one",
         )
@@ -68,8 +67,8 @@ def _check_s3(section: Section, limits: Limits) -> None:
 def _check_memory(section: Section, limits: Limits) -> None:
     least = 2 * limits.chunk_size + PIPELINE_BYTES
     if limits.memory_limit < least:
-        raise section.where("memory_limit").error(
-            f"is {human_size(limits.memory_limit)}, and {human_size(least)} are needed: two chunks of "
-            f"{human_size(limits.chunk_size)} and {human_size(PIPELINE_BYTES)} for the pipeline",
+        raise section.where("memory_limit", "chunk_size").error(
+            f"does not fit: `memory_limit` is {human_size(limits.memory_limit)}, and {human_size(least)} are needed, "
+            f"for two chunks of {human_size(limits.chunk_size)} and {human_size(PIPELINE_BYTES)} of the pipeline",
             "Make `memory_limit` larger or `chunk_size` smaller",
         )

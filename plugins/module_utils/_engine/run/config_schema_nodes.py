@@ -35,6 +35,10 @@ class Place:
         """The place of ``key`` in this one."""
         return Place(self.file, node, f"{self.path}.{key}" if self.path else key)
 
+    def entry(self, number: int) -> Place:
+        """The place of entry ``number`` of this list."""
+        return Place(self.file, self.node.value[number], f"{self.path}[{number}]")
+
     def error(self, problem: str, next_step: str) -> ConfigError:
         """A complaint about this place: ``problem`` completes "the key …"."""
         what = f"`{self.path}` {problem}" if self.path else f"the file {problem}"
@@ -64,9 +68,9 @@ class Section:
     values: dict[str, Any]
     places: dict[str, Place]
 
-    def where(self, key: str) -> Place:
-        """Where ``key`` stands, or the section itself."""
-        return self.places.get(key, self.place)
+    def where(self, *keys: str) -> Place:
+        """Where the first of ``keys`` that is there stands, or the section itself."""
+        return next((self.places[key] for key in keys if key in self.places), self.place)
 
     def need(self, key: str, next_step: str) -> Any:
         """The value of a key that has to be there."""

@@ -173,7 +173,7 @@ def list_of(read_one: Callable[[Place], T], *, least: int = 0) -> Callable[[Plac
             )
         if len(place.node.value) < least:
             raise place.error("is an empty list", f"Give at least {least}, or leave the key out")
-        return tuple(read_one(Place(place.file, node, f"{place.path}[{n}]")) for n, node in enumerate(place.node.value))
+        return tuple(read_one(place.entry(number)) for number in range(len(place.node.value)))
 
     return read
 
