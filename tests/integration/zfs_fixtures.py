@@ -29,6 +29,7 @@ from tests.integration import pool_guard
 
 SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin"
 DAEMON_RECORD = Path("/run/zrbtest-zfs-fuse.pid")
+START_LOCK = Path("/run/zrbtest-zfs-fuse.start")
 DAEMON_START_S = 20.0
 DAEMON_STOP_S = 30.0
 POOL_DESTROY_S = 15.0
@@ -101,10 +102,12 @@ def real_zfs(pool_guard_on_path: Path, tmp_path_factory: pytest.TempPathFactory)
     if os.geteuid():
         _unavailable("making pools needs root")
     with DAEMON_RECORD.open("a+") as record:
-        fcntl.flock(record, fcntl.LOCK_EX)
-        if not _answers():
-            _start_daemon(record, tmp_path_factory.mktemp("zfs-fuse") / "log")
-        fcntl.flock(record, fcntl.LOCK_SH)
+        with START_LOCK.open("a") as starting:
+            fcntl.flock(starting, fcntl.LOCK_EX)
+            # Shared by all sessions that use the daemon; whoever gets it alone in the end is the last of them.
+            fcntl.flock(record, fcntl.LOCK_SH)
+            if not _answers():
+                _start_daemon(record, tmp_path_factory.mktemp("zfs-fuse") / "log")
         yield
         try:
             fcntl.flock(record, fcntl.LOCK_EX | fcntl.LOCK_NB)
