@@ -19,7 +19,7 @@ from zrb.plan.chain import check_line, next_place, resolve_chain, select_backup
 from zrb.values.manifest import Manifest, SendRecord
 from zrb.values.repository import BackupId
 
-from tests.fixtures.sample_manifests import BEGINNING, catalogued, history
+from tests.fixtures.sample_manifests import BEGINNING, catalogued, history, sample_manifest
 
 LEVELS = st.lists(st.integers(0, 4), min_size=1, max_size=12)
 
@@ -160,6 +160,14 @@ def test_whatever_is_taken_out_of_the_middle_shows(levels: list[int], data: st.D
     lost = data.draw(st.sampled_from(entries[1:-1]))
     (warning,) = check_line([entry for entry in entries if entry is not lost])
     assert f"number {lost.manifest.seq} of its line is missing" in warning
+
+
+def test_numbers_order_a_line_also_where_the_clock_went_back() -> None:
+    line = history([0, 1, 1])
+    early = sample_manifest(3, level=1, base=line[0], backup_id=BackupId("20250101T000000Z-L1-00000003"))
+    entries = catalogued([*line[:2], early])
+    assert check_line(entries) == []
+    assert next_place(entries)[0] == 4
 
 
 def test_gaps_say_how_wide_they_are() -> None:

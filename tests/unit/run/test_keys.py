@@ -91,6 +91,27 @@ def test_another_file_that_is_there_is_neither_taken_nor_overwritten(tmp_path: P
 
 
 @pytest.mark.parametrize("write", WRITERS)
+def test_a_key_that_appears_meanwhile_is_not_overwritten(
+    write: Callable[[Path], KeyWritten], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = private_file(tmp_path / "key", "the key of another run")
+    monkeypatch.setattr(os.path, "lexists", lambda _: False)
+    with pytest.raises(KeyFileError, match="cannot be written: File exists"):
+        write(path)
+    assert path.read_text() == "the key of another run"
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_a_key_and_its_name_are_on_disk_before_it_is_used(
+    write: Callable[[Path], KeyWritten], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.readlink(f"/proc/self/fd/{descriptor}")))
+    write(tmp_path / "key")
+    assert synced == [str(tmp_path / "key"), str(tmp_path)]
+
+
+@pytest.mark.parametrize("write", WRITERS)
 def test_a_link_to_nowhere_is_not_followed(write: Callable[[Path], KeyWritten], tmp_path: Path) -> None:
     (tmp_path / "key").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(KeyFileError, match="does not exist"):

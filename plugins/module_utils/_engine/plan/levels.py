@@ -137,7 +137,7 @@ def _source(
 ) -> str | None:
     """Full name of the snapshot, else the bookmark, that has the candidate's guid and is older than ``target``."""
     wanted = candidate.snapshot
-    if target is not None and (target.guid == wanted.guid or target.createtxg <= wanted.createtxg):
+    if target is not None and (target.createtxg <= wanted.createtxg):
         return None
     for snapshot in snapshots:
         if snapshot.guid == wanted.guid:

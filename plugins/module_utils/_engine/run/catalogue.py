@@ -75,7 +75,7 @@ def _manifest_keys(
             problems.append(error)
             continue
         # The manifests of child datasets lie under the prefix of their parent.
-        if host in (None, line.host) and dataset in (None, line.dataset):
+        if dataset in (None, line.dataset):
             keys.append((item.key, line, backup_id))
     return keys
 
