@@ -106,7 +106,9 @@ def test_a_key_and_its_name_are_on_disk_before_it_is_used(
     write: Callable[[Path], KeyWritten], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced: list[str] = []
-    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.readlink(f"/proc/self/fd/{descriptor}")))
+    monkeypatch.setattr(
+        os, "fsync", lambda descriptor: synced.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+    )
     write(tmp_path / "key")
     assert synced == [str(tmp_path / "key"), str(tmp_path)]
 
