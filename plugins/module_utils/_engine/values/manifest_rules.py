@@ -44,10 +44,10 @@ def _check_names(manifest: Manifest) -> None:
 
 def _check_line(manifest: Manifest) -> None:
     _require(manifest.seq >= 1, "has the number 0 in its line, which begins with 1")
+    # A later one may name none too: its line goes on after the repository lost what came before.
     _require(
-        (manifest.previous is None) == (manifest.seq == 1),
-        f"is number {manifest.seq} in its line and "
-        + ("names no previous manifest" if manifest.previous is None else "names a previous manifest"),
+        manifest.seq > 1 or manifest.previous is None,
+        "is number 1 in its line and names a previous manifest",
     )
 
 
