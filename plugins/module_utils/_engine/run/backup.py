@@ -10,25 +10,27 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..errors import ConfigError, EngineError, Interrupted, NoSuchSnapshot, ObjectExists, StreamNotReproducible
-from ..plan.buffers import count_parts, plan_backup_buffers
+from ..errors import ConfigError, EngineError, Interrupted, ObjectExists, StreamNotReproducible
+from ..plan.buffers import count_parts
 from ..seal.signing import SigningKey
 from ..store.protocol import Store
-from ..stream.backup import BackupPipeline, StoredStream
+from ..stream.backup import StoredStream
 from ..stream.part_uploads import Destination
 from ..values.config import Task
 from ..values.progress import Progress
 from ..values.repository import BackupId, check_level
 from ..values.zfs import Snapshot
+from .backup_pipelines import BackupPipelines
 from .backup_results import BackupOutcome, BackupPlan, BackupResult
 from .commit import build_manifest, check_stream_edges, commit, settle_committed
 from .environment import Environment
 from .journal import Journal
 from .keys import read_signing_key
+from .leftovers import clear_leftovers, forget
 from .lock import dataset_lock, dataset_state_dir
 from .logs import Logged
 from .repository_identity import RepositoryIdentity, ensure_identity, read_identity
@@ -64,7 +66,7 @@ def back_up(
     """
     check_level(level)
     signing_key = _signing_key(env)
-    with _Pipelines(env) as pipelines:  # forks, so it comes before the store has a client
+    with BackupPipelines(env) as pipelines:  # forks, so it comes before the store has a client
         store = env.open_store()
         try:
             run = _TaskRun(env, store, signing_key, task, pipelines, job or {})
@@ -106,41 +108,6 @@ def _plan(env: Environment, store: Store, decision: Decision) -> BackupPlan:
     )
 
 
-class _Pipelines:
-    """One pipeline at a time; a stream that failed uses its pipeline up, and the next one gets another."""
-
-    def __init__(self, env: Environment) -> None:
-        self._env = env
-        self._current: BackupPipeline | None = self._make()
-
-    def __enter__(self) -> _Pipelines:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.discard()
-
-    def current(self) -> BackupPipeline:
-        """A pipeline that is ready for a stream."""
-        if self._current is None:
-            self._current = self._make()
-        return self._current
-
-    def discard(self) -> None:
-        """End the pipeline after a failure."""
-        if self._current is not None:
-            self._current.__exit__()
-            self._current = None
-
-    def _make(self) -> BackupPipeline:
-        config = self._env.config
-        return BackupPipeline(
-            plan_backup_buffers(config.limits),
-            recipients=config.recipients,
-            uploaders=config.limits.workers,
-            bandwidth_limit=config.limits.bandwidth_limit,
-        )
-
-
 @dataclass(frozen=True, slots=True)
 class _Work:
     """One dataset of a run, ready to be sent."""
@@ -164,7 +131,7 @@ class _TaskRun:
         store: Store,
         signing_key: SigningKey,
         task: Task,
-        pipelines: _Pipelines,
+        pipelines: BackupPipelines,
         job: dict[str, str],
     ) -> None:
         self.env = env
@@ -215,40 +182,13 @@ class _TaskRun:
                 locks.enter_context(dataset_lock(self.env.base_dir, name))
                 situation = look(self.env, self.store, name)
                 decision = decide(self.env, identity, self.task, situation, level=level, strict=strict)
-                self._clear_away(decision)
+                clear_leftovers(self.env, self.store, decision)
                 decisions.append(decision)
             except Interrupted:
                 raise
             except EngineError as error:
                 self._failed(name, self._progress_for(name), error)
         return decisions
-
-    def _clear_away(self, decision: Decision) -> None:
-        """Finish what an earlier run committed and was killed right after; give up what nothing can resume."""
-        situation, zfs = decision.situation, self.env.zfs
-        for journal in situation.journals:
-            manifest = situation.committed(journal.binding.backup_id)
-            if manifest is not None:
-                settle_committed(self.env, self.task, situation, manifest, journal)
-            elif journal in decision.obsolete:
-                self._give_up(journal)
-        for path in situation.damaged_journals:
-            path.unlink(missing_ok=True)
-        if not self.task.take_snapshot:
-            return
-        kept = {journal.binding.snapshot_guid for journal in situation.journals}
-        kept |= {manifest.snapshot.guid for manifest in situation.manifests}
-        for snapshot in situation.snapshots:
-            # Held, but neither committed nor on its way: a run was killed between the hold and the journal.
-            ours = snapshot.short_name.startswith(f"{self.task.snapshot_prefix}_level")
-            if ours and snapshot.user_holds and snapshot.guid not in kept:
-                zfs.release(snapshot.name, self.task.hold_tag)
-
-    def _give_up(self, journal: Journal) -> None:
-        journal.abort_uploads(self.store)
-        with suppress(NoSuchSnapshot):
-            self.env.zfs.release(journal.binding.snapshot, self.task.hold_tag)
-        journal.remove()
 
     def _begin_all(self, identity: RepositoryIdentity, decisions: Sequence[Decision]) -> list[_Work]:
         missing = [decision.snapshot_name for decision in decisions if decision.snapshot is None]
@@ -300,14 +240,10 @@ class _TaskRun:
             if work.decision.journal is None:
                 raise
             work.progress.log(f"The interrupted backup cannot be continued. {error.explain()}", level="warning")
-            self._forget(work.journal)
+            forget(self.store, work.journal)
             work = replace(work, journal=self._new_journal(identity, work.decision, work.snapshot))
             stored = self._store(work)
         return self._commit(work, stored, started)
-
-    def _forget(self, journal: Journal) -> None:
-        journal.abort_uploads(self.store)
-        journal.remove()
 
     def _estimate(self, work: _Work) -> int | None:
         return self.env.zfs.estimate_bytes(

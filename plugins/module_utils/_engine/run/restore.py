@@ -10,7 +10,6 @@ whose every byte is not covered by a trusted signature.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Sequence
@@ -19,25 +18,20 @@ from typing import Any
 
 from ..errors import (
     EngineError,
-    NoSuchDataset,
-    NoSuchSnapshot,
     ReceiveFailed,
-    TargetExists,
     ThawNeeded,
-    UsageError,
     WrongIdentity,
-    ZfsUnable,
 )
 from ..plan.buffers import plan_restore_buffers
-from ..plan.levels import unsupported_flags
 from ..plan.properties import restorable_properties
 from ..store.protocol import Store
 from ..stream.restore import RestorePipeline, Source
 from ..values.manifest import Manifest
-from ..zfs.protocol import ReceiveProcess
 from .environment import Environment
 from .high_water import remember
+from .receiving import LazyReceive
 from .restore_plan import RestoreLink, RestorePlan, RestoreSelection, read_plan
+from .restore_target import check_target, way_on
 from .spool import Spool
 
 __all__ = ["RestorePlan", "RestoreResult", "RestoreSelection", "plan_restore", "restore"]
@@ -81,7 +75,7 @@ def plan_restore(
     store = env.open_store()
     try:
         plan = read_plan(env, store, selection, trusted=tuple(trusted), allow_unsigned=allow_unsigned)
-        _check_target(env, selection, plan)
+        check_target(env, plan)
         return plan
     finally:
         store.close()
@@ -111,74 +105,11 @@ def restore(
         store = env.open_store()
         try:
             plan = read_plan(env, store, selection, trusted=tuple(trusted), allow_unsigned=allow_unsigned)
-            _check_target(env, selection, plan)
+            check_target(env, plan)
             _check_readable(plan)
             return _Restore(env, store, pipeline, spool, plan).run(started)
         finally:
             store.close()
-
-
-def _check_target(env: Environment, selection: RestoreSelection, plan: RestorePlan) -> None:
-    target, first = selection.target, plan.links[0].manifest
-    if first.base is not None:
-        _check_continues(env, target, first)
-    elif env.zfs.exists(target):
-        raise _target_exists(env, target, plan)
-    else:
-        parent = target.rpartition("/")[0]
-        if not parent:
-            raise UsageError(
-                f"{target} names a whole pool",
-                subject=target,
-                next_step=f"Restore into a new dataset below it, such as {target}/restored",
-            )
-        try:
-            env.zfs.dataset(parent)
-        except NoSuchDataset as error:
-            raise NoSuchDataset(
-                f"{parent}, where {target} is to be restored, does not exist",
-                subject=parent,
-                next_step=f"Create it with `zfs create -o mountpoint=none {parent}`, or choose another --target",
-            ) from error
-    for link in plan.links:
-        if missing := unsupported_flags(env.zfs.capabilities, link.manifest.send.flags):
-            raise ZfsUnable(
-                f"Backup {link.manifest.backup_id} was sent with {' '.join(missing)}, and "
-                f"{env.zfs.capabilities.version} cannot receive such a stream",
-                subject=link.manifest.backup_id,
-                next_step=f"Restore on a machine with ZFS like the one it came from ({link.manifest.send.zfs_version})",
-            )
-
-
-def _target_exists(env: Environment, target: str, plan: RestorePlan) -> TargetExists:
-    snapshots = env.zfs.snapshots(target)
-    next_step = "Choose a name that does not exist with --target, or rename the dataset first"
-    for position, link in enumerate(plan.links[:-1], start=1):
-        if snapshots and snapshots[-1].guid == link.manifest.snapshot.guid:
-            next_step = _way_on(plan, position)
-    return TargetExists(f"{target} exists already, and a restore never overwrites", subject=target, next_step=next_step)
-
-
-def _way_on(plan: RestorePlan, position: int) -> str:
-    """How to go on at link ``position`` (from 1) of a restore that was cut off."""
-    held, following = plan.links[position - 1].manifest, plan.links[position].manifest
-    return (
-        f"{plan.target} holds this chain up to {held.backup_id}; to go on from there, receive one link after the "
-        f"other: `zrb restore --only --backup-id {following.backup_id} --target {plan.target}`"
-    )
-
-
-def _check_continues(env: Environment, target: str, first: Manifest) -> None:
-    base = first.base
-    snapshots = env.zfs.snapshots(target)
-    newest = snapshots[-1] if snapshots else None
-    if base is None or newest is None or newest.guid != base.guid:
-        raise NoSuchSnapshot(
-            f"Backup {first.backup_id} continues {base.snapshot if base else 'nothing'}, which is not the newest "
-            f"snapshot of {target}",
-            subject=target,
-            next_step="Restore the whole chain into a new dataset: leave out --only",
-        )
 
 
 def _check_readable(plan: RestorePlan) -> None:
@@ -240,7 +171,7 @@ class _Restore:
         return result
 
     def _receive(self, manifest: Manifest) -> None:
-        receiver = _LazyReceive(self._env, self._plan.target, manifest)
+        receiver = LazyReceive(self._env, self._plan.target, manifest)
         try:
             self._pipeline.fetch_stream(
                 manifest, Source(self._store, self._spool.directory, self._count), receiver.write
@@ -293,50 +224,4 @@ def _add_way_on(error: EngineError, plan: RestorePlan, manifest: Manifest) -> No
         error.next_step += f". The backup is encrypted for {', '.join(manifest.encryption.recipients)}"
     position = [link.manifest.backup_id for link in plan.links].index(manifest.backup_id)
     if position:
-        error.next_step += f". {_way_on(plan, position)}"
-
-
-class _LazyReceive:
-    """``zfs receive``, started by the first verified bytes: what fails before them creates nothing."""
-
-    def __init__(self, env: Environment, target: str, manifest: Manifest) -> None:
-        self._env = env
-        self._target = target
-        self._manifest = manifest
-        self._process: ReceiveProcess | None = None
-        self._fd = -1
-
-    def write(self, view: memoryview) -> None:
-        """Give ``view`` to ``zfs receive``."""
-        if self._process is None:
-            self._process = self._env.zfs.receive(
-                self._target, type=self._manifest.dataset.type, first=self._manifest.base is None
-            )
-            self._fd = self._process.fileno()
-        try:
-            while view:
-                view = view[os.write(self._fd, view) :]
-        except BrokenPipeError:
-            self._process.finish()  # raises what receive said
-            raise
-
-    def finish(self) -> None:
-        """The stream is whole: let ``zfs receive`` commit it."""
-        if self._process is not None:
-            self._process.finish()
-            self._process = None
-
-    def abandon(self) -> None:
-        """End ``zfs receive`` before it sees the end of its stream, and remove a dataset that it alone created."""
-        if self._process is None:
-            return
-        self._process.kill()
-        self._process = None
-        if self._manifest.base is None:
-            try:
-                if self._env.zfs.exists(self._target) and not self._env.zfs.snapshots(self._target):
-                    self._env.zfs.destroy_dataset(self._target)
-            except EngineError as error:
-                self._env.progress.log(
-                    f"{self._target} was received in part and could not be removed: {error.explain()}", level="warning"
-                )
+        error.next_step += f". {way_on(plan, position)}"
