@@ -22,7 +22,7 @@ from zrb.errors import (
     ZfsError,
     ZfsUnable,
 )
-from zrb.values.zfs import Bookmark, Dataset, Snapshot
+from zrb.values.zfs import Bookmark, Dataset, Pool, Snapshot
 from zrb.zfs.command import CommandZfs
 from zrb.zfs.process import Ended
 from zrb.zfs.receiving import receive_options
@@ -93,6 +93,70 @@ class TestReading:
         with pytest.raises(ZfsDenied, match="Cannot tell whether tank/a exists"):
             zfs.exists("tank/a")
 
+    def test_a_pool(self) -> None:
+        zfs, _ = openzfs({"zpool list -H -o name,guid tank": said("tank\t18446744073709551615\n")})
+        assert zfs.pool("tank") == Pool("tank", "18446744073709551615")
+
+    def test_descendants(self) -> None:
+        zfs, _ = openzfs({"zfs list -H -r -o name -t filesystem,volume tank": said("tank\ntank/a b\n")})
+        assert zfs.descendants("tank") == ["tank", "tank/a b"]
+
+    def test_a_zfs_without_bookmarks_has_none(self) -> None:
+        zfs, _ = zfs_fuse({})
+        assert zfs.bookmarks("tank/a") == []
+        assert not zfs.exists("tank/a#one")
+        with pytest.raises(ZfsUnable, match=r"\(pool version 23\) has no bookmarks"):
+            zfs.bookmark("tank/a@one", "tank/a#one")
+
+    def test_a_zfs_without_estimates_gives_none(self) -> None:
+        zfs, line = zfs_fuse({})
+        assert zfs.estimate_bytes("tank/a@one", base=None, flags=()) is None
+        assert not [command for command in line.asked if "send" in command]
+
+
+class TestHolds:
+    """The texts are those of OpenZFS."""
+
+    def test_a_hold_that_is_there_is_no_error(self) -> None:
+        there = failed("cannot hold snapshot 'tank/a@one': tag already exists on this dataset\n")
+        zfs, line = openzfs({"zfs hold zrb:daily tank/a@one": there})
+        zfs.hold("tank/a@one", "zrb:daily")
+        assert line.asked == ["zfs hold zrb:daily tank/a@one"]
+
+    def test_a_hold_that_is_refused(self) -> None:
+        zfs, _ = openzfs({"zfs hold zrb:daily tank/a@one": failed("cannot hold: permission denied\n")})
+        with pytest.raises(ZfsDenied, match="Cannot hold tank/a@one"):
+            zfs.hold("tank/a@one", "zrb:daily")
+
+    def test_whether_a_hold_was_there(self) -> None:
+        absent = failed("cannot release hold from snapshot 'tank/a@one': no such tag on this dataset\n")
+        zfs, line = openzfs({"zfs release zrb:daily tank/a@one": OK})
+        assert zfs.release("tank/a@one", "zrb:daily") is True
+        line.answers["zfs release zrb:daily tank/a@one"] = absent
+        assert zfs.release("tank/a@one", "zrb:daily") is False
+        line.answers["zfs release zrb:daily tank/a@one"] = failed("permission denied\n")
+        with pytest.raises(ZfsDenied, match="Cannot release the hold zrb:daily of tank/a@one"):
+            zfs.release("tank/a@one", "zrb:daily")
+
+
+class TestChanging:
+    def test_properties_are_set_one_by_one_and_reset(self) -> None:
+        script = {"zfs set atime=off tank/a": OK, "zfs set a:b=x y tank/a": OK, "zfs inherit readonly tank/a": OK}
+        zfs, line = openzfs(script)
+        zfs.set_properties("tank/a", {"atime": "off", "a:b": "x y"})
+        zfs.inherit_property("tank/a", "readonly")
+        assert line.asked == list(script)
+
+    def test_a_property_that_is_refused(self) -> None:
+        zfs, _ = openzfs({"zfs set quota=-1 tank/a": failed("cannot set property: bad numeric value '-1'\n")})
+        with pytest.raises(ZfsError, match=r"Cannot set quota of tank/a .*bad numeric value"):
+            zfs.set_properties("tank/a", {"quota": "-1"})
+
+    def test_a_dataset_is_destroyed_without_force(self) -> None:
+        zfs, line = openzfs({"zfs destroy tank/a": OK})
+        zfs.destroy_dataset("tank/a")
+        assert line.asked == ["zfs destroy tank/a"]
+
 
 class TestLocalProperties:
     LIST = "zfs get -H -p -s local,received -o property all tank/a"
@@ -158,6 +222,23 @@ class TestSnapshots:
         with pytest.raises(ZfsUnable, match="only under one name, not x, y"):
             zfs.create_snapshots(["tank/a@x", "tank/b@y"])
         assert not [command for command in line.asked if "snapshot" in command]
+
+    def test_zfs_fuse_takes_none_where_a_dataset_is_missing(self) -> None:
+        zfs, line = zfs_fuse(
+            {
+                "zfs list -H -r -o name -t filesystem,volume tank": said("tank\ntank/a\n"),
+                "zpool list -H -o name tank": said("tank\n"),
+            }
+        )
+        with pytest.raises(NoSuchDataset, match="there is no dataset 'tank/b'"):
+            zfs.create_snapshots(["tank/a@x", "tank/b@x"])
+        assert not [command for command in line.asked if "zfs snapshot" in command]
+
+    @pytest.mark.parametrize("names", [[], ["tank/a@x", "dozer/a@x"]])
+    def test_one_instant_is_one_pool(self, names: list[str]) -> None:
+        zfs, _ = openzfs({})
+        with pytest.raises(ZfsUnable, match="one task for each pool"):
+            zfs.create_snapshots(names)
 
     def test_the_dataset_that_is_missing_is_the_one_named(self) -> None:
         zfs, _ = openzfs(
@@ -305,6 +386,22 @@ class TestNewTarget:
         with pytest.raises(ZfsUnable, match=f"would cover {covered}") as failure:
             zfs.receive("tank/r/new", type="filesystem", first=True)
         assert "zfs create -o mountpoint=none tank/r/restore" in failure.value.next_step
+
+    @pytest.mark.parametrize("mountpoint", ["none", "legacy", "/nowhere/at/all", "{empty}"])
+    def test_a_zfs_that_mounts_at_once_may_mount_where_nothing_is(
+        self, programs: Path, tmp_path: Path, mountpoint: str
+    ) -> None:
+        (programs / "act").write_text("exit 0")
+        (tmp_path / "empty" / "new").mkdir(parents=True)
+        answer = said(f"mountpoint\t{mountpoint.format(empty=tmp_path / 'empty')}\n")
+        zfs, _ = zfs_fuse({self.EXISTS: self.MISSING, self.MOUNTPOINT: answer})
+        zfs.receive("tank/r/new", type="filesystem", first=True).finish()
+        assert (programs / "arguments").read_text().split() == ["receive", "tank/r/new"]
+
+    def test_a_volume_covers_nothing(self, programs: Path, tmp_path: Path) -> None:
+        (programs / "act").write_text("exit 0")
+        zfs, _ = zfs_fuse({self.EXISTS: self.MISSING, self.MOUNTPOINT: said("mountpoint\t/\n")})
+        zfs.receive("tank/r/new", type="volume", first=True).finish()
 
 
 @pytest.fixture
