@@ -187,6 +187,17 @@ class TestReceiveChild:
         assert (tmp_path / "ended").exists() is outlives_kill
         assert gone(child.pid)
 
+    def test_it_is_killed_and_reaped_before_its_pipe_is_closed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        events: list[str] = []
+        child = ReceiveChild(["cat"], failure=as_error)
+        kill, wait, close = os.killpg, child._child.wait, child._close_pipe
+        monkeypatch.setattr(os, "killpg", lambda *args: events.append("kill") or kill(*args))
+        monkeypatch.setattr(child._child, "wait", lambda *args: events.append("reap") or wait(*args))
+        monkeypatch.setattr(child, "_close_pipe", lambda: events.append("close") or close())
+        child.kill()
+        assert events == ["kill", "reap", "close"]
+        assert child._child.returncode == -signal.SIGKILL
+
     def test_one_that_neither_reads_nor_ends_is_killed_in_the_end(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(process, "KILL_TIMEOUT_S", 0.2)
         child = ReceiveChild(["sleep", "600"], failure=as_error, outlives_kill=True)
