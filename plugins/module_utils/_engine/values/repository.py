@@ -101,7 +101,7 @@ def parse_manifest_key(key: str) -> tuple[Line, BackupId]:
     """
     pieces = key.split("/")
     file_name = pieces[-1]
-    if len(pieces) >= 4 and pieces[0] == "manifests" and file_name.endswith(".json"):
+    if len(pieces) >= 4 and all(pieces) and pieces[0] == "manifests" and file_name.endswith(".json"):
         backup_id = file_name.removesuffix(".json")
         line = Line(host=unquote(pieces[1]), dataset="/".join(unquote(piece) for piece in pieces[2:-1]))
         if _BACKUP_ID.fullmatch(backup_id) and line.manifest_key(BackupId(backup_id)) == key:
