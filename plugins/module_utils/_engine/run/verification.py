@@ -237,9 +237,9 @@ class _Run:
         return problems
 
     def _moved(self, length: int) -> None:
-        with self._lock:  # a damaged part is read twice, but counts once
-            self._done = done = min(self._total, self._done + length)
-        self._env.progress.advance("verify", current=done, total=self._total)
+        with self._lock:
+            self._done = min(self._total, self._done + length)  # a damaged part is read twice, but counts once
+            self._env.progress.advance("verify", current=self._done, total=self._total)
 
     def _named(self, manifest: Manifest, found: Sequence[PartProblem]) -> list[Problem]:
         for _, error in found:

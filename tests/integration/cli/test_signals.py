@@ -1,0 +1,75 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A signal stops a run cleanly, and the next run goes on."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+
+import pytest
+
+from tests.fixtures.file_tree import describe_tree
+
+from .conftest import MIB, CommandLine
+
+pytestmark = pytest.mark.zfs
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_stops_a_backup_cleanly_and_the_next_one_resumes(
+    local_zrb: CommandLine, number: signal.Signals, code: int
+) -> None:
+    (local_zrb.files / "big").write_bytes(bytes(range(256)) * 4 * 4096)
+    local_zrb.edit(bandwidth_limit=1 * MIB)
+    words = local_zrb.words("backup", "--level", 0, "--progress", "json", "--json")
+    with subprocess.Popen(
+        words, env=local_zrb.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        assert process.stdout is not None
+        for line in process.stderr:
+            record = json.loads(line)
+            if record["type"] == "progress" and record["current"] >= MIB:
+                break
+        process.send_signal(number)
+        err, out = process.stderr.read(), process.stdout.read()
+    assert process.returncode == code, err
+    assert f"zrb: Stopped by signal {int(number)}. Run the same command again" in err
+    assert json.loads(out)["exit_code"] == code
+    group = subprocess.run(["pgrep", "-f", str(local_zrb.config)], capture_output=True, text=True, check=False)
+    assert group.stdout == "", "no worker is left"
+    assert local_zrb.nas.keys("manifests/") == []
+    assert local_zrb("list").succeeded().out == "No backup matches.\n"
+
+    local_zrb.edit(bandwidth_limit=0)
+    files = describe_tree(local_zrb.files)
+    result = local_zrb.back_up(0)
+    assert result["parts_resumed"] > 0
+    local_zrb("restore", "--target", local_zrb.nas.target(), "--private-key", local_zrb.nas.identity).succeeded()
+    local_zrb.nas.assert_restored(local_zrb.nas.target(), files)
+
+
+def test_two_runs_at_once(local_zrb: CommandLine) -> None:
+    (local_zrb.files / "big").write_bytes(bytes(range(256)) * 4 * 4096)
+    local_zrb.edit(bandwidth_limit=1 * MIB)
+    with subprocess.Popen(
+        local_zrb.words("backup", "--level", 0, "--progress", "json"),
+        env=local_zrb.environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as first:
+        assert first.stderr is not None
+        next(first.stderr)
+        second = local_zrb("backup", "--level", 0, "--progress", "none")
+        first.terminate()
+        first.stderr.read()
+    assert second.code == 3
+    assert f"Another run works on {local_zrb.nas.dataset.name} (pid {first.pid})" in second.err
+    assert first.returncode == 143
+    local_zrb.edit(bandwidth_limit=0)
+    local_zrb.back_up(0)
