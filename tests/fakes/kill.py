@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -49,12 +50,15 @@ def at_checkpoint(env: Environment, name: str) -> Environment:
     return replace(env, checkpoint=checkpoint)
 
 
-def at_store_call(env: Environment, call: str, *, when: When, nth: int = 1, key_part: str = "") -> Environment:
+def at_store_call(
+    env: Environment, call: str, *, when: When, nth: int = 1, key_part: str = "", completed: int = 0
+) -> Environment:
     """``env``, in which the process dies ``before`` or ``after`` the ``nth`` ``call`` to the store for a key that
-    contains ``key_part``. ``call`` is a method of the store or of its uploads."""
+    contains ``key_part``, but not before ``completed`` chunked uploads are complete. ``call`` is a method of the
+    store or of its uploads."""
 
     def open_store() -> Store:
-        return _KillingStore(env.open_store(), call, when, nth, key_part)
+        return _KillingStore(env.open_store(), call, when, nth, key_part, completed)
 
     return replace(env, open_store=open_store)
 
@@ -62,13 +66,15 @@ def at_store_call(env: Environment, call: str, *, when: When, nth: int = 1, key_
 class _KillingStore:
     """A store that hands everything on, and kills this process at one call."""
 
-    def __init__(self, store: Store, call: str, when: When, nth: int, key_part: str) -> None:
+    def __init__(self, store: Store, call: str, when: When, nth: int, key_part: str, completed: int) -> None:
         self._store = store
         self._call = call
         self._when = when
         self._nth = nth
         self._key_part = key_part
         self._counts: Counter[str] = Counter()
+        self._completed = threading.Semaphore(0)
+        self._wanted = completed
 
     @contextmanager
     def reached(self, call: str, key: str) -> Iterator[None]:
@@ -77,9 +83,14 @@ class _KillingStore:
         if call == self._call and self._key_part in key:
             self._counts[call] += 1
             due = self._counts[call] == self._nth
+        if due:
+            for _ in range(self._wanted):
+                self._completed.acquire()
         if due and self._when == "before":
             kill_own_group()
         yield
+        if call == "complete":
+            self._completed.release()
         if due:
             kill_own_group()
 
