@@ -82,9 +82,10 @@ class Worker:
         self._process.join()
 
     def close(self) -> None:
-        """Release the pipes; after :meth:`kill`, when no thread uses them any more."""
+        """Release the pipes and the process; after :meth:`kill`, once, when no thread uses them any more."""
         for end in (self._inbox, self._returned, self._outbox):
             end.close()
+        self._process.close()
 
     def _guarded(self, action: Callable[[], None]) -> None:
         try:

@@ -1,0 +1,253 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the tests of the pipelines share: sources, ledgers, manifests, and what must not be left behind."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from random import Random
+from types import FrameType
+from typing import Any
+
+from zrb.plan.buffers import BufferLayout
+from zrb.seal.age import AgeOpener, new_identity
+from zrb.seal.hashing import stream_hasher
+from zrb.store.protocol import Store
+from zrb.stream.backup import BackupPipeline, StoredStream
+from zrb.stream.part_uploads import Destination
+from zrb.stream.restore import RestorePipeline, Source
+from zrb.values.manifest import Manifest, Part, StreamDigest
+
+from tests.fixtures.sample_manifests import sample_manifest
+
+KIB = 1024
+PART = 160 * KIB
+"""Not a multiple of age's 64 KiB, nor of a block."""
+
+CHUNK = 16 * KIB
+IDENTITY, RECIPIENT = new_identity()
+HANG_S = 60
+
+
+def random_bytes(length: int, seed: int = 1) -> bytes:
+    """The same bytes for the same seed."""
+    return Random(seed).randbytes(length)
+
+
+def layout(chunk: int = CHUNK, *, chunks: int = 6, blocks: int = 4, block: int = 48 * KIB) -> BufferLayout:
+    """Small buffers."""
+    return BufferLayout(block, blocks, chunk, chunks)
+
+
+def backup_pipeline(chunk: int = CHUNK, *, recipients: tuple[str, ...] = (RECIPIENT,), **more: Any) -> BackupPipeline:
+    """A pipeline with small buffers."""
+    buffers = layout(chunk, chunks=more.pop("chunks", 6))
+    return BackupPipeline(buffers, recipients=recipients, uploaders=more.pop("uploaders", 3), **more)
+
+
+def restore_pipeline(chunk: int = CHUNK, *, identities: tuple[str, ...] = (IDENTITY,), **more: Any) -> RestorePipeline:
+    """A pipeline with small buffers, that has room for a part and a bit."""
+    buffers = layout(chunk, chunks=more.pop("chunks", 16))
+    return RestorePipeline(buffers, identities=identities, downloaders=more.pop("downloaders", 3), **more)
+
+
+@dataclass
+class Ledger:
+    """A :class:`zrb.stream.part_uploads.PartLedger` in memory; ``events`` has every call in order."""
+
+    parts: dict[int, Part] = field(default_factory=dict)
+    events: list[tuple[str, int]] = field(default_factory=list)
+    refuse: dict[str, BaseException] = field(default_factory=dict)
+
+    def known(self, index: int) -> Part | None:
+        self._event("known", index)
+        return self.parts.get(index)
+
+    def opened(self, index: int, key: str, upload_id: str) -> None:
+        self._event("opened", index)
+
+    def sealed(self, part: Part) -> None:
+        self._event("sealed", part.index)
+
+    def stored(self, part: Part) -> None:
+        self._event("stored", part.index)
+
+    def indices(self, event: str) -> set[int]:
+        """Which parts an event happened to."""
+        return {index for name, index in self.events if name == event}
+
+    def _event(self, name: str, index: int) -> None:
+        self.events.append((name, index))
+        if (name, index) != ("known", 0) and name in self.refuse:
+            raise self.refuse[name]
+
+
+def destination(
+    store: Store, ledger: Ledger | None = None, *, part_size: int = PART, moved: Callable[[int], None] | None = None
+) -> Destination:
+    """Parts named ``part-N`` in ``store``."""
+    return Destination(
+        store=store,
+        key_of=lambda index: f"part-{index}",
+        storage_class="STANDARD",
+        part_size=part_size,
+        ledger=ledger or Ledger(),
+        moved=moved or (lambda _count: None),
+    )
+
+
+@contextmanager
+def readable(data: bytes) -> Iterator[int]:
+    """A file descriptor that gives ``data`` and then its end."""
+    with os.fdopen(os.memfd_create("stream"), "w+b") as file:
+        file.write(data)
+        file.seek(0)
+        yield file.fileno()
+
+
+@contextmanager
+def stalled(data: bytes) -> Iterator[int]:
+    """A pipe that gives ``data`` and then nothing more, and does not end."""
+    read_fd, write_fd = os.pipe()
+    writer = threading.Thread(target=_write_until_closed, args=(write_fd, data))
+    writer.start()
+    try:
+        yield read_fd
+    finally:
+        os.close(read_fd)  # whatever was not read: the writer gets EPIPE
+        writer.join()
+        os.close(write_fd)
+
+
+def _write_until_closed(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        try:
+            view = view[os.write(descriptor, view) :]
+        except BrokenPipeError:
+            return
+
+
+def store_bytes(
+    pipeline: BackupPipeline,
+    data: bytes,
+    where: Destination,
+    *,
+    at_end: Callable[[bytes, bytes], None] = lambda _head, _tail: None,
+) -> StoredStream:
+    """Store ``data`` through ``pipeline``."""
+    with readable(data) as source_fd:
+        return pipeline.store_stream(source_fd, where, at_end=at_end)
+
+
+def manifest_of(stored: StoredStream, *, part_size: int = PART, **changes: Any) -> Manifest:
+    """A manifest for a stream, as far as a pipeline looks at it."""
+    manifest = replace(
+        sample_manifest(),
+        stream=StreamDigest(stored.stream_bytes, stored.blake3),
+        part_size=part_size,
+        parts=stored.parts,
+    )
+    return replace(manifest, **changes)
+
+
+def fetch_bytes(pipeline: RestorePipeline, manifest: Manifest, store: Store, spool: Path | None = None) -> bytes:
+    """What ``pipeline`` gives to its writer."""
+    taken = bytearray()
+    fetch_into(taken, pipeline, manifest, store, spool)
+    return bytes(taken)
+
+
+def fetch_into(
+    taken: bytearray, pipeline: RestorePipeline, manifest: Manifest, store: Store, spool: Path | None = None
+) -> None:
+    """Append what ``pipeline`` gives to its writer, also where it fails in the end."""
+    pipeline.fetch_stream(manifest, Source(store, _spool_at(spool), lambda _count: None), taken.extend)
+
+
+def _spool_at(spool: Path | None) -> Callable[[], Path]:
+    def directory() -> Path:
+        if spool is None:
+            raise AssertionError("this stream needs no spool")
+        return spool
+
+    return directory
+
+
+def opened(store: Any, part: Part) -> bytes:
+    """The plaintext of a part, by age alone."""
+    plain = io.BytesIO()
+    AgeOpener([IDENTITY]).decrypt(io.BytesIO(store.get(part.key, limit=part.bytes)), plain)
+    return plain.getvalue()
+
+
+def blake3(data: bytes) -> str:
+    """BLAKE3 in hex."""
+    hasher = stream_hasher()
+    hasher.update(data)
+    return hasher.hexdigest()
+
+
+def cut(data: bytes, size: int = PART) -> Sequence[bytes]:
+    """``data`` in pieces of ``size``."""
+    return [data[offset : offset + size] for offset in range(0, len(data), size)]
+
+
+def child_processes() -> set[int]:
+    """Ids of all children of this process, those that nobody waited for among them."""
+    found = set()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                status = (entry / "stat").read_text(errors="replace")
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            if int(status.rpartition(")")[2].split()[1]) == os.getpid():
+                found.add(int(entry.name))
+    return found
+
+
+@contextmanager
+def nothing_left_running() -> Iterator[None]:
+    """No thread, no child process and no file descriptor more afterwards than before."""
+    threads, children, descriptors = set(threading.enumerate()), child_processes(), _descriptors()
+    yield
+    left = (
+        set(threading.enumerate()) - threads,
+        child_processes() - children,
+        {number: target for number, target in _descriptors().items() if number not in descriptors},
+    )
+    assert not any(left), f"left behind: threads, processes, descriptors {left}"
+
+
+def _descriptors() -> dict[str, str]:
+    found = {}
+    for number in os.listdir("/proc/self/fd"):
+        with suppress(FileNotFoundError):
+            found[number] = os.readlink(f"/proc/self/fd/{number}")
+    return found
+
+
+@contextmanager
+def no_hang() -> Iterator[None]:
+    """A test that waits for ever fails instead."""
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        raise TimeoutError(f"it hung for {HANG_S} s")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(HANG_S)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
