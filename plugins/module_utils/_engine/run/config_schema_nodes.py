@@ -139,7 +139,9 @@ def parse_yaml(file: Path, data: bytes) -> Place:
         raise _not_yaml(str(file), str(error).splitlines()[0]) from None
     if root is None:
         raise ConfigError(
-            f"{file} is empty", subject=str(file), next_step="Write the configuration; docs/configuration.md has one"
+            f"{file} is empty",
+            subject=str(file),
+            next_step="It needs at least `base_dir`, `age_public_key`, and one of `s3` and `local`",
         )
     return Place(file, root)
 
