@@ -53,11 +53,6 @@ def _blocks(limits: Limits, block: int, chunks: int) -> int:
     return max(MIN_BLOCKS, min(MAX_BLOCKS, left))
 
 
-def count_parts(stream_bytes: int, part_size: int) -> int:
-    """How many parts a stream of ``stream_bytes`` is cut into."""
-    return -(-stream_bytes // part_size)
-
-
 def count_chunks(object_bytes: int, chunk_bytes: int) -> int:
     """How many chunks an object of ``object_bytes`` is moved in."""
     return -(-object_bytes // chunk_bytes)

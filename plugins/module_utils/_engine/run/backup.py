@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import ConfigError, EngineError, Interrupted, ObjectExists, StreamNotReproducible
-from ..plan.buffers import count_parts
+from ..plan.parts import check_part_count, count_parts
 from ..seal.signing import SigningKey
 from ..store.protocol import Store
 from ..stream.backup import StoredStream
@@ -226,36 +226,35 @@ class _TaskRun:
 
     def _back_up(self, identity: RepositoryIdentity, work: _Work) -> BackupResult:
         started = time.monotonic()
+        total = self.env.zfs.estimate_bytes(
+            work.snapshot.name, base=work.decision.choice.base_source, flags=work.journal.binding.flags
+        )
         work.progress.start(
             "backup",
-            total=self._estimate(work),
+            total=total,
             message=f"{work.journal.binding.backup_id} of {work.snapshot.name} to {self.store.location}",
         )
-        for sentence in (work.decision.choice.reason, *work.situation.warnings):
+        too_many = "" if total is None else _check_part_count(work, total)
+        for sentence in (work.decision.choice.reason, too_many, *work.situation.warnings):
             if sentence:
                 work.progress.log(sentence, level="warning")
         try:
-            stored = self._store(work)
+            stored = self._store(work, total)
         except (StreamNotReproducible, ObjectExists) as error:
             if work.decision.journal is None:
                 raise
             work.progress.log(f"The interrupted backup cannot be continued. {error.explain()}", level="warning")
             forget(self.store, work.journal)
             work = replace(work, journal=self._new_journal(identity, work.decision, work.snapshot))
-            stored = self._store(work)
+            stored = self._store(work, total)
         return self._commit(work, stored, started)
 
-    def _estimate(self, work: _Work) -> int | None:
-        return self.env.zfs.estimate_bytes(
-            work.snapshot.name, base=work.decision.choice.base_source, flags=work.journal.binding.flags
-        )
-
-    def _store(self, work: _Work) -> StoredStream:
+    def _store(self, work: _Work, total: int | None) -> StoredStream:
         binding, journal = work.journal.binding, work.journal
         journal.settle(self.store)
         if journal.stored_parts:
             work.progress.log(f"Resuming {binding.backup_id}: {journal.stored_parts} parts are stored already")
-        moved = _Moved(work.progress, self._estimate(work))
+        moved = _Moved(work.progress, total)
         line, backup_id = work.situation.line, BackupId(binding.backup_id)
         destination = Destination(
             store=self.store,
@@ -300,6 +299,12 @@ class _TaskRun:
         )
         work.progress.finish(status="warning" if warnings else "ok", result=result.as_json())
         return result
+
+
+def _check_part_count(work: _Work, total: int) -> str:
+    binding = work.journal.binding
+    key = work.situation.line.part_key(BackupId(binding.backup_id), binding.level, 0)
+    return check_part_count(total, binding.part_size, key=key)
 
 
 class _Moved:

@@ -11,6 +11,7 @@ JSON lines, appended and flushed to disk (docs/format.md, "Journal"). The first 
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import threading
@@ -163,10 +164,14 @@ class Journal:
         with _explained(self.path, "written"):
             descriptor = os.open(self.path, flags, 0o600)
             try:
-                written = os.write(descriptor, line)
-                if written < len(line):
-                    raise OSError(28, "No space left on device")
-                os.fsync(descriptor)
+                length = os.fstat(descriptor).st_size
+                try:
+                    if os.write(descriptor, line) < len(line):
+                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                    os.fsync(descriptor)
+                except OSError:
+                    os.ftruncate(descriptor, length)  # a torn line in the middle would spoil the whole journal
+                    raise
             finally:
                 os.close(descriptor)
 

@@ -46,8 +46,8 @@ from .strict_json import Record, parse_object
 from .zfs import DatasetType
 
 FORMAT = 1
-MAX_PAYLOAD_BYTES: Final = 48 * 1024 * 1024
-"""The most a payload may have; in base64 it then fits an envelope of 64 MiB."""
+MAX_PAYLOAD_BYTES: Final = 192 * 1024 * 1024
+"""The most a payload may have: 100 TiB in parts of 256 MiB. In base64 it then fits an envelope of 256 MiB."""
 MAX_PARTS: Final = 1_000_000
 """As many as the six digits in a part's key can count."""
 SEND_FLAGS: Final = ("-L", "-c", "-w")
