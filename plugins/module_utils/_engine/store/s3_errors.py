@@ -250,6 +250,7 @@ _BY_CODE: dict[str, _Maker] = {
     **dict.fromkeys(("NoSuchBucket",), _no_bucket),
     **dict.fromkeys(("NoSuchKey",), _missing),
     **dict.fromkeys(("NoSuchUpload",), _upload_gone),
+    **dict.fromkeys(("NoSuchLifecycleConfiguration",), _refused),
     **dict.fromkeys(("InvalidObjectState",), _archived),
     **dict.fromkeys(("AccessDenied", "AllAccessDisabled", "AccountProblem", "Forbidden"), _denied),
     **dict.fromkeys(

@@ -1,0 +1,187 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The lifecycle rules that a bucket is to have: which of them are ours, what changes, and what to be warned of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, Literal
+
+from ..errors import UsageError
+
+State = Literal["present", "absent"]
+_ARCHIVE_CLASSES = {"GLACIER", "DEEP_ARCHIVE"}
+
+
+@dataclass(frozen=True, slots=True)
+class RuleFilter:
+    """Which objects a rule is for: all conditions together. Sizes are bytes."""
+
+    prefix: str = ""
+    tags: tuple[tuple[str, str], ...] = ()
+    size_greater_than: int | None = None
+    size_less_than: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """Objects go to ``storage_class`` at an age of ``days``, or on a ``day``."""
+
+    storage_class: str
+    days: int | None = None
+    day: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NoncurrentTransition:
+    """Versions go to ``storage_class`` at ``days`` after they were replaced, but for some ``newer_versions``."""
+
+    storage_class: str
+    days: int
+    newer_versions: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LifecycleRule:
+    """One rule in its normal form: two rules that mean the same are equal. Ages are days."""
+
+    id: str
+    enabled: bool = True
+    filter: RuleFilter = RuleFilter()
+    transitions: tuple[Transition, ...] = ()
+    noncurrent_transitions: tuple[NoncurrentTransition, ...] = ()
+    expiration_days: int | None = None
+    expiration_day: date | None = None
+    expired_object_delete_marker: bool | None = None
+    noncurrent_expiration_days: int | None = None
+    newer_noncurrent_versions: int | None = None
+    abort_days: int | None = None
+
+    @property
+    def expires_by_age(self) -> bool:
+        """Whether it deletes objects because they are old."""
+        return self.enabled and (self.expiration_days is not None or self.expiration_day is not None)
+
+    def as_json(self) -> dict[str, Any]:
+        """The rule in the words of the module's options; what is not set is left out."""
+        everything: dict[str, Any] = {
+            "id": self.id,
+            "enabled": self.enabled,
+            "prefix": self.filter.prefix,
+            "tags": dict(self.filter.tags) or None,
+            "object_size_greater_than": self.filter.size_greater_than,
+            "object_size_less_than": self.filter.size_less_than,
+            "transitions": [_present(_transition_json(entry)) for entry in self.transitions] or None,
+            "noncurrent_version_transitions": [
+                _present(_noncurrent_json(entry)) for entry in self.noncurrent_transitions
+            ]
+            or None,
+            "expiration_days": self.expiration_days,
+            "expiration_date": self.expiration_day.isoformat() if self.expiration_day else None,
+            "expired_object_delete_marker": self.expired_object_delete_marker,
+            "noncurrent_version_expiration_days": self.noncurrent_expiration_days,
+            "newer_noncurrent_versions": self.newer_noncurrent_versions,
+            "abort_incomplete_multipart_upload_days": self.abort_days,
+        }
+        return _present(everything)
+
+
+@dataclass(frozen=True, slots=True)
+class LifecyclePlan:
+    """All rules of the bucket before and after."""
+
+    before: tuple[LifecycleRule, ...]
+    after: tuple[LifecycleRule, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything has to be written. The order of rules means nothing."""
+        return unordered(self.before) != unordered(self.after)
+
+
+def unordered(rules: Sequence[LifecycleRule]) -> list[LifecycleRule]:
+    """Rules in an order that depends on nothing but themselves, to compare sets of them."""
+    return sorted(rules, key=lambda rule: (rule.id, repr(rule)))
+
+
+def plan_lifecycle(
+    current: Sequence[LifecycleRule],
+    wanted: Sequence[LifecycleRule],
+    *,
+    state: State = "present",
+    purge: bool = False,
+    repository_prefix: str | None = None,
+) -> LifecyclePlan:
+    """Rules are matched by id; those whose id is not in ``wanted`` belong to others and stay, unless ``purge``.
+
+    ``repository_prefix`` is where in the bucket the repository is (ending with a slash, or empty), for the warnings;
+    ``None`` where that is not known. ``wanted`` has been checked by ``check_rules``; of ``absent`` ones only the id
+    counts.
+    """
+    ours = {rule.id: rule for rule in wanted}
+    if state == "absent":
+        if purge:
+            raise UsageError(
+                "state=absent and purge=true say different things",
+                subject="purge",
+                next_step="Name the rules to remove, or use state=present with purge=true to keep only those named",
+            )
+        after = tuple(rule for rule in current if rule.id not in ours)
+    else:
+        kept = tuple(ours.get(rule.id, rule) for rule in current if rule.id in ours or not purge)
+        seen = {rule.id for rule in kept}
+        after = kept + tuple(rule for rule in wanted if rule.id not in seen)
+    return LifecyclePlan(
+        before=tuple(current), after=after, warnings=tuple(_warnings(after, set(ours), repository_prefix))
+    )
+
+
+def _warnings(rules: Sequence[LifecycleRule], ours: set[str], repository_prefix: str | None) -> list[str]:
+    warnings = []
+    for rule in rules:
+        whose = "" if rule.id in ours else " (not one of those named here)"
+        if rule.expires_by_age and _can_match(rule, ("data/", "manifests/", "zrb.json"), repository_prefix):
+            warnings.append(
+                f"Rule {rule.id}{whose} can delete backups by their age. Expiry by age is not retention: it keeps "
+                "deleting when backups have stopped, and takes the full backup that newer ones need. Use `zrb cleanup`."
+            )
+        archives = sorted({entry.storage_class for entry in rule.transitions} & _ARCHIVE_CLASSES)
+        if rule.enabled and archives and _can_match(rule, ("manifests/", "zrb.json"), repository_prefix):
+            warnings.append(
+                f"Rule {rule.id}{whose} can move manifests to {' and '.join(archives)}. Manifests that must be thawed "
+                "cannot be listed, and no restore can be planned. Give the rule the prefix of the data."
+            )
+    return warnings
+
+
+def _can_match(rule: LifecycleRule, names: Sequence[str], repository_prefix: str | None) -> bool:
+    """Whether the rule can be for objects of the repository whose keys begin with one of ``names``."""
+    if rule.filter.tags:
+        return False  # objects of a repository have no tags
+    prefix = rule.filter.prefix
+    if repository_prefix is None:
+        return not prefix or any(f"/{prefix}/".find(f"/{name.removesuffix('/')}/") >= 0 for name in names)
+    keys = [repository_prefix + name for name in names]
+    return any(key.startswith(prefix) or prefix.startswith(key) for key in keys)
+
+
+def _transition_json(entry: Transition) -> dict[str, Any]:
+    day = entry.day.isoformat() if entry.day else None
+    return {"storage_class": entry.storage_class, "days": entry.days, "date": day}
+
+
+def _noncurrent_json(entry: NoncurrentTransition) -> dict[str, Any]:
+    return {
+        "storage_class": entry.storage_class,
+        "days": entry.days,
+        "newer_noncurrent_versions": entry.newer_versions,
+    }
+
+
+def _present(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}

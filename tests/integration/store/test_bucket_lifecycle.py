@@ -1,0 +1,85 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Lifecycle configurations of a real bucket."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date
+
+import pytest
+from zrb.errors import NoSuchRepository, StoreDenied
+from zrb.plan.lifecycle import LifecycleRule, NoncurrentTransition, RuleFilter, Transition
+from zrb.plan.lifecycle_s3 import rule_from_s3, rule_to_s3
+from zrb.store.bucket_lifecycle import BucketLifecycle, LifecycleDocument
+from zrb.store.s3_session import S3Session
+
+from tests.fakes.s3_proxy import FaultProxy, Reply
+from tests.integration.s3_fixtures import LocalBucket
+
+pytestmark = pytest.mark.s3
+
+RULES = [
+    LifecycleRule(id="abort", abort_days=14),
+    LifecycleRule(
+        id="move",
+        enabled=False,
+        filter=RuleFilter(prefix="data/", tags=(("a", "1"),)),
+        transitions=(Transition("GLACIER", days=30), Transition("DEEP_ARCHIVE", days=200)),
+        noncurrent_transitions=(NoncurrentTransition("GLACIER", 30, 2),),
+        noncurrent_expiration_days=60,
+    ),
+    LifecycleRule(id="expire", filter=RuleFilter(prefix="logs/"), expiration_day=date(2027, 1, 31)),
+]
+
+
+@pytest.fixture
+def lifecycle(bucket: LocalBucket) -> BucketLifecycle:
+    return BucketLifecycle(S3Session(bucket.settings))
+
+
+def test_a_bucket_without_rules(lifecycle: BucketLifecycle) -> None:
+    assert lifecycle.read() == LifecycleDocument()
+
+
+def test_what_is_written_is_read_and_removed(lifecycle: BucketLifecycle) -> None:
+    lifecycle.write([rule_to_s3(rule) for rule in RULES])
+    assert [rule_from_s3(raw) for raw in lifecycle.read().rules] == RULES
+    lifecycle.write([])
+    assert lifecycle.read() == LifecycleDocument()
+
+
+def test_a_write_carries_its_md5(bucket: LocalBucket, s3_proxy: FaultProxy) -> None:
+    s3_proxy.check_md5 = True
+    lifecycle = BucketLifecycle(S3Session(replace(bucket.settings, endpoint=s3_proxy.endpoint)))
+    for _ in range(2):
+        lifecycle.write([rule_to_s3(RULES[0])])
+    assert all("content-md5" in request.headers for request in s3_proxy.requests)
+
+
+def test_the_least_size_of_the_bucket_is_read_and_written(bucket: LocalBucket, s3_proxy: FaultProxy) -> None:
+    def told(reply: Reply) -> Reply:
+        name = "x-amz-transition-default-minimum-object-size"
+        return replace(reply, headers={**reply.headers, name: "varies_by_storage_class"})
+
+    lifecycle = BucketLifecycle(S3Session(replace(bucket.settings, endpoint=s3_proxy.endpoint)))
+    lifecycle.write([rule_to_s3(RULES[0])], least_size="varies_by_storage_class")
+    sent = s3_proxy.requests[0].headers
+    assert sent["x-amz-transition-default-minimum-object-size"] == "varies_by_storage_class"
+    s3_proxy.change_reply(told, method="GET")
+    assert lifecycle.read().least_size == "varies_by_storage_class"
+
+
+def test_refusals_name_the_permission(bucket: LocalBucket, s3_proxy: FaultProxy) -> None:
+    lifecycle = BucketLifecycle(S3Session(replace(bucket.settings, endpoint=s3_proxy.endpoint, max_attempts=1)))
+    s3_proxy.answer(403, "AccessDenied")
+    with pytest.raises(StoreDenied, match="Allow s3:GetLifecycleConfiguration"):
+        lifecycle.read()
+    with pytest.raises(StoreDenied, match="Allow s3:PutLifecycleConfiguration"):
+        lifecycle.write([rule_to_s3(RULES[0])])
+    s3_proxy.heal()
+    s3_proxy.answer(404, "NoSuchBucket")
+    with pytest.raises(NoSuchRepository):
+        lifecycle.read()
