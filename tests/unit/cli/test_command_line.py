@@ -113,7 +113,7 @@ def test_an_unknown_task_is_named_with_the_known_ones(zrb: Zrb, config: Path) ->
 
 
 def test_a_defect_is_a_message_and_with_v_a_traceback(zrb: Zrb, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("AGE-SECRET-KEY-1QQPQYQSZQGPQYQSZQGPQYQSZQGPQYQSZQGPQYQSZQGPQYQSZQGPQGWCXTK")
 
     monkeypatch.setattr("zrb.run.config_file.load_config", broken)
@@ -177,7 +177,7 @@ def test_a_signal_ends_the_command_through_its_error_path(
 ) -> None:
     stopped = []
 
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         try:
             signal.raise_signal(number)
         finally:

@@ -64,6 +64,16 @@ def test_list_selects(zrb: Zrb, config: Path, repository: CommittedRepository) -
     assert "not `s3`" in refused.err
 
 
+def test_reading_needs_no_recipient(zrb: Zrb, config: Path, repository: CommittedRepository) -> None:
+    repository.commit()
+    config.write_text("\n".join(line for line in config.read_text().splitlines() if "age_public_key" not in line))
+    assert zrb("list", "--config", config).code == 0
+    assert zrb("verify", "--config", config).code == 0
+    writing = zrb("backup", "--level", "0", "--config", config)
+    assert writing.code == 2
+    assert "names no recipient" in writing.err
+
+
 def test_a_query_prints_json_without_asking_for_it(zrb: Zrb, config: Path, repository: CommittedRepository) -> None:
     full = repository.commit()
     ended = zrb("list", "--config", config, "--query", "entries[].backup_id | [0]")

@@ -44,7 +44,7 @@ def add_to(commands: Any) -> None:
 
 def run(session: Session) -> int:
     """Carry the command out."""
-    with session.open_environment() as env:
+    with session.open_environment(writes=True) as env:
         tasks = session.find_tasks(env.config)
         if session.args.dry_run:
             return _plan(session, env, tasks)

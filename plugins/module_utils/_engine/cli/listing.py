@@ -35,7 +35,7 @@ def run(session: Session) -> int:
     from ..run.selection import check_source
 
     args = session.args
-    with session.open_environment() as env:
+    with session.open_environment(writes=False) as env:
         check_source(env.config, args.source)
         tasks = session.find_tasks(env.config) if args.task else ()
         listing = list_backups(env, task=tasks, level=args.level, host=args.host, query=args.query)

@@ -64,7 +64,7 @@ def run(session: Session) -> int:
             "A restore needs the private age key",
             next_step="Give its file with --private-key, or --dry-run to see the plan without it",
         )
-    with session.open_environment() as env:
+    with session.open_environment(writes=False) as env:
         selection = RestoreSelection(
             dataset=_dataset(session, env.config),
             target=args.target,
@@ -136,5 +136,5 @@ def _show_result(result: dict[str, Any]) -> None:
     print(f"restored {result['snapshot']} into {result['target']}")
     print(
         f"  {human_size(result['stream_bytes'])} in {len(result['links'])} backup(s) "
-        f"in {result['duration_s']:.0f} s; not mounted: set mountpoint and canmount when you have looked at it"
+        f"in {result['duration_s']:.0f} s; it is read-only and not mounted, so nothing of the machine has changed"
     )

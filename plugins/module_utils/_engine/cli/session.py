@@ -27,12 +27,6 @@ class Session:
 
     args: Namespace
 
-    def load_config(self) -> Config:
-        """The configuration that ``--config`` names."""
-        from ..run.config_file import load_config
-
-        return load_config(Path(self.args.config))
-
     def find_tasks(self, config: Config) -> list[Task]:
         """The tasks that ``--task`` names, or all enabled ones."""
         from ..run.config_file import find_tasks
@@ -40,12 +34,14 @@ class Session:
         return find_tasks(config, self.args.task or [])
 
     @contextmanager
-    def open_environment(self) -> Iterator[Environment]:
-        """The environment for the configuration, with the progress that ``--progress`` asks for on stderr."""
+    def open_environment(self, *, writes: bool) -> Iterator[Environment]:
+        """The environment for the configuration that ``--config`` names, with the progress that ``--progress`` asks
+        for on stderr. Where the command never ``writes`` to the repository, the configuration needs no recipient."""
+        from ..run.config_file import load_config
         from ..run.environment import Environment
         from ..run.progress import open_progress
 
-        config = self.load_config()
+        config = load_config(Path(self.args.config), writes=writes)
         with open_progress(
             self.args.progress, stream=sys.stderr, job_id=self.args.job_id, verbose=self.args.verbose
         ) as progress:

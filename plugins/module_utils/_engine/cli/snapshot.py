@@ -34,7 +34,7 @@ def run(session: Session) -> int:
     from ..run.snapshotting import plan_snapshot, take_snapshot
 
     level = session.args.level
-    with session.open_environment() as env:
+    with session.open_environment(writes=True) as env:
         tasks = session.find_tasks(env.config)
         if session.args.dry_run:
             names = [name for task in tasks for name in plan_snapshot(env, task=task, level=level)]

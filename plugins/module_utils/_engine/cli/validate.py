@@ -37,7 +37,7 @@ def run(session: Session) -> int:
     """Carry the command out."""
     from ..run.validation import exit_code, validate_config
 
-    with session.open_environment() as env:
+    with session.open_environment(writes=True) as env:
         checks = validate_config(env, offline=session.args.offline, config_path=Path(session.args.config))
     code = exit_code(checks)
     session.give({"exit_code": code, "checks": [check.as_json() for check in checks]}, lambda: _show(checks))

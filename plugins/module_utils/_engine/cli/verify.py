@@ -65,7 +65,7 @@ def run(session: Session) -> int:
 
     args = session.args
     identities = [identity for path in args.private_key for identity in read_identities(path)]
-    with session.open_environment() as env:
+    with session.open_environment(writes=False) as env:
         report = verify(
             env,
             depth=args.depth,

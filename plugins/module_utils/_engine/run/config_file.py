@@ -19,13 +19,13 @@ from .config_schema_nodes import MAX_CONFIG_BYTES, parse_yaml
 default_config_path = Path("/etc/zrb/config.yaml")
 
 
-def load_config(path: Path) -> Config:
-    """The configuration in ``path``.
+def load_config(path: Path, *, writes: bool = True) -> Config:
+    """The configuration in ``path``; one that never ``writes`` (to list, verify, restore) needs no recipient.
 
     Raises :class:`ConfigError`, which names the line, the key and what was expected, for unknown and repeated keys,
     wrong types, impossible values and combinations, and a file that others than its owner can write.
     """
-    return read_config(parse_yaml(path, _read(path)))
+    return read_config(parse_yaml(path, _read(path)), writes=writes)
 
 
 def find_tasks(config: Config, names: Sequence[str]) -> list[Task]:
