@@ -231,9 +231,9 @@ def nothing_left_running() -> Iterator[None]:
 
 def _descriptors() -> dict[str, str]:
     found = {}
-    for number in os.listdir("/proc/self/fd"):
+    for link in Path("/proc/self/fd").iterdir():
         with suppress(FileNotFoundError):
-            found[number] = os.readlink(f"/proc/self/fd/{number}")
+            found[link.name] = str(link.readlink())
     return found
 
 

@@ -15,6 +15,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -37,7 +38,10 @@ class WorkerSide:
 
 
 class Worker:
-    """One worker process, seen from its owner. ``send`` and ``give_back`` may be called by any thread."""
+    """One worker process, seen from its owner. ``send`` and ``give_back`` may be called by any thread.
+
+    Neither of them tells that the worker has died: :meth:`receive` does, after the worker's own last words.
+    """
 
     def __init__(self, main: WorkerMain, *, earlier: list[Worker], free_buffers: list[int]) -> None:
         context = multiprocessing.get_context("fork")
@@ -58,13 +62,13 @@ class Worker:
 
     def send(self, *message: Any) -> None:
         """Give the worker something to do."""
-        with self._sending:
-            self._guarded(lambda: self._inbox.send(message))
+        with self._sending, suppress(BrokenPipeError):
+            self._inbox.send(message)
 
     def give_back(self, index: int) -> None:
         """Return an output buffer to the worker."""
-        with self._returning:
-            self._guarded(lambda: self._returned.send(index))
+        with self._returning, suppress(BrokenPipeError):
+            self._returned.send(index)
 
     def receive(self) -> tuple[Any, ...]:
         """The worker's next message. Raises what the worker raised, or :class:`WorkerDied`."""
@@ -86,12 +90,6 @@ class Worker:
         for end in (self._inbox, self._returned, self._outbox):
             end.close()
         self._process.close()
-
-    def _guarded(self, action: Callable[[], None]) -> None:
-        try:
-            action()
-        except OSError as error:
-            raise self._died() from error
 
     def _died(self) -> WorkerDied:
         self._process.join(timeout=5)
