@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import count
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from zrb.values.config import S3Credentials, S3Settings
@@ -89,7 +91,12 @@ class LocalBucket:
 
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[S3Server]:
-    """One moto server for the whole session."""
+    """One moto server for the whole session: the one that runs already where ZRB_TEST_S3_ENDPOINT names one, since
+    a virtual machine uses that of its host."""
+    running = urlsplit(os.environ.get("ZRB_TEST_S3_ENDPOINT", ""))
+    if running.hostname and running.port:
+        yield S3Server(running.hostname, running.port)
+        return
     port = free_port()
     process = subprocess.Popen(
         [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],

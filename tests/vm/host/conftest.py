@@ -1,0 +1,135 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A machine whose power may be cut, and the NAS in it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.vm.host.nas_program import REACHED
+from tests.vm.testbed.engine_tests import send_checkout
+from tests.vm.testbed.image import ensure_image
+from tests.vm.testbed.machine import Machine, Size
+from tests.vm.testbed.runtime_layer import CHECKOUT_INSIDE, PYTHON_INSIDE, ensure_runtime_layer
+
+_numbers = count(1)
+
+
+@dataclass(frozen=True)
+class PoweredNas:
+    """A NAS inside ``machine``, in a directory on its disk."""
+
+    machine: Machine
+    directory: str
+
+    @property
+    def pool(self) -> str:
+        """Name of its pool."""
+        return self.directory.rpartition("/")[2]
+
+    @property
+    def dataset(self) -> str:
+        """What is backed up."""
+        return f"{self.pool}/data"
+
+    def words(self, *arguments: object) -> list[str]:
+        """The program inside."""
+        return [
+            *("env", "--chdir", CHECKOUT_INSIDE, PYTHON_INSIDE, "-m", "tests.vm.host.nas_program", self.directory),
+            *(str(argument) for argument in arguments),
+        ]
+
+    def act(self, *arguments: object) -> None:
+        """One action of the program, which has to succeed."""
+        ended = self.machine.ssh(*self.words(*arguments), capture=True, check=False)
+        assert ended.returncode == 0, (ended.stdout + ended.stderr).decode(errors="replace")
+
+    def zrb(self, *arguments: object) -> tuple[int, Any, str]:
+        """The command inside: exit status, its document, stderr."""
+        words = [PYTHON_INSIDE, "-m", "zrb", *arguments, "--config", f"{self.directory}/config.yaml", "--json"]
+        ended = self.machine.ssh(*words, capture=True, check=False)
+        text = ended.stdout.decode()
+        return ended.returncode, json.loads(text) if text else None, ended.stderr.decode(errors="replace")
+
+    def succeed(self, *arguments: object) -> Any:
+        """The document of a command that has to end with 0."""
+        status, document, said = self.zrb(*arguments)
+        assert status == 0, f"status {status}: {document} {said}"
+        return document
+
+    def restore(self, target: str, *arguments: object) -> Any:
+        """Restore with the identity, which has to succeed."""
+        return self.succeed("restore", "--target", target, "--private-key", f"{self.directory}/age.key", *arguments)
+
+    def stop_at(self, *action: object) -> None:
+        """Start an action that stops at a point, and return when it is there."""
+        remote = subprocess.Popen(
+            [*self.machine.ssh_words(), " ".join(self.words(*action))],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert remote.stdout is not None
+        if remote.stdout.readline().strip() != REACHED:
+            _, said = remote.communicate()
+            pytest.fail(f"{action} ended with status {remote.returncode} before its point was reached: {said}")
+        self._waiting.append(remote)
+
+    @property
+    def _waiting(self) -> list[subprocess.Popen[str]]:
+        return _REMOTES.setdefault(self.directory, [])
+
+    def lose_power(self) -> None:
+        """Pull the plug, put it back, and wait until the machine has booted and its pool is there."""
+        self.machine.cut_power()
+        for remote in self._waiting:
+            remote.communicate()
+        self._waiting.clear()
+        self.machine.start(Size(processors=2))
+        self.machine.wait_until_ready()
+        self.act("power-up")
+
+
+_REMOTES: dict[str, list[subprocess.Popen[str]]] = {}
+
+
+@pytest.fixture(scope="session")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """One machine for the session; its power may be cut, its disk stays."""
+    image = ensure_image()
+    machine = Machine(image, tmp_path_factory.mktemp("machines") / "power")
+    machine.create(ensure_runtime_layer(image))
+    try:
+        machine.start(Size(processors=2))
+        machine.wait_until_ready()
+        send_checkout(machine)
+        machine.ssh("sync")
+        yield machine
+    finally:
+        machine.cut_power()
+
+
+@pytest.fixture
+def powered_nas(machine: Machine) -> Iterator[PoweredNas]:
+    """A NAS of a test's own, with files."""
+    nas = PoweredNas(machine, f"/srv/zrbtest-{next(_numbers)}")
+    nas.act("prepare")
+    yield nas
+    machine.ssh("zpool", "destroy", "-f", nas.pool, check=False, capture=True)
+
+
+@pytest.fixture
+def fetched(powered_nas: PoweredNas, tmp_path: Path) -> Path:
+    """Where :meth:`Machine.fetch_files` may put what it brings."""
+    return tmp_path / "fetched"

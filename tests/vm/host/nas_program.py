@@ -1,0 +1,142 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the host's tests do inside a machine: ``python -m tests.vm.host.nas_program DIRECTORY ACTION …``.
+
+A NAS is a directory that outlives the machine's power: a pool in a file, keys, configuration, repository.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import yaml
+from zrb.run.backup import back_up
+from zrb.run.config_file import load_config
+from zrb.run.environment import Environment
+from zrb.run.keys import read_identities, write_age_key, write_signing_key
+from zrb.run.restore import RestoreSelection, restore
+
+from tests.fakes import kill
+from tests.fixtures.file_tree import change_tree, compare, describe_tree, make_tree
+
+MIB = 1 << 20
+REACHED = "REACHED"
+
+
+def run(*words: object) -> None:
+    """A command that has to succeed."""
+    subprocess.run([str(word) for word in words], check=True, stdin=subprocess.DEVNULL)
+
+
+def pause_forever() -> None:
+    """Say that the point is reached, and stay there until the power is cut."""
+    print(REACHED, flush=True)
+    while True:
+        signal.pause()
+
+
+class Nas:
+    """A NAS in ``directory``, whose name is that of its pool."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.pool = directory.name
+        self.files = directory / "mnt" / "data"
+        self.config = directory / "config.yaml"
+        self.identity = directory / "age.key"
+
+    def prepare(self) -> None:
+        """Make everything, with files in the dataset ``data``."""
+        (self.directory / "repository").mkdir(parents=True)
+        image = self.directory / "pool.img"
+        with image.open("wb") as file:
+            file.truncate(512 * MIB)
+        run("zpool", "create", "-o", "cachefile=none", "-m", self.directory / "mnt", self.pool, image)
+        run("zfs", "create", f"{self.pool}/data")
+        run("zfs", "create", "-o", "mountpoint=none", f"{self.pool}/restore")
+        write_signing_key(self.directory / "signing.key")
+        settings = {
+            "base_dir": str(self.directory / "state"),
+            "host": "nas1",
+            "age_public_key": write_age_key(self.identity).public,
+            "signing_key": str(self.directory / "signing.key"),
+            "local": {"enabled": True, "path": str(self.directory / "repository")},
+            "part_size": "256KiB",
+            "chunk_size": "64KiB",
+            "memory_limit": "48MiB",
+            "workers": 3,
+            "tasks": [{"name": "test", "pool": self.pool, "dataset": "data", "enabled": True}],
+        }
+        self.config.write_text(yaml.safe_dump(settings))
+        self.config.chmod(0o600)
+        make_tree(self.files, files=40, big_bytes=2 * MIB)
+        run("sync")
+
+    def power_up(self) -> None:
+        """Import the pool, as a machine does after it has booted."""
+        run("zpool", "import", "-o", "cachefile=none", "-d", self.directory, self.pool)
+
+    def environment(self, point: str) -> Environment:
+        """The real one, in which ``point`` is reached and never left."""
+        kill.kill_own_group = pause_forever
+        env = Environment.for_config(load_config(self.config))
+        call, _, key_part = point.partition(":")
+        return (
+            kill.at_store_call(env, call, when="before", key_part=key_part)
+            if key_part
+            else kill.at_checkpoint(env, call)
+        )
+
+    def stop_in_backup(self, level: int, point: str) -> None:
+        """A backup that stops at ``point``."""
+        env = self.environment(point)
+        back_up(env, task=env.config.tasks[0], level=level)
+
+    def stop_in_restore(self, target: str, point: str) -> None:
+        """A restore that stops at ``point``."""
+        env = self.environment(point)
+        selection = RestoreSelection(dataset=f"{self.pool}/data", target=target)
+        restore(env, selection, identities=read_identities(self.identity), trusted=env.trusted_signers())
+
+    def compare(self, dataset: str, description: Path) -> None:
+        """Fail unless ``dataset`` has exactly the files that were described."""
+        place = self.directory / "look"
+        place.mkdir(exist_ok=True)
+        run("zfs", "set", f"mountpoint={place}", dataset)
+        run("zfs", "mount", dataset)
+        differences = compare(json.loads(description.read_text()), describe_tree(place))
+        run("zfs", "unmount", dataset)
+        if differences:
+            raise SystemExit("\n".join(differences))
+
+
+def main() -> None:
+    """Run one action."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("action")
+    parser.add_argument("arguments", nargs="*")
+    asked = parser.parse_args()
+    nas = Nas(asked.directory)
+    description = asked.directory / "description.json"
+    actions: dict[str, Any] = {
+        "prepare": nas.prepare,
+        "power-up": nas.power_up,
+        "change": lambda number: change_tree(nas.files, int(number)),
+        "describe": lambda: description.write_text(json.dumps(describe_tree(nas.files))) and run("sync"),
+        "compare": lambda dataset: nas.compare(dataset, description),
+        "stop-in-backup": lambda level, point: nas.stop_in_backup(int(level), point),
+        "stop-in-restore": nas.stop_in_restore,
+    }
+    actions[asked.action](*asked.arguments)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A chain of OpenZFS 2.3 on a machine whose ZFS is older: refused before anything is created."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+import pytest
+from zrb.errors import ReceiveFailed, ZfsUnable
+from zrb.run.catalogue import read_catalogue
+from zrb.run.config_file import load_config
+from zrb.run.environment import Environment
+from zrb.run.keys import read_identities
+from zrb.run.restore import RestoreSelection, plan_restore, restore
+from zrb.seal.age import AgeOpener
+from zrb.values.config import LocalSettings
+from zrb.zfs.command import CommandZfs
+
+from tests.integration.zfs_fixtures import MadePool
+from tests.vm.host.conftest import PoweredNas
+
+
+@pytest.fixture
+def fetched_environment(powered_nas: PoweredNas, zpool: MadePool, tmp_path: Path) -> Environment:
+    """The host's own ZFS, and the repository, keys and configuration of the machine's NAS."""
+    if CommandZfs().capabilities.send_large_blocks:
+        pytest.fail("the host runs a ZFS as new as the machine's: there is no older one to try")
+    powered_nas.succeed("backup", "--level", 0)
+    fetched = tmp_path / "fetched"
+    powered_nas.machine.ssh("rm", "-f", f"{powered_nas.directory}/pool.img.copy")
+    powered_nas.machine.fetch_files(f"{powered_nas.directory}/repository", fetched / "repository")
+    for name in ("config.yaml", "age.key", "signing.key"):
+        content = powered_nas.machine.ssh("cat", f"{powered_nas.directory}/{name}", capture=True).stdout
+        (fetched / name).touch(mode=0o600)
+        (fetched / name).write_bytes(content)
+    config = replace(
+        load_config(fetched / "config.yaml"),
+        base_dir=PurePosixPath(fetched / "state"),
+        log_dir=PurePosixPath(fetched / "logs"),
+        signing_key=PurePosixPath(fetched / "signing.key"),
+        local=LocalSettings(PurePosixPath(fetched / "repository")),
+    )
+    return Environment.for_config(config)
+
+
+def test_an_older_zfs_refuses_before_anything_is_created(
+    powered_nas: PoweredNas, fetched_environment: Environment, zpool: MadePool
+) -> None:
+    env = fetched_environment
+    selection = RestoreSelection(dataset=powered_nas.dataset, target=f"{zpool.restore}/copy")
+    identities = read_identities(Path(str(env.config.signing_key)).with_name("age.key"))
+    trusted = env.trusted_signers()
+    for attempt in (
+        lambda: plan_restore(env, selection, trusted=trusted),
+        lambda: restore(env, selection, identities=identities, trusted=trusted),
+    ):
+        with pytest.raises(ZfsUnable) as raised:
+            attempt()
+        assert "was sent with -L -c" in raised.value.problem
+        assert "cannot receive such a stream" in raised.value.problem
+        assert "zfs-2." in raised.value.next_step
+        assert not env.zfs.exists(selection.target)
+
+
+def test_what_the_older_zfs_itself_says_of_such_a_stream(
+    powered_nas: PoweredNas, fetched_environment: Environment, zpool: MadePool
+) -> None:
+    """Were the manifest not there to tell: the receive fails, and leaves nothing."""
+    env = fetched_environment
+    store = env.open_store()
+    stream = io.BytesIO()
+    try:
+        (entry,) = read_catalogue(store, trusted=env.trusted_signers()).manifests
+        opener = AgeOpener(read_identities(Path(str(env.config.signing_key)).with_name("age.key")))
+        for part in entry.manifest.parts:
+            opener.decrypt(io.BytesIO(store.get(part.key, limit=1 << 24)), stream)
+    finally:
+        store.close()
+    target = f"{zpool.restore}/copy"
+    receiver = env.zfs.receive(target, type="filesystem", first=True)
+    with pytest.raises(ReceiveFailed) as raised:
+        try:
+            with open(receiver.fileno(), "wb", closefd=False) as pipe:
+                pipe.write(stream.getvalue())
+        except BrokenPipeError:
+            pass
+        receiver.finish()
+    assert raised.value.answer
+    assert not env.zfs.exists(target)

@@ -1,0 +1,41 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""KVM where a guest boots under it, else emulation. That /dev/kvm exists proves nothing: it is tried."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from tests.vm.testbed.image import Image
+from tests.vm.testbed.places import cache_root
+
+KVM = ("-accel", "kvm", "-cpu", "host")
+EMULATION = ("-accel", "tcg,thread=multi", "-cpu", "max")
+_TRIAL_S = 20
+_ALIVE = b"Linux version"
+
+
+def accelerator(image: Image) -> tuple[str, ...]:
+    """QEMU's options. The answer is remembered until this machine is booted again."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    answer = cache_root() / f"kvm-{boot}"
+    if not answer.exists():
+        answer.write_text("yes" if Path("/dev/kvm").exists() and _boots_under_kvm(image) else "no")
+    return KVM if answer.read_text() == "yes" else EMULATION
+
+
+def _boots_under_kvm(image: Image) -> bool:
+    """Whether the kernel prints something; there is no disk, so that it then panics and ends."""
+    trial = [
+        *("qemu-system-x86_64", *KVM, "-m", "512", "-nodefaults", "-no-user-config", "-display", "none"),
+        *("-serial", "stdio", "-no-reboot", "-kernel", str(image.kernel), "-append", "console=ttyS0 panic=-1"),
+    ]
+    try:
+        ended = subprocess.run(trial, stdin=subprocess.DEVNULL, capture_output=True, timeout=_TRIAL_S, check=False)
+        output = ended.stdout
+    except subprocess.TimeoutExpired as late:
+        output = late.stdout or b""
+    return _ALIVE in output

@@ -1,0 +1,235 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One virtual machine: an overlay of an image, a QEMU process, an SSH port on the loopback interface."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import shlex
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.vm.testbed.accelerator import accelerator
+from tests.vm.testbed.image import Image
+
+BOOT_S = 300
+POWER_OFF_S = 90
+HOST_AS_SEEN_INSIDE = "10.0.2.2"
+_KERNEL_LINE = "root=/dev/vda rw console=ttyS0 quiet loglevel=4 net.ifnames=0 mitigations=off systemd.show_status=0"
+
+
+class MachineFailed(RuntimeError):
+    """A machine did not come up, or not down; the message has the end of its console."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """What a machine gets."""
+
+    memory_mib: int = 1024
+    processors: int = 1
+
+
+class Machine:
+    """A machine in ``directory``: ``overlay.qcow2``, ``console.log``, ``pid``, ``port``."""
+
+    def __init__(self, image: Image, directory: Path) -> None:
+        self.image = image
+        self.directory = directory
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def name(self) -> str:
+        """Hostname of the machine."""
+        return self.directory.name
+
+    @property
+    def overlay(self) -> Path:
+        """What the machine has written."""
+        return self.directory / "overlay.qcow2"
+
+    @property
+    def console(self) -> Path:
+        """What its kernel said."""
+        return self.directory / "console.log"
+
+    @property
+    def port(self) -> int:
+        """Port of its SSH server, on this machine's loopback interface."""
+        return int((self.directory / "port").read_text())
+
+    def create(self, backing: Path) -> None:
+        """Make the disk: an overlay of ``backing``, the image's disk or a layer above it."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        form = "qcow2" if backing.suffix == ".qcow2" else "raw"
+        create = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", form, "-b", backing, self.overlay]
+        subprocess.run(create, check=True, stdin=subprocess.DEVNULL)
+
+    def start(self, size: Size = Size(), *, standing: bool = False) -> None:
+        """Power on. A ``standing`` machine outlives this process, any other dies with it, however it ends."""
+        port = _free_port()
+        (self.directory / "port").write_text(f"{port}\n")
+        arguments = [
+            *("qemu-system-x86_64", *accelerator(self.image), "-name", self.name),
+            *("-smp", str(size.processors), "-m", str(size.memory_mib)),
+            *("-nodefaults", "-no-user-config", "-display", "none", "-serial", f"file:{self.console}"),
+            *("-kernel", self.image.kernel, "-initrd", self.image.initrd),
+            *("-append", f"{_KERNEL_LINE} systemd.hostname={self.name}"),
+            # The host does not crash in these tests: what the machine flushed need not reach the host's disk.
+            *("-drive", f"if=virtio,file={self.overlay},format=qcow2,cache=unsafe,discard=unmap"),
+            *("-device", "virtio-rng-pci", "-netdev", f"user,id=net,hostfwd=tcp:127.0.0.1:{port}-:22"),
+            *("-device", "virtio-net-pci,netdev=net,romfile="),
+        ]
+        if not standing:
+            arguments = ["setpriv", "--pdeathsig", "KILL", *arguments]
+        with (self.directory / "qemu.log").open("wb") as log:
+            self._process = subprocess.Popen(
+                arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+        (self.directory / "pid").write_text(f"{self._process.pid}\n")
+
+    def wait_until_ready(self) -> None:
+        """Return once SSH lets root in. Raises :class:`MachineFailed`."""
+        deadline = time.monotonic() + BOOT_S
+        while not (self._greets() and self.ssh("true", capture=True, check=False).returncode == 0):
+            if not self.runs():
+                raise MachineFailed(f"{self.name} ended while it booted. {self._last_words()}")
+            if time.monotonic() > deadline:
+                raise MachineFailed(f"{self.name} was not ready within {BOOT_S} s. {self._last_words()}")
+
+    def runs(self) -> bool:
+        """Whether its process lives."""
+        if self._process is not None:
+            return self._process.poll() is None
+        return self._pidfd() is not None
+
+    def ssh_words(self, *, user: str = "root") -> list[str]:
+        """The ssh command for this machine; a remote command may follow."""
+        return [
+            *("ssh", "-F", "none", "-p", str(self.port), "-i", str(self.image.private_key)),
+            *("-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes", "-o", "ConnectTimeout=60", "-o", "LogLevel=ERROR"),
+            *("-o", f"UserKnownHostsFile={self.image.known_hosts}", "-o", "HostKeyAlias=testbed"),
+            *("-o", "ServerAliveInterval=30", "-o", "ServerAliveCountMax=10", f"{user}@127.0.0.1"),
+        ]
+
+    def ssh(
+        self, *words: object, capture: bool = False, check: bool = True, **options: Any
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run a command inside; ``words`` are quoted for the shell there."""
+        return self.shell(shlex.join(str(word) for word in words), capture=capture, check=check, **options)
+
+    def shell(
+        self, line: str, *, capture: bool = False, check: bool = True, **options: Any
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run a shell line inside."""
+        if "input" not in options:
+            options.setdefault("stdin", subprocess.DEVNULL)
+        return subprocess.run([*self.ssh_words(), line], capture_output=capture, check=check, **options)
+
+    def send_files(self, source: Path, names: Sequence[str], target: str) -> None:
+        """Copy ``names`` below ``source`` into the directory ``target`` inside, which is made."""
+        pack = subprocess.Popen(["tar", "--create", "--directory", source, *names], stdout=subprocess.PIPE)
+        try:
+            quoted = shlex.quote(target)
+            unpack = f"mkdir -p {quoted} && tar --extract --no-same-owner --directory {quoted}"
+            self.shell(unpack, stdin=pack.stdout)
+        finally:
+            if pack.stdout:
+                pack.stdout.close()
+            if pack.wait():
+                raise MachineFailed(f"tar of {source} failed with status {pack.returncode}")
+
+    def fetch_files(self, source: str, target: Path) -> None:
+        """Copy what is in the directory ``source`` inside into ``target``."""
+        target.mkdir(parents=True, exist_ok=True)
+        packed = self.ssh("tar", "--create", "--directory", source, ".", capture=True).stdout
+        subprocess.run(["tar", "--extract", "--directory", target], input=packed, check=True)
+
+    def shut_down(self) -> None:
+        """Power off in good order, so that everything is on the disk."""
+        self.ssh("systemctl", "poweroff", check=False, capture=True)
+        if not self._ends_within(POWER_OFF_S):
+            raise MachineFailed(f"{self.name} did not power off within {POWER_OFF_S} s. {self._last_words()}")
+
+    def cut_power(self) -> None:
+        """End the machine at once, by its own process id. What it had not written is lost. May be called twice."""
+        for number in (signal.SIGTERM, signal.SIGKILL):  # QEMU takes SIGTERM as the plug being pulled
+            handle = self._pidfd()
+            if handle is None:
+                break
+            try:
+                signal.pidfd_send_signal(handle, number)
+                if select.select([handle], [], [], 10)[0]:
+                    break
+            except ProcessLookupError:
+                break
+            finally:
+                os.close(handle)
+        if self._process is not None:
+            self._process.wait()
+            self._process = None
+        (self.directory / "pid").unlink(missing_ok=True)
+
+    def _ends_within(self, seconds: float) -> bool:
+        handle = self._pidfd()
+        if handle is not None:
+            try:
+                if not select.select([handle], [], [], seconds)[0]:
+                    return False
+            finally:
+                os.close(handle)
+        self.cut_power()
+        return True
+
+    def _pidfd(self) -> int | None:
+        """A handle of the machine's process, and never of a stranger who got its number."""
+        try:
+            pid = int((self.directory / "pid").read_text())
+            handle = os.pidfd_open(pid)
+        except (OSError, ValueError):
+            return None
+        try:
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        except OSError:
+            words = []
+        if any(str(self.overlay).encode() in word for word in words):
+            return handle
+        os.close(handle)
+        return None
+
+    def _greets(self) -> bool:
+        """Whether an SSH server answers; QEMU itself accepts connections long before."""
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
+                if connection.recv(4) == b"SSH-":
+                    return True
+        except OSError:
+            pass
+        if self._process is not None:
+            # Turned away at once means that the boot goes on: look again in a moment, or when it ended.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(0.3)
+        return False
+
+    def _last_words(self) -> str:
+        said = []
+        for log in (self.directory / "qemu.log", self.console):
+            if log.exists():
+                said += log.read_text(errors="replace").splitlines()[-15:]
+        return "It said last:\n" + "\n".join(said)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
