@@ -54,7 +54,7 @@ def full() -> StoreFull:
 def fails(pipeline: BackupPipeline, store: MemoryStore, ledger: Ledger | None = None, data: bytes = DATA) -> Any:
     """Store ``data``, which has to fail; the error."""
     ledger = ledger or Ledger()
-    with pytest.raises(BaseException) as caught:  # noqa: PT011 - the caller looks at it
+    with pytest.raises(BaseException) as caught:
         store_bytes(pipeline, data, destination(store, ledger))
     assert not store.unfinished
     assert store.keys == sorted(f"part-{index}" for index in ledger.indices("stored"))
@@ -249,7 +249,7 @@ class TestResumedParts:
             stored = store_bytes(pipeline, DATA, destination(store, earlier, moved=moved.append))
         assert stored.parts_resumed == 3
         assert {key for _, key in store.calls} == {"part-1", "part-4"}
-        assert [part.plain_blake3 for part in stored.parts][0] == earlier.parts[0].plain_blake3
+        assert next(part.plain_blake3 for part in stored.parts) == earlier.parts[0].plain_blake3
         assert [opened(store, part) for part in stored.parts] == list(cut(DATA))
         assert moved.count(PART) == 3
 

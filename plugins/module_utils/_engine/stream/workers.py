@@ -50,6 +50,7 @@ class Worker:
         self._outbox, outbox = context.Pipe(duplex=False)
         self._sending = threading.Lock()
         self._returning = threading.Lock()
+        self._killed = False
         ours = [self._inbox, self._returned, self._outbox]
         inherited = [end for worker in earlier for end in (worker._inbox, worker._returned, worker._outbox)]
         side = WorkerSide(inbox, returned, outbox)
@@ -72,6 +73,8 @@ class Worker:
 
     def receive(self) -> tuple[Any, ...]:
         """The worker's next message. Raises what the worker raised, or :class:`WorkerDied`."""
+        if self._killed:  # what it still said belongs to a stream that was given up
+            raise self._died()
         try:
             message: tuple[Any, ...] = self._outbox.recv()
         except (EOFError, OSError) as error:
@@ -82,6 +85,7 @@ class Worker:
 
     def kill(self) -> None:
         """End the process now. Threads that wait for it read the end of its pipe."""
+        self._killed = True
         self._process.kill()
         self._process.join()
 
