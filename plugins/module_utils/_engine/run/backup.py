@@ -26,7 +26,7 @@ from ..values.repository import BackupId, check_level
 from ..values.zfs import Snapshot
 from .backup_pipelines import BackupPipelines
 from .backup_results import BackupOutcome, BackupPlan, BackupResult
-from .commit import build_manifest, check_stream_edges, commit, settle_committed
+from .commit import build_manifest, check_stream_edges, commit, rehearse_manifest, settle_committed
 from .environment import Environment
 from .journal import Journal
 from .keys import read_signing_key
@@ -238,6 +238,7 @@ class _TaskRun:
         for sentence in (work.decision.choice.reason, too_many, *work.situation.warnings):
             if sentence:
                 work.progress.log(sentence, level="warning")
+        rehearse_manifest(self.env, work.situation, work.journal.binding, work.snapshot, job=self.job)
         try:
             stored = self._store(work, total)
         except (StreamNotReproducible, ObjectExists) as error:

@@ -17,11 +17,13 @@ from ..stream.backup import StoredStream
 from ..values.config import Task
 from ..values.manifest import (
     Base,
+    Checksum,
     Encryption,
     Manifest,
     ManifestDataset,
     ManifestPool,
     ManifestSnapshot,
+    Part,
     SendRecord,
     StreamDigest,
 )
@@ -90,6 +92,18 @@ def build_manifest(
         tool=f"zrb {VERSION}",
         job=job,
     )
+
+
+def rehearse_manifest(
+    env: Environment, situation: Situation, binding: Binding, snapshot: Snapshot, *, job: dict[str, str]
+) -> None:
+    """Raise :class:`ManifestInvalid` now for what would make the manifest invalid after days of uploading: a name, a
+    property, a number that the format does not allow."""
+    digest = "0" * 64
+    key = situation.line.part_key(BackupId(binding.backup_id), binding.level, 0)
+    part = Part(0, key, 1, digest, 1000, digest, Checksum("none", ""))
+    one_byte = StoredStream(stream_bytes=1, blake3=digest, parts=(part,), parts_resumed=0)
+    encode_manifest(build_manifest(env, situation, binding, snapshot, one_byte, job=job))
 
 
 def commit(env: Environment, store: Store, signing_key: SigningKey, situation: Situation, manifest: Manifest) -> str:
