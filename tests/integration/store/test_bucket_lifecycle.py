@@ -14,6 +14,7 @@ from zrb.errors import NoSuchRepository, StoreDenied
 from zrb.plan.lifecycle import LifecycleRule, NoncurrentTransition, RuleFilter, Transition
 from zrb.plan.lifecycle_s3 import rule_from_s3, rule_to_s3
 from zrb.store.bucket_lifecycle import BucketLifecycle, LifecycleDocument
+from zrb.store.s3_errors import S3Refused
 from zrb.store.s3_session import S3Session
 
 from tests.fakes.s3_proxy import FaultProxy, Reply
@@ -79,6 +80,10 @@ def test_refusals_name_the_permission(bucket: LocalBucket, s3_proxy: FaultProxy)
         lifecycle.read()
     with pytest.raises(StoreDenied, match="Allow s3:PutLifecycleConfiguration"):
         lifecycle.write([rule_to_s3(RULES[0])])
+    s3_proxy.heal()
+    s3_proxy.answer(400, "MalformedXML", message="The XML you provided was not well-formed", method="GET")
+    with pytest.raises(S3Refused, match=r"GetBucketLifecycleConfiguration of bucket .* failed: MalformedXML"):
+        lifecycle.read()
     s3_proxy.heal()
     s3_proxy.answer(404, "NoSuchBucket")
     with pytest.raises(NoSuchRepository):

@@ -178,8 +178,17 @@ class TestEndpointsThatIgnore:
         sha256 = hashlib.sha256(content).hexdigest()
         assert store.holds("data/1", size=len(content), sha256=sha256, chunk_size=CHUNK) is not None
 
-    def test_headers_that_are_refused_are_left_out(self, open_s3: OpenStore, s3_proxy: FaultProxy) -> None:
-        s3_proxy.answer(501, "NotImplemented", method="PUT", path="*/zrb.json", times=1)
+    @pytest.mark.parametrize(
+        ("status", "code", "message"),
+        [
+            (501, "NotImplemented", "A header you provided implies functionality that is not implemented"),
+            (400, "InvalidArgument", "Unsupported header 'x-amz-sdk-checksum-algorithm' received for this API call."),
+        ],
+    )
+    def test_headers_that_are_refused_are_left_out(
+        self, open_s3: OpenStore, s3_proxy: FaultProxy, status: int, code: str, message: str
+    ) -> None:
+        s3_proxy.answer(status, code, message=message, method="PUT", path="*/zrb.json", times=1)
         store = open_s3(endpoint=s3_proxy.endpoint)
         store.put("zrb.json", b"identity")
         assert "if-none-match" not in s3_proxy.requests[-1].headers
@@ -311,6 +320,7 @@ class TestAborts:
 
     def test_an_upload_without_chunks_is_aborted_once(self, behind_proxy: S3Store, s3_proxy: FaultProxy) -> None:
         upload = behind_proxy.open_upload(KEY, total_chunks=2)
+        s3_proxy.answer(204, "", method="DELETE", path=OBJECT, times=1)
         behind_proxy.abort_upload(KEY, upload.upload_id)
         assert s3_proxy.count("DELETE", OBJECT) == 1
 

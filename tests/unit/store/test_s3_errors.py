@@ -99,6 +99,17 @@ def test_every_reply_has_a_type_and_a_next_step(code: str, status: int, kind: ty
     assert error.subject in {"data/x", "my-bucket"}
 
 
+@pytest.mark.parametrize(
+    ("message", "kind"),
+    [
+        ("Unsupported header 'x-amz-sdk-checksum-algorithm' received for this API call.", NotImplementedThere),
+        ("The part number must be at least 1", S3Refused),
+    ],
+)
+def test_a_header_that_is_not_known_is_told_from_other_bad_arguments(message: str, kind: type[EngineError]) -> None:
+    assert type(error_of_reply(reply("InvalidArgument", 400, message), PUT)) is kind
+
+
 def test_the_message_names_operation_key_and_place() -> None:
     message = error_of_reply(reply("AccessDenied", 403), PUT).explain()
     assert message.startswith(

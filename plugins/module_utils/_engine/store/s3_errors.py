@@ -214,6 +214,11 @@ def _malformed_authorization(reply: _Reply) -> EngineError:
     return _wrong_region(reply) if reply.region or "region" in reply.answer else _bad_credentials(reply)
 
 
+def _maybe_lacking(reply: _Reply) -> EngineError:
+    # Backblaze B2, for one, answers 400 to a header it does not know, where others answer 501.
+    return (_lacks if "header" in reply.answer.lower() else _refused)(reply)
+
+
 def _unavailable(reply: _Reply) -> EngineError:
     times = f" after {reply.attempts} attempts" if reply.attempts > 1 else ""
     return StoreUnavailable(
@@ -291,6 +296,7 @@ _BY_CODE: dict[str, _Maker] = {
     **dict.fromkeys(("PreconditionFailed",), _exists),
     **dict.fromkeys(("ConditionalRequestConflict", "OperationAborted"), _conflict),
     **dict.fromkeys(("NotImplemented", "XNotImplemented", "UnsupportedArgument"), _lacks),
+    **dict.fromkeys(("InvalidArgument", "InvalidRequest"), _maybe_lacking),
     **dict.fromkeys(
         ("BadDigest", "InvalidDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch", "ChecksumMismatch"),
         _digest,

@@ -25,7 +25,7 @@ from typing import Any
 from ..errors import EngineError, ObjectMissing, StoreDenied
 from ..values.repository import IDENTITY_KEY
 from .s3_body import MemoryBody
-from .s3_errors import NotImplementedThere, PreconditionRefused, S3Refused
+from .s3_errors import PreconditionRefused, S3Refused
 from .s3_features import EndpointFeatures, write_guards
 from .s3_read import read_object
 from .s3_session import S3Session
@@ -192,6 +192,6 @@ def _try_condition(session: S3Session, identity: bytes, features: EndpointFeatur
         return True
     except StoreDenied:
         return None
-    except NotImplementedThere:
-        return False
+    except S3Refused:
+        return False  # it does not know the header, and says so
     return False
