@@ -381,7 +381,7 @@ class TestNewTarget:
         elif obstacle == "file":
             covered.touch()
         else:
-            covered.symlink_to("/")
+            covered.symlink_to("/nowhere/at/all")
         zfs, _ = zfs_fuse({self.EXISTS: self.MISSING, self.MOUNTPOINT: said(f"mountpoint\t{tmp_path}\n")})
         with pytest.raises(ZfsUnable, match=f"would cover {covered}") as failure:
             zfs.receive("tank/r/new", type="filesystem", first=True)
@@ -467,6 +467,18 @@ class TestStreams:
             "zfs receive into tank/r/new failed (status 2): internal error. "
             "Nothing of this link was kept, earlier links are; check `zpool status`, then restore again."
         )
+
+    def test_a_stream_that_finds_its_target_taken_is_a_failed_receive(self, programs: Path) -> None:
+        (programs / "act").write_text("echo \"destination 'tank/r/new' exists\" >&2; exit 1")
+        zfs, _ = openzfs({})
+        with pytest.raises(ReceiveFailed, match="never overwrites"):
+            zfs.receive("tank/r/new", type="volume", first=False).finish()
+
+    def test_a_killed_receive_of_zfs_fuse_waits_for_its_daemon(self, programs: Path) -> None:
+        (programs / "act").write_text(f"touch {programs}/ended")
+        zfs, _ = zfs_fuse({})
+        zfs.receive("tank/r/new", type="filesystem", first=False).kill()
+        assert (programs / "ended").exists()
 
     def test_a_killed_receive_of_openzfs_never_sees_the_end_of_the_stream(self, programs: Path) -> None:
         (programs / "act").write_text(f"touch {programs}/ended")
