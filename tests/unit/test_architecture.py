@@ -1,0 +1,227 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The rooms of the engine and the direction of the arrows between them, read off the imports."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+PLUGINS = Path(__file__).parents[2] / "plugins"
+ENGINE = PLUGINS / "module_utils" / "_engine"
+
+LEAVES = {"errors", "version"}
+MAY_IMPORT = {
+    "errors": set(),
+    "version": set(),
+    "__init__": LEAVES,
+    "values": LEAVES,
+    "seal": {"values", *LEAVES},
+    "store": {"values", *LEAVES},
+    "zfs": {"values", *LEAVES},
+    "plan": {"values", *LEAVES},
+    "stream": {"plan", "zfs", "store", "seal", "values", *LEAVES},
+    "run": {"plan", "stream", "zfs", "store", "seal", "values", *LEAVES},
+    "cli": {"run", "values", *LEAVES},
+    "__main__": {"cli"},
+}
+"""Rooms (and files beside them) and which others each may import."""
+
+ONLY_IN = {
+    "subprocess": {"zfs"},
+    "multiprocessing": {"stream"},
+    "boto3": {"store"},
+    "botocore": {"store"},
+    "pyrage": {"seal"},
+    "blake3": {"seal"},
+    "cryptography": {"seal"},
+    "yaml": {"run"},
+    "jmespath": {"run"},
+    "rich": {"run", "cli"},
+    "bitmath": {"values", "run"},
+}
+"""Modules that do what one room alone does; and all third-party modules there are."""
+
+
+@dataclass(frozen=True)
+class Import:
+    """One import statement. ``room`` is set for what lies in the engine, ``top`` is the first name of what does not."""
+
+    file: str
+    line: int
+    room: str = ""
+    top: str = ""
+    late: bool = False
+    typing_only: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line} imports {self.room or self.top}"
+
+
+def room_of(path: Path) -> str:
+    """The directory below the engine, or the file beside the directories."""
+    first = path.relative_to(ENGINE).parts[0]
+    return first.removesuffix(".py")
+
+
+def imports_of(path: Path) -> Iterator[Import]:
+    """Every import of a file, those within functions too."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    late = {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        for inner in ast.walk(node)
+    }
+    typing_only = {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+        for statement in node.body
+        for inner in ast.walk(statement)
+    }
+    name = str(path.relative_to(PLUGINS))
+    for node in ast.walk(tree):
+        facts = {"late": node in late, "typing_only": node in typing_only}
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield Import(name, node.lineno, top=alias.name.partition(".")[0], **facts)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield Import(name, node.lineno, top=(node.module or "").partition(".")[0], **facts)
+        elif isinstance(node, ast.ImportFrom):
+            package = path.parents[node.level - 1]
+            assert package.is_relative_to(PLUGINS), f"{name}:{node.lineno} leaves the collection"
+            names = [node.module] if node.module else [alias.name for alias in node.names]
+            for module in names:
+                target = package.joinpath(*module.split("."))
+                room = room_of(target) if target.is_relative_to(ENGINE) else str(target.relative_to(PLUGINS))
+                yield Import(name, node.lineno, room=room, **facts)
+
+
+ENGINE_FILES = sorted(ENGINE.rglob("*.py"))
+ENGINE_IMPORTS = [(room_of(path), found) for path in ENGINE_FILES for found in imports_of(path)]
+
+
+def violations(found: list[str]) -> None:
+    assert not found, "\n".join(found)
+
+
+def test_the_imports_were_found() -> None:
+    """The other tests prove nothing about an empty list."""
+    assert {room for room, _ in ENGINE_IMPORTS} >= {"run", "stream", "plan", "zfs", "store", "seal", "values", "cli"}
+    assert {found.top for _, found in ENGINE_IMPORTS} >= {"subprocess", "botocore", "pyrage", "blake3", "cryptography"}
+    assert any(found.room and found.late for _, found in ENGINE_IMPORTS)
+
+
+def test_every_room_is_known() -> None:
+    assert {room_of(path) for path in ENGINE_FILES} == set(MAY_IMPORT)
+
+
+def test_arrows_point_one_way() -> None:
+    violations(
+        [
+            f"{found}, which {room} may not"
+            for room, found in ENGINE_IMPORTS
+            if found.room and found.room != room and found.room not in MAY_IMPORT[room]
+        ]
+    )
+
+
+def test_nothing_outside_the_engine_is_known_to_it() -> None:
+    """Neither ansible nor its own installed name: the same tree is two packages."""
+    ours = {"ansible", "ansible_collections", "zrb", "plugins"}
+    violations([str(found) for _, found in ENGINE_IMPORTS if found.top in ours or "/" in found.room])
+
+
+def test_third_party_libraries_stay_in_their_rooms() -> None:
+    foreign = [
+        (room, found) for room, found in ENGINE_IMPORTS if found.top and found.top not in sys.stdlib_module_names
+    ]
+    violations([f"{found}, a library nobody knows" for _, found in foreign if found.top not in ONLY_IN])
+    violations(
+        [
+            f"{found}, which belongs in {', '.join(sorted(ONLY_IN[found.top]))}"
+            for room, found in ENGINE_IMPORTS
+            if found.top in ONLY_IN and room not in ONLY_IN[found.top]
+        ]
+    )
+    violations([f"{found} when it is itself imported" for _, found in foreign if not (found.late or found.typing_only)])
+
+
+def test_no_import_by_name() -> None:
+    """A module is shipped as the files that it imports statically."""
+    hidden = {"importlib", "runpy", "imp", "pkgutil"}
+    violations([str(found) for _, found in ENGINE_IMPORTS if found.top in hidden])
+    for path in ENGINE_FILES:
+        assert "__import__" not in path.read_text(encoding="utf-8"), path
+
+
+def test_commands_are_run_in_one_room() -> None:
+    """Other ways to start a program than ``subprocess``."""
+    ways = ("system", "popen", "posix_spawn", "execv", "execve", "execvp", "execvpe", "spawnv")
+    for path in ENGINE_FILES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "os":
+                assert node.attr not in ways, f"{path}:{node.lineno}"
+
+
+LAYERS = {"modules": {"run", "values", "errors"}, "module_utils/_ansible": {"run", "values", "errors"}}
+"""What modules, and the layer between them and the engine, may know of the engine."""
+
+BEYOND = {"module_utils/_ansible/bucket_lifecycle.py": {"plan", "store"}}
+"""Files that still reach into other rooms, and into which."""
+
+
+def test_modules_know_the_use_cases_alone() -> None:
+    reached: dict[str, set[str]] = {}
+    for directory, rooms in LAYERS.items():
+        for path in sorted((PLUGINS / directory).rglob("*.py")):
+            for one in imports_of(path):
+                assert not one.top or one.top in {"ansible", *sys.stdlib_module_names}, str(one)
+                if one.room and not one.room.startswith("module_utils/_ansible") and one.room not in rooms:
+                    reached.setdefault(one.file, set()).add(one.room)
+    assert reached == BEYOND
+
+
+_BLOCKED_IMPORTS = """
+import sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {blocked!r}:
+            raise ImportError(f"{{name}} is blocked")
+
+sys.meta_path.insert(0, Blocked())
+sys.path.insert(0, {root!r})
+for name in {modules!r}:
+    __import__(name)
+"""
+
+
+def test_every_file_is_importable_without_any_library() -> None:
+    """As Ansible's sanity tests do it, and a NAS that has Python alone."""
+    modules = [
+        ".".join(path.relative_to(ENGINE.parent).with_suffix("").parts).removesuffix(".__init__")
+        for path in ENGINE_FILES
+        if path.stem != "__main__"
+    ]
+    blocked = [*sorted(set(ONLY_IN) - set(sys.stdlib_module_names)), "ansible"]
+    program = _BLOCKED_IMPORTS.format(blocked=blocked, root=str(ENGINE.parent), modules=modules)
+    ended = subprocess.run([sys.executable, "-S", "-c", program], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+
+
+@pytest.mark.parametrize("path", ENGINE_FILES, ids=lambda path: str(path.relative_to(ENGINE)))
+def test_every_file_says_whose_it_is_and_what_it_holds(path: Path) -> None:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert lines[0] == "# Copyright (c) zrb.fleet contributors"
+    assert lines[2] == "# SPDX-License-Identifier: GPL-3.0-or-later"
+    assert ast.get_docstring(ast.parse("\n".join(lines)))

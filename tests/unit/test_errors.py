@@ -1,0 +1,107 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Errors travel between processes unchanged, and read as sentences."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import sys
+from collections.abc import Iterator
+
+import pytest
+from zrb import errors
+from zrb.errors import EngineError, Interrupted, LibraryMissing, PartDamaged, UsageError
+
+# Read off docs/interface.md: 1 failed, 2 usage, 3 locked, 5 integrity, 6 not found, 7 waiting.
+EXIT_CODES = {
+    2: "UsageError",
+    3: "Locked",
+    5: "IntegrityError",
+    6: "NotFound",
+    7: "ThawNeeded",
+}
+
+
+def every_class(kind: type[EngineError] = EngineError) -> Iterator[type[EngineError]]:
+    """``kind`` and all below it that ``errors`` defines."""
+    if kind.__module__ == errors.__name__:
+        yield kind
+        for below in kind.__subclasses__():
+            yield from every_class(below)
+
+
+def made(kind: type[EngineError]) -> EngineError:
+    if kind is Interrupted:
+        return Interrupted(15, next_step="Run it again")
+    return kind("Reading ünïcode failed", next_step="Look at it", subject="tank/data", answer=" exit 1\n")
+
+
+ALL = sorted(set(every_class()), key=lambda kind: kind.__name__)
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_each_travels_unchanged(kind: type[EngineError]) -> None:
+    error = made(kind)
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        for came in (pickle.loads(pickle.dumps(error, protocol)), copy.copy(error), copy.deepcopy(error)):
+            assert type(came) is kind
+            assert came.__dict__ == error.__dict__
+            assert came.args == error.args
+            assert came.explain() == str(came) == error.explain()
+            assert came.facts() == error.facts()
+
+
+def test_what_was_added_later_travels_too() -> None:
+    error = made(PartDamaged)
+    error.next_step += "; or choose another"
+    assert pickle.loads(pickle.dumps(error)).next_step == "Look at it; or choose another"
+
+
+def test_an_interrupt_keeps_its_signal() -> None:
+    came = pickle.loads(pickle.dumps(Interrupted(2, next_step="Run it again")))
+    assert (came.signal_number, came.status, Interrupted(15, next_step="").status) == (2, 130, 143)
+    assert came.explain() == "Stopped by signal 2. Run it again."
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_exit_codes_are_those_of_the_command(kind: type[EngineError]) -> None:
+    expected = next((code for code, name in EXIT_CODES.items() if issubclass(kind, getattr(errors, name))), 1)
+    assert kind.exit_code == expected
+    assert kind.__doc__
+
+
+@pytest.mark.parametrize(
+    ("problem", "answer", "next_step", "sentence"),
+    [
+        ("It broke", "", "Mend it", "It broke. Mend it."),
+        ("It broke.", "", "Mend it!", "It broke. Mend it!"),
+        ("It broke", "status 1", "Is it on?", "It broke: status 1. Is it on?"),
+        ("It broke", "  no space left.\n", "Mend it.", "It broke: no space left. Mend it."),
+        ("It broke", "\n", "Mend it", "It broke. Mend it."),
+    ],
+)
+def test_the_message_is_sentences(problem: str, answer: str, next_step: str, sentence: str) -> None:
+    assert EngineError(problem, next_step=next_step, answer=answer).explain() == sentence
+
+
+def test_facts_are_for_machines() -> None:
+    assert made(PartDamaged).facts() == {
+        "error": "PartDamaged",
+        "exit_code": 5,
+        "problem": "Reading ünïcode failed",
+        "subject": "tank/data",
+        "answer": "exit 1",
+        "next_step": "Look at it",
+    }
+
+
+def test_a_missing_library_says_where_and_how() -> None:
+    error = LibraryMissing.named("pyrage", ImportError("No module named 'pyrage'"))
+    assert isinstance(error, UsageError)
+    assert error.explain() == (
+        f"The Python library pyrage is needed and cannot be imported by {sys.executable}: No module named 'pyrage'. "
+        "Install it there, e.g. with the role zrb.fleet.runtime or `pip install pyrage`."
+    )
