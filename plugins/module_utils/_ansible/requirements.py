@@ -30,3 +30,11 @@ def require(module: AnsibleModule, *names: str) -> None:
             importlib.import_module(name)
         except ImportError:
             module.fail_json(msg=missing_required_lib(LIBRARIES[name]), exception=traceback.format_exc())
+
+
+def require_engine(module: AnsibleModule) -> None:
+    """The same for all that reading and writing a repository needs."""
+    names = ["bitmath", "blake3", "cryptography", "pyrage", "yaml"]
+    if module.params["bucket"] is not None:
+        names.append("boto3")
+    require(module, *names)

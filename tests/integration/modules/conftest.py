@@ -17,11 +17,24 @@ from typing import Any
 
 import pytest
 import yaml
+from zrb.run.keys import write_age_key, write_signing_key
+
+from tests.fixtures.file_tree import make_tree
+from tests.integration.zfs_fixtures import MadeDataset, MadePool
 
 ROOT = Path(__file__).resolve().parents[3]
 BIN = Path(sys.executable).parent
 Task = dict[str, Any]
-Result = dict[str, Any]
+
+
+class Result(dict[str, Any]):
+    """What a task returned; a test that looks for what is not there shows all of it."""
+
+    def __missing__(self, key: str) -> Any:
+        pytest.fail(f"the task returned no {key!r}: {dict(self)}")
+
+
+Fail = Callable[[str, dict[str, Any]], Result]
 
 
 @dataclass(frozen=True)
@@ -62,8 +75,7 @@ class Ansible:
         self.run_playbook(
             [{"hosts": "localhost", "gather_facts": False, **(play or {}), "tasks": [*numbered, save]}], *arguments
         )
-        returned: list[Result] = json.loads(results.read_text())
-        return returned
+        return [Result(returned) for returned in json.loads(results.read_text())]
 
     def run_playbook(self, plays: list[dict[str, Any]], *arguments: str, status: int = 0) -> str:
         """Run plays; the stdout."""
@@ -110,7 +122,7 @@ def ansible(tmp_path: Path, collections_path: str, pool_guard_on_path: Path) -> 
 
 
 @pytest.fixture
-def failure(ansible: Ansible) -> Callable[[str, dict[str, Any]], Result]:
+def failure(ansible: Ansible) -> Fail:
     """Run a module that must fail; what it said."""
 
     def fail(module: str, options: dict[str, Any]) -> Result:
@@ -119,3 +131,91 @@ def failure(ansible: Ansible) -> Callable[[str, dict[str, Any]], Result]:
         return result
 
     return fail
+
+
+@dataclass(frozen=True)
+class Nas:
+    """A machine with a dataset, keys, and a repository in a directory."""
+
+    dataset: str
+    files: Path
+    restore: str
+    directory: Path
+
+    @property
+    def repository(self) -> Path:
+        """The repository."""
+        return self.directory / "repository"
+
+    @property
+    def age_key(self) -> Path:
+        """File of the private age key."""
+        return self.directory / "age.key"
+
+    @property
+    def signing_key(self) -> Path:
+        """File of the private signing key."""
+        return self.directory / "signing.key"
+
+    @property
+    def recipient(self) -> str:
+        """The public age key."""
+        return write_age_key(self.age_key).public
+
+    @property
+    def signer(self) -> str:
+        """The public signing key."""
+        return write_signing_key(self.signing_key).public
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """Options that reach the repository."""
+        return {
+            "repository": str(self.repository),
+            "host": "zrbtest-nas",
+            "base_dir": str(self.directory / "state"),
+            "trusted_signers": [self.signer],
+        }
+
+    @property
+    def explicit(self) -> dict[str, Any]:
+        """Options that say without a configuration file what is backed up and where to."""
+        return {
+            **self.reading,
+            "dataset": self.dataset,
+            "recipients": [self.recipient],
+            "signing_key": str(self.signing_key),
+            "part_size": "1MiB",
+            "chunk_size": "256KiB",
+            "memory_limit": "32MiB",
+            "workers": 2,
+        }
+
+    @property
+    def config(self) -> Path:
+        """A configuration file that says the same, with the task ``home``."""
+        path = self.directory / "config.yaml"
+        pool, _slash, below = self.dataset.partition("/")
+        document = {
+            "base_dir": str(self.directory / "state"),
+            "host": "zrbtest-nas",
+            "age_recipients": [self.recipient],
+            "signing_key": str(self.signing_key),
+            "local": {"enabled": True, "path": str(self.repository)},
+            **{key: self.explicit[key] for key in ("part_size", "chunk_size", "memory_limit", "workers")},
+            "tasks": [{"name": "home", "pool": pool, "dataset": below}],
+        }
+        path.write_text(yaml.safe_dump(document))
+        path.chmod(0o600)
+        return path
+
+
+@pytest.fixture
+def nas(zpool: MadePool, make_dataset: Callable[..., MadeDataset], tmp_path: Path) -> Nas:
+    """A machine with a small dataset that has not been backed up yet."""
+    made = make_dataset("home")
+    make_tree(made.mountpoint, files=20, big_bytes=2**20)
+    directory = tmp_path / "nas"
+    for part in ("", "repository", "state"):
+        (directory / part).mkdir()
+    return Nas(dataset=made.name, files=made.mountpoint, restore=zpool.restore, directory=directory)

@@ -7,16 +7,13 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.integration.modules.conftest import Ansible, Result
+from tests.integration.modules.conftest import Ansible, Fail
 
 KEYGENS = [("age_keygen", "age1"), ("signing_keygen", "zrbsign1")]
-Fail = Callable[[str, dict[str, Any]], Result]
 
 
 def private_lines(path: Path) -> list[str]:

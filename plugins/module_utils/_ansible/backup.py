@@ -1,0 +1,72 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Run a backup for a module."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from .._engine.run.backup import BackupOutcome, back_up, plan_backup
+from .._engine.run.environment import Environment
+from .._engine.run.listing import ListedBackup, list_backups
+from .._engine.run.selection import task_datasets
+from .._engine.values.config import Task
+from .engine_config import config_from, task_from
+from .results import fail_from, pass_on_warnings
+from .s3_options import warn_if_unverified
+from .times import parse_age
+
+
+def run_backup(module: AnsibleModule) -> dict[str, Any]:
+    """The result of ``zfs_backup``. Raises what the engine raises."""
+    params = module.params
+    warn_if_unverified(module)
+    env = Environment.for_config(config_from(params))
+    task = task_from(params, env.config)
+    fresh = _fresh_backups(env, task, level=params["level"], younger_than=params["unless_newer_than"])
+    if fresh:
+        return {"changed": False, "fresh": fresh, ("plan" if module.check_mode else "backups"): []}
+    if module.check_mode:
+        plans = plan_backup(env, task=task, level=params["level"], strict_level=params["strict_level"])
+        planned = [plan.as_json() for plan in plans]
+        return {"changed": True, "plan": planned, "diff": _diff(planned)}
+    job = {str(key): str(value) for key, value in params["job"].items()}
+    outcome = back_up(env, task=task, level=params["level"], strict_level=params["strict_level"], job=job)
+    return _result(module, outcome)
+
+
+def _fresh_backups(env: Environment, task: Task, *, level: int, younger_than: str | None) -> dict[str, str]:
+    """The id of a backup that is fresh enough for each dataset of ``task``; empty unless there is one for each."""
+    if younger_than is None:
+        return {}
+    now = env.clock()
+    since = now - parse_age(younger_than, option="unless_newer_than")
+    listed = list_backups(env, task=task).entries
+    fresh = {entry.dataset: str(entry.backup_id) for entry in listed if _suffices(entry, level, since, now)}
+    datasets = task_datasets(env.zfs, task)
+    return {name: fresh[name] for name in datasets} if all(name in fresh for name in datasets) else {}
+
+
+def _suffices(entry: ListedBackup, level: int, since: datetime, now: datetime) -> bool:
+    # A backup from the future, made while the clock was wrong, must not suppress all others until then.
+    return entry.level <= level and since < entry.created <= now and not entry.missing_parts
+
+
+def _result(module: AnsibleModule, outcome: BackupOutcome) -> dict[str, Any]:
+    backups = [result.as_json() for result in outcome.results]
+    pass_on_warnings(module, (warning for result in outcome.results for warning in result.warnings))
+    result: dict[str, Any] = {"changed": bool(backups), "backups": backups, "diff": _diff(backups)}
+    if outcome.failures:
+        result["failures"] = [{"dataset": name, **error.facts()} for name, error in outcome.failures]
+        fail_from(module, outcome.failures[0][1], **result)
+    return result
+
+
+def _diff(backups: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    shown = ("level", "reason", "base", "snapshot")
+    return {"before": {}, "after": {backup["dataset"]: {key: backup[key] for key in shown} for backup in backups}}

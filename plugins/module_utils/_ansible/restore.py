@@ -1,0 +1,68 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Restore for a module."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from .._engine.errors import UsageError
+from .._engine.run.environment import Environment
+from .._engine.run.keys import read_identities
+from .._engine.run.restore import RestoreSelection, plan_restore, restore
+from .._engine.run.restored import restored_guid
+from .engine_config import Params, config_from
+from .results import pass_on_warnings
+from .s3_options import warn_if_unverified
+from .times import parse_moment
+
+
+def run_restore(module: AnsibleModule) -> dict[str, Any]:
+    """The result of ``zfs_restore``. Raises what the engine raises."""
+    params = module.params
+    warn_if_unverified(module)
+    env = Environment.for_config(config_from(params))
+    selection = _selection(params)
+    trusted, allow_unsigned = env.trusted_signers(), params["allow_unsigned"]
+    guid = restored_guid(env, selection, trusted=trusted, allow_unsigned=allow_unsigned)
+    if guid is not None:
+        return {"changed": False, "snapshot_guid": guid}
+    if module.check_mode:
+        plan = plan_restore(env, selection, trusted=trusted, allow_unsigned=allow_unsigned).as_json()
+        pass_on_warnings(module, plan["warnings"])
+        return {"changed": True, "plan": plan, "diff": _diff(plan["target"], [x["backup_id"] for x in plan["links"]])}
+    identities = _identities(params)
+    result = restore(env, selection, identities=identities, trusted=trusted, allow_unsigned=allow_unsigned).as_json()
+    pass_on_warnings(module, result["warnings"])
+    return {"changed": True, "restored": result, "diff": _diff(result["target"], result["links"])}
+
+
+def _selection(params: Params) -> RestoreSelection:
+    return RestoreSelection(
+        dataset=params["dataset"],
+        target=params["target"],
+        host=params["host"],
+        level=params["level"],
+        backup_id=params["backup_id"],
+        at=parse_moment(params["at"], option="at") if params["at"] is not None else None,
+        only=params["only"],
+    )
+
+
+def _identities(params: Params) -> list[str]:
+    if params["private_key"] is None:
+        raise UsageError(
+            "A restore needs the private age key",
+            subject="private_key",
+            next_step="Give the path of its file as private_key; check mode works without it",
+        )
+    return read_identities(Path(params["private_key"]))
+
+
+def _diff(target: str, links: list[str]) -> dict[str, dict[str, Any]]:
+    return {"before": {"target": target, "restored": []}, "after": {"target": target, "restored": links}}

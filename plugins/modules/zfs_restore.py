@@ -1,0 +1,218 @@
+#!/usr/bin/python
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The module zrb.fleet.zfs_restore."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: zfs_restore
+short_description: Restore a ZFS dataset from its backups into a new dataset
+version_added: 0.1.0
+author:
+  - zrb.fleet contributors (@zrb-fleet)
+description:
+  - Brings back the whole chain up to the chosen backup, level by level, into a dataset that does not exist yet.
+  - Before anything is received, the signatures of all manifests are checked, and all parts must be there and readable.
+    Each part is checked before it is decrypted, and the end of a stream is held back until all of it has the right
+    hash.
+  - The new dataset is not mounted. It gets C(mountpoint=none) and C(canmount=noauto), so that it cannot cover anything.
+  - Of an existing dataset nothing is ever changed or overwritten.
+extends_documentation_fragment:
+  - zrb.fleet.attributes
+  - zrb.fleet.engine
+  - zrb.fleet.s3
+attributes:
+  check_mode:
+    support: full
+    details:
+      - Downloads manifests only; RV(plan) says what would be restored, from which storage classes.
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+    details:
+      - A target whose newest snapshot is that of the chosen backup is left as it is. Any other target that exists is an
+        error.
+options:
+  dataset:
+    description:
+      - Full name of the dataset when it was backed up.
+    type: str
+    required: true
+  target:
+    description:
+      - Full name of the dataset to make. Its parent must exist.
+    type: str
+    required: true
+  host:
+    description:
+      - Name of the machine that made the backups. The default is this machine.
+    type: str
+  private_key:
+    description:
+      - File, on the machine that the module runs on, of the private age key. Bring it for the restore, and take it away
+        afterwards.
+      - Not needed in check mode.
+    type: path
+  level:
+    description:
+      - Restore the newest backup of this level, and the chain below it.
+      - Without O(level), O(backup_id) and O(at), the newest backup is restored.
+    type: int
+    choices: [0, 1, 2, 3, 4]
+  backup_id:
+    description:
+      - Restore this backup, and the chain below it.
+    type: str
+  at:
+    description:
+      - Restore the newest backup that was made at this time or before, in ISO 8601 such as V(2026-01-31T02:00Z).
+        Without a time zone, the time is UTC.
+    type: str
+  only:
+    description:
+      - Restore the chosen backup alone, onto O(target), which was restored up to its base before.
+    type: bool
+    default: false
+  allow_unsigned:
+    description:
+      - Accept backups that no trusted key signed. Whoever could write to the repository then decides what is restored.
+    type: bool
+    default: false
+seealso:
+  - module: zrb.fleet.zfs_backup
+  - module: zrb.fleet.zfs_backup_info
+"""
+
+EXAMPLES = r"""
+- name: Ask what a restore would do, and what it would download
+  zrb.fleet.zfs_restore:
+    config: /etc/zrb/config.yaml
+    dataset: tank/home
+    target: tank/restored
+  check_mode: true
+  register: planned
+
+- name: Restore the newest state
+  zrb.fleet.zfs_restore:
+    config: /etc/zrb/config.yaml
+    dataset: tank/home
+    target: tank/restored
+    private_key: /run/zrb/age.key
+
+- name: Restore the state of a certain day on another machine, whose own key is not known here
+  zrb.fleet.zfs_restore:
+    bucket: my-backup-bucket
+    prefix: nas/
+    region: eu-central-1
+    host: nas1
+    dataset: tank/home
+    at: "2026-01-31T00:00Z"
+    target: tank/nas1-home
+    private_key: /run/zrb/age.key
+    trusted_signers:
+      - zrbsign1qyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqs8ez5wr
+"""
+
+RETURN = r"""
+restored:
+  description: What was restored.
+  returned: where something was restored
+  type: dict
+  contains:
+    target:
+      description: The new dataset.
+      type: str
+      sample: tank/restored
+    snapshot:
+      description: The newest snapshot of the new dataset.
+      type: str
+      sample: tank/restored@zrb_level1_20260131T020000Z
+    links:
+      description: Names of the backups, in order.
+      type: list
+      elements: str
+      sample: [20260125T020000Z-L0-0b8f8e4c, 20260131T020000Z-L1-5d41402a]
+    stream_bytes:
+      description: Size of all that was received.
+      type: int
+      sample: 5368709120
+    duration_s:
+      description: Seconds that it took.
+      type: float
+      sample: 71.2
+    warnings:
+      description: What is worth knowing although it succeeded.
+      type: list
+      elements: str
+      sample: []
+plan:
+  description: What would be restored.
+  returned: in check mode, where something would be restored
+  type: dict
+  contains:
+    dataset:
+      description: The dataset when it was backed up.
+      type: str
+      sample: tank/home
+    target:
+      description: The new dataset.
+      type: str
+      sample: tank/restored
+    links:
+      description: The backups, in order.
+      type: list
+      elements: dict
+      sample:
+        - backup_id: 20260125T020000Z-L0-0b8f8e4c
+          level: 0
+          snapshot: tank/home@zrb_level0_20260125T020000Z
+          guid: "11293774401255712345"
+          stream_bytes: 5295308800
+          stored_bytes: 5296601344
+          parts: 20
+          storage_class: STANDARD
+          readable: true
+    stream_bytes:
+      description: Size of all that would be received.
+      type: int
+      sample: 5295308800
+    stored_bytes:
+      description: Size of all that would be downloaded.
+      type: int
+      sample: 5296601344
+    warnings:
+      description: What is worth knowing before.
+      type: list
+      elements: str
+      sample: []
+snapshot_guid:
+  description: Guid of the newest snapshot of O(target), which is that of the chosen backup.
+  returned: where the target was restored before
+  type: str
+  sample: "5817345090174523456"
+"""
+
+from ..module_utils._ansible.arguments import RESTORE
+from ..module_utils._ansible.requirements import require_engine
+from ..module_utils._ansible.restore import run_restore
+from ..module_utils._ansible.results import fail_from
+from ..module_utils._engine.errors import EngineError
+
+
+def main() -> None:
+    """Run the module."""
+    module = RESTORE.create_module()
+    require_engine(module)
+    try:
+        result = run_restore(module)
+    except EngineError as error:
+        fail_from(module, error)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
