@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from ..errors import PartDamaged, PartMissing
+from ..errors import NoSuchBackup, PartDamaged, PartMissing
 from ..plan.chain import check_line, resolve_chain, select_backup
 from ..store.protocol import Store, StoredObject
 from ..values.manifest import Manifest
@@ -98,9 +98,9 @@ def read_plan(
     catalogue = read_catalogue(
         store, trusted=trusted, host=line.host, dataset=line.dataset, allow_unsigned=allow_unsigned
     )
-    manifests = [entry.manifest for entry in catalogue.manifests]
     _check_problems(catalogue, selection)
-    target = select_backup(manifests, level=selection.level, backup_id=selection.backup_id, at=selection.at)
+    target = choose_backup(catalogue, line, selection)
+    manifests = [entry.manifest for entry in catalogue.manifests]
     chain = (target,) if selection.only else resolve_chain(manifests, target.backup_id)
     return RestorePlan(
         dataset=selection.dataset,
@@ -108,6 +108,18 @@ def read_plan(
         links=tuple(_link(store, manifest) for manifest in chain),
         warnings=tuple(_warnings(env, catalogue, line, allow_unsigned)),
     )
+
+
+def choose_backup(catalogue: Catalogue, line: Line, selection: RestoreSelection) -> Manifest:
+    """The selected one of the backups of ``line``. Raises :class:`NoSuchBackup`."""
+    manifests = [entry.manifest for entry in catalogue.manifests]
+    if not manifests:
+        raise NoSuchBackup(
+            f"There is no committed backup of {line.dataset} made by the host {line.host}",
+            subject=line.dataset,
+            next_step="Give dataset and host as they were called then; `zrb list --host '*'` shows all backups",
+        )
+    return select_backup(manifests, level=selection.level, backup_id=selection.backup_id, at=selection.at)
 
 
 def _check_problems(catalogue: Catalogue, selection: RestoreSelection) -> None:

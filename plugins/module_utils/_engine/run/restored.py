@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..plan.chain import select_backup
+from ..values.repository import Line
 from .catalogue import read_catalogue
 from .environment import Environment
-from .restore_plan import RestoreSelection
+from .restore_plan import RestoreSelection, choose_backup
 
 
 def restored_guid(
@@ -24,23 +24,15 @@ def restored_guid(
     """
     if not env.zfs.exists(selection.target):
         return None
+    line = Line(host=selection.host or env.config.host, dataset=selection.dataset)
     store = env.open_store()
     try:
         catalogue = read_catalogue(
-            store,
-            trusted=trusted,
-            host=selection.host or env.config.host,
-            dataset=selection.dataset,
-            allow_unsigned=allow_unsigned,
+            store, trusted=trusted, host=line.host, dataset=line.dataset, allow_unsigned=allow_unsigned
         )
     finally:
         store.close()
-    chosen = select_backup(
-        [entry.manifest for entry in catalogue.manifests],
-        level=selection.level,
-        backup_id=selection.backup_id,
-        at=selection.at,
-    )
+    chosen = choose_backup(catalogue, line, selection)
     snapshots = env.zfs.snapshots(selection.target)
     newest = snapshots[-1].guid if snapshots else None
     return newest if newest == chosen.snapshot.guid else None
