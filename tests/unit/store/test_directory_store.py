@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import threading
 from collections.abc import Callable
@@ -276,6 +277,29 @@ def test_a_directory_sync_that_fails_is_not_success(store: DirectoryStore, monke
     monkeypatch.setattr(os, "fsync", fsync)
     with pytest.raises(StoreUnavailable):
         upload.complete()
+
+
+def test_without_hard_links_a_name_is_given_under_the_lock_of_the_repository(
+    store: DirectoryStore, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locked: list[bool] = []
+    real = Path.rename
+
+    def rename(self: Path, target: Path) -> Path:
+        other = os.open(root, os.O_RDONLY)
+        try:
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            locked.append(True)
+        finally:
+            os.close(other)
+        return real(self, target)
+
+    monkeypatch.setattr(os, "link", failing(errno.EPERM))
+    monkeypatch.setattr(Path, "rename", rename)
+    store.put(KEY, b"content")
+    assert locked == [True]
+    assert files_below(root) == [KEY]
 
 
 def test_a_link_that_fails_for_another_reason_is_an_error(
