@@ -1,0 +1,196 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Every command of the README and of docs/ is run, page by page, on a real ZFS and a real S3 API."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from zrb.run.keys import read_identities, read_signing_key, write_age_key, write_signing_key
+from zrb.seal.age import public_of
+
+from tests.docs.page import Command, blocks_of
+from tests.docs.stage import AGE_KEY, ROOT, RUN_ELSEWHERE, SECOND_AGE_KEY, SIGNER, Stage
+from tests.fixtures.file_tree import Description, change_tree, compare, describe_tree, make_tree
+from tests.integration.s3_fixtures import ACCESS_KEY, SECRET_KEY, LocalBucket
+from tests.integration.zfs_fixtures import MadeDataset, MadePool, command
+
+pytestmark = [pytest.mark.zfs, pytest.mark.s3]
+
+DOCS = ROOT / "docs"
+
+
+@pytest.fixture
+def home(make_dataset: Callable[..., MadeDataset]) -> MadeDataset:
+    """``tank/home``, with real files."""
+    dataset = make_dataset("home")
+    make_tree(dataset.mountpoint, seed=1, files=40, big_bytes=1_000_000)
+    return dataset
+
+
+@pytest.fixture
+def stage(zpool: MadePool, home: MadeDataset, bucket: LocalBucket, tmp_path: Path) -> Stage:
+    """A machine with a dataset and a bucket, and nothing of zrb's yet."""
+    directory = tmp_path / "stage"
+    for name in ("bin", "etc", "usb", "safe", "repository"):
+        (directory / name).mkdir(parents=True)
+    # Pages call zrb as on a machine, where the configuration is in its place.
+    program = directory / "bin" / "zrb"
+    keys, config = "genkey|signing-key", directory / "etc" / "config.yaml"
+    program.write_text(
+        "#!/bin/sh\n"
+        f'case $1 in {keys}) exec {sys.executable} -m zrb "$@" ;; esac\n'
+        f'command=$1; shift; exec {sys.executable} -m zrb "$command" --config {config} "$@"\n'
+    )
+    program.chmod(0o755)
+
+    def public_age_key(place: str) -> Callable[[], str]:
+        return lambda: public_of(read_identities(directory / place / "zrb-age.key")[0])
+
+    places: dict[str, str | Callable[[], str]] = {
+        "tank": zpool.name,
+        "my-backup-bucket": bucket.name,
+        "https://s3.example.net": bucket.endpoint,
+        "AKIAEXAMPLE": ACCESS_KEY,
+        "wJalrXUtnFEMI/EXAMPLE": SECRET_KEY,
+        AGE_KEY: public_age_key("usb"),
+        SECOND_AGE_KEY: public_age_key("safe"),
+        SIGNER: lambda: read_signing_key(directory / "etc" / "signing.key").public,
+        "/etc/zrb": str(directory / "etc"),
+        "/var/lib/zrb": str(directory / "state"),
+        "/media/usb": str(directory / "usb"),
+        "/media/safe": str(directory / "safe"),
+        "/mnt/disk/zrb": str(directory / "repository"),
+        "/mnt/home": str(directory / "home"),
+        "/recovery": str(directory / "recovery"),
+    }
+    environment = {"AWS_EC2_METADATA_DISABLED": "true", "HOME": str(directory)}
+    return Stage(directory, places, environment)
+
+
+def settle(stage: Stage, **changes: Any) -> None:
+    """Keys, credentials and configuration as the page about the first backup leaves them."""
+    for place in ("usb", "safe"):
+        write_age_key(stage.directory / place / "zrb-age.key")
+    write_signing_key(stage.directory / "etc" / "signing.key")
+    for block in blocks_of(DOCS / "first-backup.md"):
+        stage.write(block)
+    path = stage.directory / "etc" / "config.yaml"
+    document = yaml.safe_load(path.read_text()) | changes
+    path.write_text(yaml.safe_dump({name: value for name, value in document.items() if value is not None}))
+
+
+def back_up_three_levels(stage: Stage, files: Path) -> Description:
+    """Levels 0, 1 and 2, each of other files; what the files are now."""
+    for level in (0, 1, 2):
+        if level:
+            change_tree(files, level)
+        stage.run(Command(f"zrb backup --level {level}", ()), "before the page")
+    return describe_tree(files)
+
+
+def test_readme(stage: Stage, home: MadeDataset) -> None:
+    settle(stage)
+    files = describe_tree(home.mountpoint)
+    collections = subprocess.run([ROOT / "tests/setup/collection"], check=True, capture_output=True, text=True)
+    stage.environment |= {
+        "ANSIBLE_COLLECTIONS_PATH": collections.stdout.strip(),
+        "ANSIBLE_CONFIG": str(stage.directory / "ansible.cfg"),
+        "ANSIBLE_HOME": str(stage.directory / "ansible"),
+        "ANSIBLE_INVENTORY": "localhost,",
+        "ANSIBLE_TRANSPORT": "local",
+        "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
+        "ANSIBLE_NOCOLOR": "1",
+    }
+    (stage.directory / "ansible.cfg").write_text("[defaults]\n")
+    stage.play(ROOT / "README.md")
+    restored = stage.here("tank/restored")
+    command("zfs", "set", f"mountpoint={stage.directory / 'home'}", restored)
+    stage.run(
+        Command("zfs get -H -o value mounted tank/restored | grep -q yes || zfs mount tank/restored", ()), "after"
+    )
+    assert compare(files, describe_tree(stage.directory / "home")) == []
+
+
+def test_first_backup(stage: Stage) -> None:
+    stage.play(DOCS / "first-backup.md")
+
+
+def test_restore_a_nas_from_nothing(stage: Stage, home: MadeDataset) -> None:
+    settle(stage)
+    files = back_up_three_levels(stage, home.mountpoint)
+    signer = stage.here(SIGNER)
+    credentials = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
+    for place in ("etc", "state", "safe"):
+        shutil.rmtree(stage.directory / place)
+    stage.environment |= credentials
+    stage.places[SIGNER] = signer
+    stage.play(DOCS / "restore-a-nas-from-nothing.md")
+    assert compare(files, describe_tree(stage.directory / "home")) == []
+
+
+def test_restore_by_hand(stage: Stage, home: MadeDataset, zpool: MadePool) -> None:
+    settle(stage, s3=None, local={"path": str(stage.directory / "repository")}, part_size="256KiB")
+    files = back_up_three_levels(stage, home.mountpoint)
+    parts = list((stage.directory / "repository").rglob("*.age"))
+    assert len(parts) > 4
+    (stage.directory / "bin" / "zrb").write_text("#!/bin/sh\necho 'by hand means without zrb' >&2\nexit 1\n")
+    stage.play(DOCS / "restore-by-hand.md")
+    assert compare(files, describe_tree(zpool.mountpoint / "restored")) == []
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        ("flipped", r"part-000001\.age: FAILED\n"),
+        ("missing", r"part-000001\.age: No such file"),
+        ("unsigned", r"Signature Verification Failure"),
+    ],
+)
+def test_by_hand_damage_is_found_before_anything_is_received(
+    stage: Stage, home: MadeDataset, damage: str, told: str
+) -> None:
+    settle(stage, s3=None, local={"path": str(stage.directory / "repository")}, part_size="256KiB")
+    back_up_three_levels(stage, home.mountpoint)
+    part = sorted((stage.directory / "repository").rglob("*.age"))[1]
+    if damage == "flipped":
+        content = bytearray(part.read_bytes())
+        content[-1] ^= 1
+        part.write_bytes(content)
+    elif damage == "missing":
+        part.unlink()
+    else:
+        write_signing_key(stage.directory / "other.key")
+        stage.places[SIGNER] = read_signing_key(stage.directory / "other.key").public
+    with pytest.raises(AssertionError, match=told):
+        stage.play(DOCS / "restore-by-hand.md")
+    assert stage.here("tank/restored") not in command("zfs", "list", "-H", "-r", "-o", "name", stage.here("tank"))
+
+
+@pytest.mark.parametrize("page", ["configuration.md", "cli.md", "format.md", "threat-model.md", "architecture.md"])
+def test_pages_of_reference(stage: Stage, page: str) -> None:
+    settle(stage)
+    stage.play(DOCS / page)
+
+
+def test_no_page_is_forgotten() -> None:
+    played = Path(__file__).read_text(encoding="utf-8")
+    pages = [ROOT / "README.md", *DOCS.glob("*.md")]
+    for page in pages:
+        assert page.name in played
+        fences = sum(line.lstrip().startswith("```") for line in page.read_text(encoding="utf-8").splitlines())
+        assert fences == 2 * len(blocks_of(page)), f"{page.name} has a block that the tests do not see"
+
+
+def test_what_is_run_elsewhere_is_there() -> None:
+    for text, program in RUN_ELSEWHERE.items():
+        assert (ROOT / program).exists(), text

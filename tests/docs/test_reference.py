@@ -1,0 +1,122 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the pages of reference say is what the code does."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from zrb import errors
+from zrb.cli.arguments import build_parser
+from zrb.run import config_schema
+from zrb.run.config_file import load_config
+from zrb.run.verification import DEPTHS
+from zrb.values.manifest_json import decode_manifest
+
+from tests.docs.page import Block, blocks_of
+from tests.docs.stage import ROOT
+
+DOCS = ROOT / "docs"
+CLI = (DOCS / "cli.md").read_text(encoding="utf-8")
+
+
+def parsers() -> dict[str, argparse.ArgumentParser]:
+    (commands,) = [action for action in build_parser()._actions if isinstance(action, argparse._SubParsersAction)]
+    return dict(commands.choices)
+
+
+def test_every_command_and_option_is_documented() -> None:
+    for name, parser in parsers().items():
+        row = next(line for line in CLI.splitlines() if line.startswith((f"| `zrb {name}`", f"| `zrb {name} ")))
+        shared = CLI.partition("Every command takes:")[2].partition("##")[0]
+        for action in parser._actions:
+            for option in action.option_strings:
+                assert option in {"-h", "--help"} or option in row or f"`{option}" in shared, f"zrb {name} {option}"
+
+
+def test_every_documented_option_exists() -> None:
+    known = {option for parser in parsers().values() for action in parser._actions for option in action.option_strings}
+    for page in [ROOT / "README.md", *DOCS.glob("*.md")]:
+        prose = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+        for option in re.findall(r"(?<![\w-])--[a-z][a-z-]+", prose):
+            assert option in known, f"{page.name}: {option}"
+
+
+def test_the_exit_codes_are_those_of_the_errors() -> None:
+    table = CLI.partition("## Exit codes")[2]
+    documented = {
+        int(code) for cell in re.findall(r"^\| ([\d, ]+) \|", table, re.MULTILINE) for code in cell.split(",")
+    }
+    raised = {
+        kind.exit_code
+        for kind in vars(errors).values()
+        if isinstance(kind, type) and issubclass(kind, errors.EngineError)
+    }
+    assert documented == raised | {0, 4, 129, 130, 143}
+    for code in documented - {129}:
+        assert re.search(rf"\b{code}\b", build_parser().epilog or ""), code
+
+
+def test_the_depths_are_documented_in_order() -> None:
+    table = CLI.partition("## Depths")[2].partition("Nothing replaces")[0]
+    assert tuple(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == DEPTHS
+
+
+def yaml_blocks(page: str) -> list[Block]:
+    return [block for block in blocks_of(DOCS / page) if block.path == "/etc/zrb/config.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("page", "writes"),
+    [("configuration.md", True), ("first-backup.md", True), ("restore-a-nas-from-nothing.md", False)],
+)
+def test_the_configurations_of_the_pages_load(tmp_path: Path, page: str, writes: bool) -> None:
+    (block,) = yaml_blocks(page)
+    path = tmp_path / "config.yaml"
+    path.write_text(block.text)
+    path.chmod(0o600)
+    load_config(path, writes=writes)
+
+
+def test_every_key_of_the_configuration_is_documented() -> None:
+    (block,) = yaml_blocks("configuration.md")
+    sections = ("_ROOT", "_S3", "_LOCAL", "_TASK", "_STORAGE_CLASS", "_RETRY")
+    for key in {key for section in sections for key in getattr(config_schema, section)}:
+        assert re.search(rf"(^|[\s{{]){key}:", block.text, re.MULTILINE), key
+
+
+def test_the_manifest_that_is_shown_is_one() -> None:
+    shown: list[Any] = [json.loads(block.text) for block in blocks_of(DOCS / "format.md") if block.language == "json"]
+    manifest, envelope = shown
+    assert decode_manifest(json.dumps(manifest).encode()).level == 1
+    assert list(envelope) == ["payloadType", "payload", "signatures"]
+
+
+def test_the_schema_is_of_all_fields_that_the_page_names() -> None:
+    schema = json.loads((DOCS / "manifest.schema.json").read_text())
+    manifest = json.loads(next(block for block in blocks_of(DOCS / "format.md") if block.language == "json").text)
+    assert set(manifest) == set(schema["required"])
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *sorted(DOCS.glob("*.md"))], ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", page.read_text(encoding="utf-8")):
+        name, _, anchor = target.partition("#")
+        linked = (page.parent / name) if name else page
+        assert linked.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", linked.read_text(encoding="utf-8"), re.MULTILINE)
+            assert anchor in {heading.lower().replace(" ", "-").replace(".", "") for heading in headings}, target
+
+
+def test_readme_says_what_is_needed() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for text in ("make demo", "make test", "Python 3.11", "ansible-core 2.19"):
+        assert text in readme
