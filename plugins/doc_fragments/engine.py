@@ -71,6 +71,15 @@ options:
       - Limit of the transfer in bytes per second, such as V(20MiB); V(0) for none.
       - The default is V(0).
     type: str
+attributes:
+  action_group:
+    description:
+      - Use C(group/zrb.fleet.repository) in C(module_defaults) to set defaults for all modules that work with a
+        repository, or C(group/zrb.fleet.all) for all modules.
+    support: full
+    membership:
+      - zrb.fleet.all
+      - zrb.fleet.repository
 requirements:
   - python >= 3.11
   - bitmath >= 2.0

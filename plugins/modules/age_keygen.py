@@ -62,7 +62,7 @@ EXAMPLES = r"""
 
 - name: Make a key pair on the machine that runs Ansible, for its user alone
   zrb.fleet.age_keygen:
-    path: ~/restore.key
+    path: /srv/zrb/restore.key
     mode: "0400"
   delegate_to: localhost
 """

@@ -59,7 +59,7 @@ EXAMPLES = r"""
 - name: Remember the public keys of all machines on the controller, for the day of the restore
   ansible.builtin.copy:
     content: "{{ signing_key.public_key }}\n"
-    dest: "~/{{ inventory_hostname }}.signer"
+    dest: /srv/zrb/{{ inventory_hostname }}.signer
     mode: "0644"
   delegate_to: localhost
 """

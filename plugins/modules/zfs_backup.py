@@ -23,8 +23,8 @@ description:
   - What is backed up, and where to, is said either by O(config) and O(task), or by O(dataset), O(recipients) and
     O(repository) or O(bucket).
 extends_documentation_fragment:
-  - zrb.fleet.attributes
   - zrb.fleet.engine
+  - zrb.fleet.attributes
   - zrb.fleet.engine.source
   - zrb.fleet.engine.writing
   - zrb.fleet.s3

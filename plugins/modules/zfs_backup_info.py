@@ -17,9 +17,9 @@ description:
   - Lists the committed backups with level, base, time, size, storage class, and whether they can be read now.
   - Needs no ZFS and no private key, so that it can run anywhere, also for a machine that is gone.
 extends_documentation_fragment:
+  - zrb.fleet.engine
   - zrb.fleet.attributes
   - zrb.fleet.attributes.info
-  - zrb.fleet.engine
   - zrb.fleet.s3
 options:
   task:

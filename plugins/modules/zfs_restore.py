@@ -21,8 +21,8 @@ description:
   - The new dataset is not mounted. It gets C(mountpoint=none) and C(canmount=noauto), so that it cannot cover anything.
   - Of an existing dataset nothing is ever changed or overwritten.
 extends_documentation_fragment:
-  - zrb.fleet.attributes
   - zrb.fleet.engine
+  - zrb.fleet.attributes
   - zrb.fleet.s3
 attributes:
   check_mode:

@@ -103,6 +103,7 @@ def ansible(tmp_path: Path, collections_path: str, pool_guard_on_path: Path) -> 
     directory = tmp_path / "ansible"
     directory.mkdir()
     (directory / "ansible.cfg").write_text("[defaults]\n")
+    (directory / "inventory.ini").write_text("localhost\n")
     return Ansible(
         directory=directory,
         environment={
@@ -111,7 +112,7 @@ def ansible(tmp_path: Path, collections_path: str, pool_guard_on_path: Path) -> 
             "ANSIBLE_HOME": str(directory / "home"),
             "ANSIBLE_LOCAL_TEMP": str(directory / "local"),
             "ANSIBLE_REMOTE_TEMP": str(directory / "remote"),
-            "ANSIBLE_INVENTORY": "localhost,",
+            "ANSIBLE_INVENTORY": str(directory / "inventory.ini"),
             "ANSIBLE_TRANSPORT": "local",
             "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
             "ANSIBLE_NOCOLOR": "1",
@@ -216,6 +217,6 @@ def nas(zpool: MadePool, make_dataset: Callable[..., MadeDataset], tmp_path: Pat
     made = make_dataset("home")
     make_tree(made.mountpoint, files=20, big_bytes=2**20)
     directory = tmp_path / "nas"
-    for part in ("", "repository", "state"):
+    for part in ("", "repository", "state", "usb"):
         (directory / part).mkdir()
     return Nas(dataset=made.name, files=made.mountpoint, restore=zpool.restore, directory=directory)
