@@ -143,9 +143,12 @@ def settle_committed(
 
 
 def _bookmark(env: Environment, situation: Situation, manifest: Manifest) -> None:
-    present = situation.snapshot_with(manifest.snapshot.guid)
-    if env.zfs.capabilities.bookmarks and present is not None:
-        env.zfs.bookmark(present.name, f"{present.dataset_name}#{present.short_name}")
+    if not env.zfs.capabilities.bookmarks:
+        return
+    # Read again: the situation was read before this run took its snapshot.
+    for snapshot in env.zfs.snapshots(situation.dataset.name):
+        if snapshot.guid == manifest.snapshot.guid:
+            env.zfs.bookmark(snapshot.name, f"{snapshot.dataset_name}#{snapshot.short_name}")
 
 
 def _release(env: Environment, task: Task, situation: Situation, manifest: Manifest) -> None:
