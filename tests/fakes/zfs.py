@@ -107,6 +107,8 @@ class FakeZfs:
         """Time of the next snapshot; it moves on by a second with each."""
         self.reproducible = True
         """Whether a second send of a snapshot gives the same bytes."""
+        self.referenced_bytes: int | None = 1000
+        """What every dataset and snapshot says it refers to."""
         self.send_fault: SendFault | None = None
         self.receive_fault: ReceiveFault | None = None
 
@@ -240,6 +242,10 @@ class FakeZfs:
         check_send_flags(flags, self._capabilities)
         self._snapshot(snapshot)
         return len(self._stream(snapshot, base)) if self._capabilities.send_estimate else None
+
+    def changed_bytes(self, name: str, *, base: str | None, flags: Sequence[str]) -> int | None:
+        self._maybe_fail("changed_bytes")
+        return None if base else self.referenced_bytes
 
     def send(self, snapshot: str, *, base: str | None, flags: Sequence[str]) -> FakeSend:
         self._maybe_fail("send")

@@ -88,11 +88,7 @@ def _signing_key(env: Environment) -> SigningKey:
 
 def _plan(env: Environment, store: Store, decision: Decision) -> BackupPlan:
     part_size = env.config.limits.part_size
-    estimate = None
-    if decision.snapshot is not None:
-        estimate = env.zfs.estimate_bytes(
-            decision.snapshot.name, base=decision.choice.base_source, flags=decision.choice.flags
-        )
+    estimate = _estimate(env, decision, decision.snapshot)
     return BackupPlan(
         task=decision.task.name,
         dataset=decision.situation.dataset.name,
@@ -106,6 +102,15 @@ def _plan(env: Environment, store: Store, decision: Decision) -> BackupPlan:
         destination=store.location,
         resumes=decision.journal.binding.backup_id if decision.journal else None,
     )
+
+
+def _estimate(env: Environment, decision: Decision, snapshot: Snapshot | None) -> int | None:
+    """Bytes of the stream, as zfs send foretells them, else about, else ``None``."""
+    base, flags = decision.choice.base_source, decision.choice.flags
+    told = env.zfs.estimate_bytes(snapshot.name, base=base, flags=flags) if snapshot else None
+    if told is not None:
+        return told
+    return env.zfs.changed_bytes(snapshot.name if snapshot else decision.situation.dataset.name, base=base, flags=flags)
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,9 +231,7 @@ class _TaskRun:
 
     def _back_up(self, identity: RepositoryIdentity, work: _Work) -> BackupResult:
         started = time.monotonic()
-        total = self.env.zfs.estimate_bytes(
-            work.snapshot.name, base=work.decision.choice.base_source, flags=work.journal.binding.flags
-        )
+        total = _estimate(self.env, work.decision, work.snapshot)
         work.progress.start(
             "backup",
             total=total,

@@ -157,7 +157,7 @@ class _Restore:
         except EngineError as error:
             progress.finish(status="failed", result=dict(error.facts()))
             raise
-        warnings = [*plan.warnings, *self._reapply_properties(plan.links[-1])]
+        warnings = [*plan.warnings, *self._make_writable(), *self._reapply_properties(plan.links[-1])]
         last = plan.links[-1].manifest
         result = RestoreResult(
             target=plan.target,
@@ -201,6 +201,14 @@ class _Restore:
             remember(self._env.base_dir, manifest.line, manifest.seq)
         except OSError as error:
             self._env.progress.log(f"The number of this backup could not be remembered: {error}", level="warning")
+
+    def _make_writable(self) -> list[str]:
+        # Between two links nothing may change the dataset; after the last one it is the user's.
+        try:
+            self._env.zfs.inherit_property(self._plan.target, "readonly")
+        except EngineError as error:
+            return [f"The dataset stayed read-only: {error.explain()}"]
+        return []
 
     def _reapply_properties(self, link: RestoreLink) -> list[str]:
         manifest = link.manifest

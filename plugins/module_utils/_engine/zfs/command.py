@@ -37,6 +37,7 @@ from .reading import (
     read_snapshots,
 )
 from .receiving import check_new_target, receive_options, settle
+from .sizes import read_changed_bytes
 from .snapshotting import take_snapshots
 
 _ESTIMATE: Final = re.compile(r"^size\s+(\d+)$", re.MULTILINE)
@@ -135,6 +136,11 @@ class CommandZfs:
             raise self._line.failure(ended, problem=f"Cannot estimate the stream of {snapshot}", subject=snapshot)
         found = _ESTIMATE.search(ended.stdout) or _ESTIMATE.search(ended.stderr)
         return int(found.group(1)) if found else None
+
+    def changed_bytes(self, name: str, *, base: str | None, flags: Sequence[str]) -> int | None:
+        """See the protocol."""
+        check_any_name(name)
+        return read_changed_bytes(self._line, name, base=base and check_base_name(base), flags=flags)
 
     def send(self, snapshot: str, *, base: str | None, flags: Sequence[str]) -> SendChild:
         """See the protocol."""

@@ -101,6 +101,11 @@ class Zfs(Protocol):
         """Size of the stream that :meth:`send` would give, where this ZFS can tell."""
         ...
 
+    def changed_bytes(self, name: str, *, base: str | None, flags: Sequence[str]) -> int | None:
+        """About how much a stream of ``name`` carries, from properties alone: ``name`` may be a dataset whose snapshot
+        is not taken yet. ``None`` where this ZFS cannot tell."""
+        ...
+
     def send(self, snapshot: str, *, base: str | None, flags: Sequence[str]) -> SendProcess:
         """Start ``zfs send``; ``base`` is a snapshot's or bookmark's full name."""
         ...
