@@ -76,6 +76,7 @@ class Journal:
         self._opened: dict[int, tuple[str, str]] = {}
         self._sealed: dict[int, Part] = {}
         self._stored: dict[int, Part] = {}
+        self._torn_at: int | None = None
 
     @classmethod
     def create(cls, directory: Path, binding: Binding) -> Journal:
@@ -88,22 +89,21 @@ class Journal:
 
     @classmethod
     def load(cls, path: Path) -> Journal:
-        """Read a journal that another run left. A last line that was torn by a crash is cut off.
+        """Read a journal that another run left, without changing it. A last line that a crash tore counts for
+        nothing, and is cut off before the next one is appended.
 
         Raises :class:`JournalDamaged` where nothing can be continued.
         """
         with _explained(path, "read"):
-            descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
-            with os.fdopen(descriptor, "r+b") as file:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            with os.fdopen(descriptor, "rb") as file:
                 content = file.read()
-                whole = content[: content.rfind(b"\n") + 1]
-                if len(whole) < len(content):
-                    file.truncate(len(whole))
-                    os.fsync(file.fileno())
+        whole = content[: content.rfind(b"\n") + 1]
         lines = whole.splitlines()
         if not lines:
             raise JournalDamaged("its first line is missing")
         journal = cls(path, _read_binding(lines[0]))
+        journal._torn_at = len(whole) if len(whole) < len(content) else None
         for line in lines[1:]:
             journal._replay(line)
         return journal
@@ -164,6 +164,9 @@ class Journal:
         with _explained(self.path, "written"):
             descriptor = os.open(self.path, flags, 0o600)
             try:
+                if self._torn_at is not None:
+                    os.ftruncate(descriptor, self._torn_at)
+                    self._torn_at = None
                 length = os.fstat(descriptor).st_size
                 try:
                     if os.write(descriptor, line) < len(line):
