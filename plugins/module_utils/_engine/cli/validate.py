@@ -13,7 +13,7 @@ from .arguments import add_command
 from .session import Session
 
 if TYPE_CHECKING:
-    from ..run.validation import Check
+    from ..run.checks import Check
 
 _EXAMPLE = """\
   zrb validate-config

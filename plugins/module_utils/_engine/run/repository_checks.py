@@ -14,9 +14,10 @@ from ..store.protocol import Store
 from ..store.s3 import S3Store
 from ..store.s3_features import EndpointFeatures
 from ..values.config import S3Settings
+from .bucket_checks import bucket_checks
+from .checks import Check
 from .environment import Environment
 from .repository_identity import read_identity
-from .validation import Check
 
 
 def repository_checks(env: Environment) -> Iterator[Check]:
@@ -27,6 +28,7 @@ def repository_checks(env: Environment) -> Iterator[Check]:
         if isinstance(store, S3Store) and env.config.s3 is not None:
             yield from settings_checks(env.config.s3)
             yield from feature_checks(store.features(fresh=True))
+            yield from bucket_checks(env.config.s3, env.clock)
         elif env.config.local is not None:
             yield _writable(Path(env.config.local.path))
     finally:

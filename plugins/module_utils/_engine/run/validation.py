@@ -12,40 +12,19 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
 
 from ..errors import EngineError
 from ..values.config import Config, Task
 from ..values.zfs import Capabilities
+from .checks import Check, failed
 from .environment import Environment
 from .keys import read_signing_key
+from .repository_checks import repository_checks
 from .selection import task_datasets
 
-Status = Literal["ok", "warning", "error"]
 _IDENTITY_MARK = b"AGE-SECRET-KEY-1"
 _LARGEST_KEY_FILE = 64 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing that was looked at; ``next_step`` is empty where all is well."""
-
-    name: str
-    status: Status
-    message: str
-    next_step: str = ""
-
-    def as_json(self) -> dict[str, Any]:
-        """The check for machines."""
-        return {"name": self.name, "status": self.status, "message": self.message, "next_step": self.next_step}
-
-
-def failed(name: str, error: EngineError) -> Check:
-    """The check that ended with ``error``."""
-    said = f": {error.answer}" if error.answer else ""
-    return Check(name, "error", error.problem + said, error.next_step)
 
 
 def validate_config(env: Environment, *, offline: bool = False, config_path: Path | None = None) -> list[Check]:
@@ -53,8 +32,6 @@ def validate_config(env: Environment, *, offline: bool = False, config_path: Pat
 
     ``config_path`` is the file that it came from, for its permissions and for what lies beside it.
     """
-    from .repository_checks import repository_checks
-
     groups: list[tuple[str, Callable[[], Iterator[Check]]]] = [
         ("config", lambda: _file_checks(env.config, config_path)),
         ("recipients", lambda: _recipient_checks(env.config)),

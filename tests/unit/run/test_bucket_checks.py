@@ -1,0 +1,88 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What is said about a bucket's settings and about the clock."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from zrb.errors import EngineError, ObjectMissing, StoreDenied, StoreUnavailable
+from zrb.plan.lifecycle import LifecycleRule, RuleFilter, Transition
+from zrb.run.bucket_checks import _readable, clock_check, lifecycle_checks, lock_check, versioning_check
+from zrb.run.checks import Check
+from zrb.store.bucket_facts import ObjectLock
+from zrb.store.s3_errors import S3Refused
+
+NOW = datetime(2026, 1, 31, 2, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "status"),
+    [(0, "ok"), (60, "ok"), (-60, "ok"), (61, "warning"), (-900, "warning"), (901, "error"), (-86400, "error")],
+)
+def test_a_clock_that_is_wrong(seconds: int, status: str) -> None:
+    check = clock_check(NOW + timedelta(seconds=seconds), NOW)
+    assert check.status == status
+    assert f"differ by {abs(seconds)} s" in check.message
+    assert ("timedatectl" in check.next_step) == (status != "ok")
+
+
+def test_an_endpoint_without_a_clock() -> None:
+    assert clock_check(None, NOW).status == "ok"
+
+
+EXPIRE = LifecycleRule("expire", expiration_days=30)
+ARCHIVE = LifecycleRule("archive", transitions=(Transition("DEEP_ARCHIVE", days=1),))
+
+
+@pytest.mark.parametrize(
+    ("rules", "told"),
+    [
+        ([], []),
+        ([EXPIRE], ["can delete backups"]),
+        ([replace(EXPIRE, enabled=False)], []),
+        ([replace(EXPIRE, filter=RuleFilter(prefix="nas/data/"))], ["can delete backups"]),
+        ([replace(EXPIRE, filter=RuleFilter(prefix="elsewhere/"))], []),
+        ([ARCHIVE], ["can move manifests"]),
+        ([replace(ARCHIVE, filter=RuleFilter(prefix="nas/data/"))], []),
+        ([EXPIRE, ARCHIVE], ["can delete backups", "can move manifests"]),
+        ([LifecycleRule("abort", abort_days=7)], []),
+    ],
+)
+def test_rules_that_take_backups_away(rules: list[LifecycleRule], told: list[str]) -> None:
+    found = [check for check in lifecycle_checks(rules, "nas/") if check.status == "warning"]
+    assert len(found) == len(told)
+    for check, text in zip(found, told, strict=True):
+        assert text in check.message
+        assert "named here" not in check.message
+        assert "outside of the repository" in check.next_step
+
+
+def test_versioning_and_lock() -> None:
+    assert versioning_check(True).status == "ok"
+    assert versioning_check(False).status == "warning"
+    assert "none" in lock_check(None).message
+    assert "protects nothing" in lock_check(ObjectLock("", "")).message
+    assert lock_check(ObjectLock("COMPLIANCE", "30 days")).message == "COMPLIANCE, 30 days for every new object"
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "told"),
+    [
+        (StoreDenied("no", next_step="x"), "ok", "right for those that only back up"),
+        (S3Refused("no", code="MethodNotAllowed", answer="MethodNotAllowed", next_step="x"), "ok", "does not tell"),
+        (ObjectMissing("gone", next_step="x"), "ok", "does not tell (gone)"),
+        (StoreUnavailable("down", answer="refused", next_step="wait"), "error", "down: refused"),
+    ],
+)
+def test_what_cannot_be_read_is_said(error: EngineError, status: str, told: str) -> None:
+    def ask() -> list[Check]:
+        raise error
+
+    (check,) = _readable("versioning", ask)
+    assert (check.name, check.status) == ("versioning", status)
+    assert told in check.message
