@@ -102,7 +102,7 @@ def _about_transitions(rule: LifecycleRule) -> Iterator[str]:
             yield f"needs either days or date for the transition to {entry.storage_class}"
     for kind in (rule.transitions, rule.noncurrent_transitions):
         classes: list[tuple[str, int | None]] = [(entry.storage_class, entry.days) for entry in kind]
-        for storage_class, times in Counter(name for name, _ in classes).items():
+        for storage_class, times in Counter(name for name, _times in classes).items():
             if times > 1:
                 yield f"has two transitions to {storage_class}"
         for storage_class, days in classes:

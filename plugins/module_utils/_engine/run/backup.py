@@ -164,7 +164,7 @@ class _TaskRun:
         return BackupOutcome(tuple(results), tuple(self.failures))
 
     def _new_repository_id(self) -> str:
-        return "".join(self.env.token() for _ in range(4))
+        return "".join(self.env.token() for _piece in range(4))
 
     def _progress_for(self, dataset: str) -> Logged:
         env = self.env

@@ -218,8 +218,8 @@ def open_progress(mode: ProgressMode, *, stream: TextIO, job_id: str = "", verbo
     else:
         from .progress_bar import Bar
 
-        bar = Bar(stream, verbose=verbose)
+        drawn = Bar(stream, verbose=verbose)
         try:
-            yield bar
+            yield drawn
         finally:
-            bar.close()
+            drawn.close()

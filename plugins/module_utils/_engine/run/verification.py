@@ -242,9 +242,9 @@ class _Run:
             self._env.progress.advance("verify", current=self._done, total=self._total)
 
     def _named(self, manifest: Manifest, found: Sequence[PartProblem]) -> list[Problem]:
-        for _, error in found:
+        for _key, error in found:
             self._env.progress.log(error.explain(), level="warning", backup_id=manifest.backup_id)
-        return [Problem(error, manifest.backup_id, manifest.dataset.name) for _, error in found]
+        return [Problem(error, manifest.backup_id, manifest.dataset.name) for _key, error in found]
 
 
 def _read_catalogue(env: Environment, signers: Sequence[str], host: str) -> Catalogue:

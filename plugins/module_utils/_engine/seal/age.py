@@ -26,7 +26,6 @@ class Reader(Protocol):
 
     def read(self, size: int, /) -> bytes:
         """Up to ``size`` bytes."""
-        ...
 
 
 class Writer(Protocol):
@@ -34,7 +33,6 @@ class Writer(Protocol):
 
     def write(self, data: bytes, /) -> int:
         """Take ``data``; its length."""
-        ...
 
 
 def check_recipient(text: str) -> str:

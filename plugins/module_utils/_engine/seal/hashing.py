@@ -17,11 +17,9 @@ class Hasher(Protocol):
 
     def update(self, data: bytes | bytearray | memoryview, /) -> object:
         """Take more bytes."""
-        ...
 
     def hexdigest(self) -> str:
         """The hash of all bytes so far, in lowercase hex."""
-        ...
 
 
 def stream_hasher() -> Hasher:

@@ -132,7 +132,7 @@ def open_envelope(envelope: bytes, *, trusted: Sequence[str], allow_unsigned: bo
             return Opened(payload, signer)
     if allow_unsigned:
         return Opened(payload, None)
-    raise _refused([keyid for keyid, _ in signatures], signers)
+    raise _refused([keyid for keyid, _signature in signatures], signers)
 
 
 def no_trusted_signer() -> SignatureInvalid:

@@ -137,7 +137,7 @@ class DirectoryStore:
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         """See :class:`.protocol.Store`. Reads one directory at a time."""
-        directory, _, start = check_prefix(prefix).rpartition("/")
+        directory, _slash, start = check_prefix(prefix).rpartition("/")
         self._check_root()
         with explained("Listing", prefix, self._root):
             yield from self._walk(self._root / directory, f"{directory}/" if directory else "", start)

@@ -14,11 +14,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeAlias
 
 from ..values.manifest import Checksum
 
-Buffer = bytes | bytearray | memoryview
+Buffer: TypeAlias = "bytes | bytearray | memoryview"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,21 +41,17 @@ class Upload(Protocol):
     @property
     def upload_id(self) -> str:
         """Name of the unfinished upload, for :meth:`Store.abort_upload` after a crash."""
-        ...
 
     def put_chunk(self, number: int, offset: int, data: Buffer) -> None:
         """Write chunk ``number`` (from 0) whose first byte is byte ``offset`` of the object. In any order, by
         any thread; every chunk but the last has the same length."""
-        ...
 
     def complete(self) -> Checksum:
         """Make the object visible under its key, all of it or nothing. Raises ``ObjectExists`` where the key
         holds other content; the same content there (a lost reply) is success."""
-        ...
 
     def abort(self) -> None:
         """Throw away what was written. Never raises, may be called twice and after ``complete``."""
-        ...
 
 
 class Store(Protocol):
@@ -64,50 +60,39 @@ class Store(Protocol):
     @property
     def kind(self) -> Literal["s3", "directory"]:
         """Which kind of storage this is."""
-        ...
 
     @property
     def location(self) -> str:
         """For people: ``s3://bucket/prefix/`` or ``/mnt/usb/zrb``."""
-        ...
 
     def put(self, key: str, data: Buffer, *, storage_class: str = "STANDARD") -> Checksum:
         """Write one object whole. Raises ``ObjectExists`` where the key holds other content; the same content
         there (a lost reply, a run repeated) is success."""
-        ...
 
     def open_upload(self, key: str, *, total_chunks: int | None, storage_class: str = "STANDARD") -> Upload:
         """Begin an object that is written in chunks."""
-        ...
 
     def abort_upload(self, key: str, upload_id: str) -> None:
         """Throw away an upload that an earlier process left unfinished. One that is gone already is no error."""
-        ...
 
     def holds(self, key: str, *, size: int, sha256: str, chunk_size: int) -> Checksum | None:
         """The checksum of ``key`` where the store can prove that it holds ``size`` bytes with this SHA-256 (hex);
         ``None`` where the key is absent. Proves by the stored checksum, else by reading back. Raises
         ``ObjectExists`` where the content is other or cannot be proven."""
-        ...
 
     def head(self, key: str) -> StoredObject | None:
         """What is known about ``key``, or ``None``."""
-        ...
 
     def get(self, key: str, *, limit: int) -> bytes:
         """A small object whole. Raises ``ObjectMissing``, ``ObjectArchived``, or ``IntegrityError`` where it is
         longer than ``limit`` bytes."""
-        ...
 
     def read_into(self, key: str, offset: int, buffer: memoryview) -> None:
         """Fill ``buffer`` with the bytes of ``key`` from ``offset``. Raises ``ObjectMissing``, ``ObjectArchived``,
         or ``PartDamaged`` where the object ends too early."""
-        ...
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         """All objects whose key starts with ``prefix``, in key order."""
-        ...
 
     def close(self) -> None:
         """Release connections."""
-        ...

@@ -62,7 +62,7 @@ class S3Store:
         )
         guards, proven = self._guards(check_key(key))
         refusal: PreconditionRefused | None = None
-        for _ in range(_WRITE_ATTEMPTS):
+        for _attempt in range(_WRITE_ATTEMPTS):
             if not proven and (found := same_content(self._session, key, expected)):
                 return found
             try:

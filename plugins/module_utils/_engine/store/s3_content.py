@@ -35,11 +35,11 @@ class ExpectedContent:
     @property
     def size(self) -> int:
         """Bytes of all chunks."""
-        return sum(length for length, _ in self.chunks)
+        return sum(length for length, _digest in self.chunks)
 
     def sha256_texts(self) -> set[str]:
         """The SHA-256 as an endpoint may write it: of the object, where there is one chunk, or of the digests."""
-        composite = b64encode(hashlib.sha256(b"".join(digest for _, digest in self.chunks)).digest()).decode()
+        composite = b64encode(hashlib.sha256(b"".join(digest for _length, digest in self.chunks)).digest()).decode()
         texts = {f"{composite}-{len(self.chunks)}"}
         if len(self.chunks) == 1:
             texts.add(b64encode(self.chunks[0][1]).decode())
@@ -60,7 +60,7 @@ def checksum_of(reply: Mapping[str, Any]) -> Checksum:
     sha256 = str(reply.get("ChecksumSHA256") or "")
     if not sha256:
         return Checksum("etag", etag) if etag else Checksum("none", "")
-    _, dash, parts = etag.partition("-")
+    _digest, dash, parts = etag.partition("-")
     if "-" not in sha256 and dash and reply.get("ChecksumType") != "FULL_OBJECT":
         sha256 = f"{sha256}-{parts}"  # some endpoints leave the number of parts off in a HEAD
     return Checksum("sha256-composite" if "-" in sha256 else "sha256", sha256)

@@ -133,7 +133,7 @@ def abort_multipart(session: S3Session, key: str, upload_id: str) -> None:
     """Abort an upload, again where chunks that were under way arrived after the first time (S3 User Guide, "Aborting
     a multipart upload"). One that is gone already is no error."""
     try:
-        for _ in range(_ABORTS):
+        for _attempt in range(_ABORTS):
             session.call("abort_multipart_upload", key=key, UploadId=upload_id)
             if not session.call("list_parts", key=key, UploadId=upload_id).get("Parts"):
                 return

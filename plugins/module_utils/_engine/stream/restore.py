@@ -130,7 +130,7 @@ class _FetchRun:
                 case "chunk":
                     self._free_chunks.give(message[1])
                 case "block":
-                    _, _, block, filled = message
+                    _kind, _part, block, filled = message
                     view = self._pipeline.blocks.view(block, filled)
                     part_hash.update(view)
                     length += filled

@@ -32,7 +32,7 @@ class TransferThreads:
 
     def stop(self) -> None:
         """End the threads; after a failure, jobs that have not begun are dropped."""
-        for _ in self._threads:
+        for _thread in self._threads:
             self._jobs.put(None)
         for thread in self._threads:
             thread.join(STOP_TIMEOUT_S)

@@ -93,7 +93,7 @@ def matching(pattern: re.Pattern[str], wanted: str) -> Callable[[object], str]:
 
 def integer(value: object) -> int:
     """A whole number from 0 to 2^63 - 1."""
-    if type(value) is not int or not 0 <= value <= MAX_INT:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_INT:
         raise ValueError("is not a whole number from 0 to 2^63 - 1")
     return value
 

@@ -17,19 +17,15 @@ class Progress(Protocol):
 
     def start(self, operation: str, *, total: int | None, message: str) -> None:
         """An operation begins; ``total`` is its size in bytes where it is known."""
-        ...
 
     def advance(self, phase: Phase, *, current: int, total: int | None, message: str = "") -> None:
         """``current`` of ``total`` bytes are done in ``phase``; ``current`` may go back after a retry."""
-        ...
 
     def log(self, message: str, *, level: Literal["info", "warning"] = "info", **facts: Any) -> None:
         """Something worth telling."""
-        ...
 
     def finish(self, *, status: Literal["ok", "warning", "failed"], result: dict[str, Any]) -> None:
         """The operation ended."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

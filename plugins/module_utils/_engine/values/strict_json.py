@@ -51,7 +51,7 @@ def check_names(record: Mapping[str, object], wanted: Collection[str]) -> None:
 def _pairs(pairs: list[tuple[str, Any]]) -> Record:
     record = dict(pairs)
     if len(record) != len(pairs):
-        names = [name for name, _ in pairs]
+        names = [name for name, _value in pairs]
         raise ValueError(f"names {next(name for name in names if names.count(name) > 1)[:80]!r} twice in one object")
     return record
 

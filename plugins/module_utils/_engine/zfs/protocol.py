@@ -17,16 +17,13 @@ class SendProcess(Protocol):
 
     def fileno(self) -> int:
         """The file descriptor to read the stream from. The process owns it."""
-        ...
 
     def wait(self) -> None:
         """Wait for the end, after the stream was read to its end. Raises ``SendFailed`` with the stderr, the
         status and the snapshot where the command did not end with status 0."""
-        ...
 
     def kill(self) -> None:
         """End the process group now, if it still runs, and reap it. Never raises."""
-        ...
 
 
 class ReceiveProcess(Protocol):
@@ -34,15 +31,12 @@ class ReceiveProcess(Protocol):
 
     def fileno(self) -> int:
         """The file descriptor to write the stream to. Writing raises ``BrokenPipeError`` where receive gave up."""
-        ...
 
     def finish(self) -> None:
         """Close the pipe and wait. Raises ``ReceiveFailed`` with the stderr where the status is not 0."""
-        ...
 
     def kill(self) -> None:
         """End it *before* the pipe is closed, so that a stream cut short is never committed. Never raises."""
-        ...
 
 
 class Zfs(Protocol):
@@ -51,83 +45,63 @@ class Zfs(Protocol):
     @property
     def capabilities(self) -> Capabilities:
         """What this ZFS can do; probed once."""
-        ...
 
     def pool(self, name: str) -> Pool:
         """The imported pool. Raises ``NoSuchPool``."""
-        ...
 
     def dataset(self, name: str) -> Dataset:
         """The filesystem or volume. Raises ``NoSuchPool`` or ``NoSuchDataset``."""
-        ...
 
     def exists(self, name: str) -> bool:
         """Whether a dataset, snapshot or bookmark of this name exists."""
-        ...
 
     def descendants(self, dataset: str) -> list[str]:
         """Names of ``dataset`` and of all filesystems and volumes below it, parents first."""
-        ...
 
     def snapshots(self, dataset: str) -> list[Snapshot]:
         """Snapshots of this dataset alone, oldest (lowest createtxg) first."""
-        ...
 
     def bookmarks(self, dataset: str) -> list[Bookmark]:
         """Bookmarks of this dataset alone, oldest first; empty where this ZFS has none."""
-        ...
 
     def local_properties(self, dataset: str) -> dict[str, str]:
         """Properties set or received on the dataset itself, user properties too, in parseable form."""
-        ...
 
     def create_snapshots(self, names: Sequence[str]) -> list[Snapshot]:
         """Take snapshots of several datasets of one pool at one instant."""
-        ...
 
     def hold(self, snapshot: str, tag: str) -> None:
         """Hold a snapshot; a tag that is there already is no error."""
-        ...
 
     def release(self, snapshot: str, tag: str) -> bool:
         """Release a hold; whether it was there."""
-        ...
 
     def bookmark(self, snapshot: str, bookmark: str) -> None:
         """Create ``bookmark`` (full name with ``#``) of ``snapshot``; the same one there already is no error."""
-        ...
 
     def estimate_bytes(self, snapshot: str, *, base: str | None, flags: Sequence[str]) -> int | None:
         """Size of the stream that :meth:`send` would give, where this ZFS can tell."""
-        ...
 
     def changed_bytes(self, name: str, *, base: str | None, flags: Sequence[str]) -> int | None:
         """About how much a stream of ``name`` carries, from properties alone: ``name`` may be a dataset whose snapshot
         is not taken yet. ``None`` where this ZFS cannot tell."""
-        ...
 
     def send(self, snapshot: str, *, base: str | None, flags: Sequence[str]) -> SendProcess:
         """Start ``zfs send``; ``base`` is a snapshot's or bookmark's full name."""
-        ...
 
     def receive(self, target: str, *, type: DatasetType, first: bool) -> ReceiveProcess:
         """Start ``zfs receive`` into ``target``: unmounted, mounting nothing and sharing nothing, without ``-F``.
         ``first`` is true for the stream that creates the dataset."""
-        ...
 
     def settle_received(self, target: str, *, type: DatasetType) -> None:
         """After a link was received: make sure that ``target`` is not mounted, not changed by access times, and
         ready for the next incremental, also where ``receive`` has no ``-u`` and ``-o``."""
-        ...
 
     def set_properties(self, dataset: str, properties: dict[str, str]) -> None:
         """``zfs set``."""
-        ...
 
     def inherit_property(self, dataset: str, name: str) -> None:
         """``zfs inherit``: forget the local value, as for ``readonly`` once a restore is complete."""
-        ...
 
     def destroy_dataset(self, dataset: str) -> None:
         """``zfs destroy`` of a dataset that a failed restore itself created, without ``-r`` and ``-f``."""
-        ...

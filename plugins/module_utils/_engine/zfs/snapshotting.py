@@ -45,7 +45,7 @@ def _take_recursively(line: CommandLine, names: Sequence[str], problem: str) -> 
         "list", "-H", "-r", "-o", "name", "-t", "snapshot", ancestor, problem=problem, subject=ancestor
     )  # fmt: skip
     for (name,) in rows:
-        dataset, _, taken = name.partition("@")
+        dataset, _at, taken = name.partition("@")
         if taken == short_name and dataset not in wanted:
             line.run("zfs", "destroy", name, problem=f"Cannot remove the surplus snapshot {name}", subject=name)
 
