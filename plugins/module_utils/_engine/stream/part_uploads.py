@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
+from ..seal.hashing import part_hasher
 from ..store.protocol import Store, Upload
 from ..values.manifest import Checksum, Part
 from .buffers import SharedBuffers
@@ -26,19 +27,15 @@ class PartLedger(Protocol):
 
     def known(self, index: int) -> Part | None:
         """The part as an earlier run stored it."""
-        ...
 
     def opened(self, index: int, key: str, upload_id: str) -> None:
         """A chunked upload has begun."""
-        ...
 
     def sealed(self, part: Part) -> None:
         """All bytes of the part are on their way; its object may become visible from now on."""
-        ...
 
     def stored(self, part: Part) -> None:
         """The store acknowledged the part."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +86,9 @@ class PartsInFlight:
         """A chunk is ready to be uploaded."""
         self._upload(index).add_chunk(worker, number, offset, buffer, length)
 
-    def sealed(self, index: int, chunks: int, size: int, sha256: str) -> None:
+    def sealed(self, index: int, chunks: int, size: int) -> None:
         """The part is encrypted to its end."""
-        self._upload(index).seal(chunks, size, sha256)
+        self._upload(index).seal(chunks, size)
 
     def _finished(self, part: Part) -> None:
         """The store acknowledged the part, and the ledger knows."""
@@ -145,23 +142,25 @@ class _PartUpload:
         self._arrived = 0
         self._chunks: int | None = None
         self._size = 0
-        self._sha256 = ""
+        self._hash = part_hasher()
         self.plain = (0, "")
 
     def add_chunk(self, worker: Worker, number: int, offset: int, buffer: int, length: int) -> None:
-        """A full chunk. The first one waits until it is known whether another follows."""
+        """A full chunk, in order: it is hashed here, since the process that encrypts is the slowest stage. The first
+        one waits until it is known whether another follows."""
+        self._hash.update(self._context.chunks.view(buffer, length))
         if number == 0:
             self._first = (worker, buffer, length)
             return
         self._release_first()
         self._submit(worker, number, offset, buffer, length)
 
-    def seal(self, chunks: int, size: int, sha256: str) -> None:
+    def seal(self, chunks: int, size: int) -> None:
         """No chunk follows."""
         if chunks > 1:
             self._release_first()
         with self._lock:
-            self._chunks, self._size, self._sha256 = chunks, size, sha256
+            self._chunks, self._size = chunks, size
             complete = self._arrived == chunks
         if chunks == 1 and self._first is not None:
             self._context.threads.submit(partial(self._put_whole, *self._first))
@@ -225,7 +224,7 @@ class _PartUpload:
             plain_bytes=plain_bytes,
             plain_blake3=plain_blake3,
             bytes=self._size,
-            sha256=self._sha256,
+            sha256=self._hash.hexdigest(),
             checksum=Checksum("none", ""),
         )
         self._destination.ledger.sealed(part)

@@ -6,13 +6,12 @@
 
 Messages in: ``("block", part, index, length)`` and ``("end", part)``. Messages out: ``("block", index)`` when a block
 was read, ``("chunk", part, number, offset, buffer, length)`` when a chunk is full, and
-``("end", part, chunks, bytes, sha256)``. ``("rest",)`` between two streams is answered by ``("resting",)``.
+``("end", part, chunks, bytes)``. ``("rest",)`` between two streams is answered by ``("resting",)``.
 """
 
 from __future__ import annotations
 
 from ..seal.age import AgeSealer
-from ..seal.hashing import part_hasher
 from .buffers import SharedBuffers
 from .worker_files import BufferReader, BufferWriter
 from .workers import WorkerSide
@@ -28,7 +27,7 @@ def sealing_main(
         if message[0] == "rest":
             side.send("resting")
         else:
-            _, part, block, length = message
+            _kind, part, block, length = message
             _PartSeal(side, blocks, chunks, part).run(sealer, block, length)
 
 
@@ -43,7 +42,6 @@ class _PartSeal:
         self._block: int | None = None
         self._sent_chunks = 0
         self._sent_bytes = 0
-        self._hash = part_hasher()
 
     def run(self, sealer: AgeSealer, block: int, length: int) -> None:
         """Encrypt the part that begins with ``length`` bytes in ``block``."""
@@ -52,7 +50,7 @@ class _PartSeal:
         writer = BufferWriter(self._side, self._chunks, self._send_chunk)
         sealer.encrypt(reader, writer)
         writer.finish()
-        self._side.send("end", self._part, self._sent_chunks, self._sent_bytes, self._hash.hexdigest())
+        self._side.send("end", self._part, self._sent_chunks, self._sent_bytes)
 
     def _next_block(self) -> memoryview:
         if self._block is not None:
@@ -61,11 +59,10 @@ class _PartSeal:
         message = self._side.inbox.recv()
         if message[0] == "end":
             return memoryview(b"")
-        _, _, self._block, length = message
+        _kind, _part, self._block, length = message
         return self._blocks.view(self._block, length)
 
     def _send_chunk(self, buffer: int, length: int) -> None:
-        self._hash.update(self._chunks.view(buffer, length))
         self._side.send("chunk", self._part, self._sent_chunks, self._sent_bytes, buffer, length)
         self._sent_chunks += 1
         self._sent_bytes += length
