@@ -21,6 +21,8 @@ from typing import Any
 
 from ..errors import EngineError, WorkerDied
 
+_STOP_SIGNALS = {signal.SIGINT, signal.SIGTERM}
+
 WorkerMain = Callable[["WorkerSide"], None]
 
 
@@ -55,7 +57,12 @@ class Worker:
         inherited = [end for worker in earlier for end in (worker._inbox, worker._returned, worker._outbox)]
         side = WorkerSide(inbox, returned, outbox)
         self._process = context.Process(target=_run, args=(main, side, [*ours, *inherited]), daemon=True)
-        self._process.start()
+        # A signal that arrives before the new process has its own dispositions must not run the owner's handlers there.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
+        try:
+            self._process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         for end in (inbox, returned, outbox):
             end.close()
         for index in free_buffers:
@@ -133,6 +140,7 @@ def _run(main: WorkerMain, side: WorkerSide, not_ours: list[Connection]) -> None
     # The owner handles Ctrl-C and SIGTERM; a worker that died of them first would look like a crash.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
     for end in not_ours:
         end.close()
     try:
