@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import EngineError, Interrupted
 from .arguments import add_command, add_level, add_tasks
+from .output import put
 from .session import Session
 from .tables import human_size, show_table
 
@@ -130,9 +131,9 @@ def _show_plans(plans: list[dict[str, Any]]) -> None:
     )
     for plan in plans:
         if plan["level"] != plan["level_requested"]:
-            print(f"{plan['dataset']}: level {plan['level']} instead of {plan['level_requested']}: {plan['reason']}")
+            put(f"{plan['dataset']}: level {plan['level']} instead of {plan['level_requested']}: {plan['reason']}")
         if plan["resumes"]:
-            print(f"{plan['dataset']}: resumes {plan['resumes']}")
+            put(f"{plan['dataset']}: resumes {plan['resumes']}")
 
 
 def _show_results(results: list[dict[str, Any]], failures: list[dict[str, Any]]) -> None:
@@ -140,12 +141,12 @@ def _show_results(results: list[dict[str, Any]], failures: list[dict[str, Any]])
 
     for result in results:
         resumed = f", {result['parts_resumed']} of them from an earlier run" if result["parts_resumed"] else ""
-        print(f"{result['dataset']}: committed {result['backup_id']} (level {result['level']})")
-        print(
+        put(f"{result['dataset']}: committed {result['backup_id']} (level {result['level']})")
+        put(
             f"  {human_size(result['stream_bytes'])} of {result['snapshot']} stored as "
             f"{human_size(result['stored_bytes'])} in {result['parts']} part(s){resumed} "
             f"in {result['duration_s']:.0f} s at {result['location']}"
         )
         for warning in result["warnings"]:
-            print(f"  warning: {warning}")
+            put(f"  warning: {warning}")
     show_failures(failures)

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 from ..errors import EngineError, Interrupted
 from .arguments import build_parser
+from .output import put
 from .session import Session, reader_may_leave, say
 from .signals import stopping_on_signals
 
@@ -52,7 +53,7 @@ def _report(error: EngineError, *, as_json: bool, verbose: bool) -> int:
     if as_json:
         facts = {name: redact(value) if isinstance(value, str) else value for name, value in error.facts().items()}
         with reader_may_leave():
-            print(json.dumps({"exit_code": code, "error": facts | {"exit_code": code}}, indent=2))
+            put(json.dumps({"exit_code": code, "error": facts | {"exit_code": code}}, indent=2))
     return code
 
 

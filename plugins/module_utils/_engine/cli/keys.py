@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .arguments import add_command
+from .output import put
 from .session import Session
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def _write(session: Session, write: Any, advice: str) -> int:
     if session.args.dry_run:
         exists = path.exists()
         answer = "exists and would be left as it is" if exists else "would be written"
-        session.give({"exit_code": 0, "path": str(path), "created": not exists}, lambda: print(f"{path} {answer}"))
+        session.give({"exit_code": 0, "path": str(path), "created": not exists}, lambda: put(f"{path} {answer}"))
         return 0
     key: KeyWritten = write(path)
     document = {"exit_code": 0, "path": str(key.path), "public_key": key.public, "created": key.created}
@@ -78,6 +79,6 @@ def _write(session: Session, write: Any, advice: str) -> int:
 
 
 def _show(key: KeyWritten, advice: str) -> None:
-    print(f"{key.path} {'written' if key.created else 'exists already and was left as it is'}")
-    print(f"public key: {key.public}")
-    print(f"{advice}.")
+    put(f"{key.path} {'written' if key.created else 'exists already and was left as it is'}")
+    put(f"public key: {key.public}")
+    put(f"{advice}.")

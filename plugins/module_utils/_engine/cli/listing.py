@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from .arguments import add_command, add_level, add_tasks
+from .output import put
 from .session import Session
 from .tables import human_size, printable, show_table
 
@@ -50,7 +51,7 @@ def run(session: Session) -> int:
 
 def _show(entries: list[dict[str, Any]]) -> None:
     if not entries:
-        print("No backup matches.")
+        put("No backup matches.")
         return
     hosts = {entry["host"] for entry in entries}
     show_table(

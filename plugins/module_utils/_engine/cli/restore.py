@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
 from .arguments import add_command, add_level, add_tasks
+from .output import put
 from .session import Session
 from .tables import human_size, show_table
 from .verify import add_keys
@@ -111,7 +112,7 @@ def _time(text: str) -> datetime:
 
 
 def _show_plan(plan: dict[str, Any]) -> None:
-    print(f"{plan['dataset']} would be restored into {plan['target']} by {len(plan['links'])} backup(s):")
+    put(f"{plan['dataset']} would be restored into {plan['target']} by {len(plan['links'])} backup(s):")
     show_table(
         ("BACKUP", "LEVEL", "SNAPSHOT", "STREAM", "STORED", "PARTS", "CLASS", "READABLE"),
         [
@@ -129,12 +130,12 @@ def _show_plan(plan: dict[str, Any]) -> None:
         ],
         right=("LEVEL", "STREAM", "STORED", "PARTS"),
     )
-    print(f"to download: {human_size(plan['stored_bytes'])}; to receive: {human_size(plan['stream_bytes'])}")
+    put(f"to download: {human_size(plan['stored_bytes'])}; to receive: {human_size(plan['stream_bytes'])}")
 
 
 def _show_result(result: dict[str, Any]) -> None:
-    print(f"restored {result['snapshot']} into {result['target']}")
-    print(
+    put(f"restored {result['snapshot']} into {result['target']}")
+    put(
         f"  {human_size(result['stream_bytes'])} in {len(result['links'])} backup(s) "
         f"in {result['duration_s']:.0f} s; it is read-only and not mounted, so nothing of the machine has changed"
     )

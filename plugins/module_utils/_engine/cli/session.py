@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .output import put
+
 if TYPE_CHECKING:
     from ..run.environment import Environment
     from ..values.config import Config, Task
@@ -51,7 +53,7 @@ class Session:
         """The result: with ``--json`` the document, else what ``show`` prints."""
         with reader_may_leave():
             if self.args.json:
-                print(json.dumps(document, indent=2, ensure_ascii=False))
+                put(json.dumps(document, indent=2, ensure_ascii=False))
             else:
                 show()
 
@@ -63,7 +65,8 @@ class Session:
 def say(message: str) -> None:
     """A line on stderr; where nobody listens there, none."""
     with suppress(OSError):
-        print(f"zrb: {message}", file=sys.stderr, flush=True)
+        sys.stderr.write(f"zrb: {message}\n")
+        sys.stderr.flush()
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from .arguments import add_command, add_level, add_tasks
+from .output import put
 from .session import Session
 
 _EXAMPLE = """\
@@ -50,4 +51,4 @@ def run(session: Session) -> int:
 
 def _show(verb: str, names: list[str]) -> None:
     for name in names:
-        print(f"{verb} {name}")
+        put(f"{verb} {name}")

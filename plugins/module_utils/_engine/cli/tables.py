@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from ..values.size_text import human_size
+from .output import put
 
 __all__ = ["human_size", "printable", "show_table"]
 
@@ -38,4 +39,4 @@ def show_table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, right: 
     with console.capture() as captured:
         console.print(table)
     for line in captured.get().splitlines():
-        print(line.rstrip())
+        put(line.rstrip())

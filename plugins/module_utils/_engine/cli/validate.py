@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .arguments import add_command
+from .output import put
 from .session import Session
 
 if TYPE_CHECKING:
@@ -50,4 +51,4 @@ def _show(checks: list[Check]) -> None:
     width = max(len(check.name) for check in checks)
     for check in checks:
         step = f" -> {check.next_step}" if check.next_step else ""
-        print(printable(f"{check.status:<8}{check.name:<{width}}  {check.message}{step}"))
+        put(printable(f"{check.status:<8}{check.name:<{width}}  {check.message}{step}"))

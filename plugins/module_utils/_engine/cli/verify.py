@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .arguments import add_command, add_level, add_tasks
+from .output import put
 from .session import Session
 from .tables import human_size
 
@@ -90,7 +91,7 @@ def _show(session: Session, report: dict[str, Any]) -> None:
         over += f", {report['parts']}{of} part(s), {human_size(report['bytes'])}"
     subset = f", subset {report['subset']}" if report["subset"] else ""
     problems = len(report["problems"])
-    print(f"depth {report['depth']}{subset} over {over}: {f'{problems} problem(s)' if problems else 'all is well'}")
+    put(f"depth {report['depth']}{subset} over {over}: {f'{problems} problem(s)' if problems else 'all is well'}")
     for warning in report["warnings"]:
         session.warn(warning)
     show_failures(report["problems"])

@@ -121,7 +121,7 @@ def _signing_checks(env: Environment) -> Iterator[Check]:
 
 def _directory_checks(config: Config) -> Iterator[Check]:
     for name, path in (("base_dir", Path(config.base_dir)), ("log_dir", Path(config.log_dir))):
-        nearest = next(place for place in (path, *path.parents) if _is_seen(place))
+        nearest = next((place for place in (path, *path.parents) if _is_seen(place)), path)
         if nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK):
             made = "" if nearest == path else ", made at the first run"
             yield Check(name, "ok", f"{path} can be written{made}")
