@@ -1,0 +1,468 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a backup leaves when it fails, and what the next run makes of it."""
+
+from __future__ import annotations
+
+import fcntl
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from zrb.errors import (
+    EngineError,
+    Interrupted,
+    LocalStateError,
+    Locked,
+    ManifestInvalid,
+    NoSuchSnapshot,
+    ObjectExists,
+    SendFailed,
+    StoreDenied,
+    StoreUnavailable,
+    StreamDamaged,
+    ZfsError,
+)
+from zrb.run.journal import Journal
+from zrb.run.lock import dataset_state_dir
+from zrb.seal.age import new_identity
+from zrb.store.protocol import Store
+from zrb.values.config import KIB, S3Settings, StorageClasses
+
+from tests.fakes.zfs import SendFault
+from tests.unit.run.fleet import DATASET, TAG, Fleet
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Fleet:
+    return Fleet(tmp_path)
+
+
+def interrupt(fleet: Fleet, level: int = 0) -> Journal:
+    """Let a backup fail after two of its parts; its journal."""
+    fleet.change_limits(workers=1)
+    fleet.store.fail("complete", key_part="part-000002")
+    error = fleet.fail(level)
+    assert type(error) is StoreUnavailable
+    (path,) = fleet.journals()
+    return Journal.load(path)
+
+
+def assert_clean(fleet: Fleet) -> None:
+    """Nothing of an unfinished backup is left but objects that no manifest names."""
+    assert fleet.journals() == []
+    assert not fleet.store.unfinished
+    assert fleet.held() <= {manifest.snapshot.name for manifest in fleet.manifests()}
+
+
+class TestResume:
+    def test_stored_parts_are_not_sent_again(self, fleet: Fleet) -> None:
+        journal = interrupt(fleet)
+        snapshots = fleet.zfs.snapshots(DATASET)
+        assert not fleet.store.unfinished
+        assert journal.stored_parts == 2
+        assert fleet.plan(0).resumes == journal.binding.backup_id
+        assert fleet.plan(0).snapshot == snapshots[0].name
+        fleet.write(2)
+        fleet.store.calls.clear()
+        result = fleet.back_up(0)
+        assert (result.manifest.backup_id, result.parts_resumed) == (journal.binding.backup_id, 2)
+        assert fleet.zfs.snapshots(DATASET) == snapshots
+        assert not [key for call, key in fleet.store.calls if call == "complete" and key.endswith(("0.age", "1.age"))]
+        assert ("info", f"Resuming {journal.binding.backup_id}: 2 parts are stored already") in fleet.progress.logged
+        assert_clean(fleet)
+        assert fleet.restore().warnings == ()
+
+    def test_a_part_that_arrived_without_an_answer_is_adopted(self, fleet: Fleet) -> None:
+        fleet.store.lose_reply("complete", key_part="part-000001")
+        assert type(fleet.fail()) is StoreUnavailable
+        (path,) = fleet.journals()
+        unanswered = Journal.load(path)
+        assert unanswered.known(1) is None
+        result = fleet.back_up(0)
+        assert result.parts_resumed >= 1
+        assert result.manifest.backup_id == unanswered.binding.backup_id
+        assert result.manifest.parts[1].checksum.kind == "sha256-composite"
+        fleet.restore()
+
+    def test_a_level_above_waits_for_its_own_turn(self, fleet: Fleet) -> None:
+        """The journal of another level stays until that level is run again."""
+        fleet.back_up(0)
+        fleet.write(2, length=400 * KIB)
+        journal = interrupt(fleet, 1)
+        full = fleet.back_up(0)
+        assert [path.stem for path in fleet.journals()] == [journal.binding.backup_id]
+        assert journal.binding.snapshot in fleet.held()
+        # Its base is not the newest full backup any more: a level 1 now starts from that one.
+        first = fleet.back_up(1)
+        assert first.manifest.base is not None
+        assert first.manifest.base.backup_id == full.manifest.backup_id
+        assert first.manifest.backup_id != journal.binding.backup_id
+        assert_clean(fleet)
+
+    def test_a_stream_that_is_not_reproducible_begins_again_at_once(self, fleet: Fleet) -> None:
+        fleet.zfs.reproducible = False
+        journal = interrupt(fleet)
+        result = fleet.back_up(0)
+        assert (result.parts_resumed, result.manifest.seq) == (0, 1)
+        assert result.manifest.backup_id != journal.binding.backup_id
+        assert result.manifest.snapshot.name == journal.binding.snapshot
+        (warning,) = fleet.progress.warnings
+        assert warning.startswith("The interrupted backup cannot be continued. zfs send gave other bytes for part 0")
+        assert_clean(fleet)
+        fleet.restore()
+
+    def test_a_stranger_under_the_key_of_a_part_begins_again_too(self, fleet: Fleet) -> None:
+        fleet.store.lose_reply("complete", key_part="part-000000")
+        fleet.fail()
+        (path,) = fleet.journals()
+        prefix = f"data/nas1/tank/data/level0/{path.stem}/snapshot.part-000000.age"
+        fleet.store.replace(prefix, b"something else")
+        result = fleet.back_up(0)
+        assert result.manifest.backup_id != path.stem
+        assert "exists already with other content" in fleet.progress.warnings[0]
+        assert_clean(fleet)
+
+    def test_a_stranger_in_a_backup_that_was_not_interrupted_is_an_error(self, fleet: Fleet) -> None:
+        fleet.store.fail("complete", error=ObjectExists("taken", next_step="Find out"))
+        assert type(fleet.fail()) is ObjectExists
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            "part_size",
+            "recipients",
+            "storage_class",
+            "flags",
+            "host's line",
+            "dataset was made anew",
+            "repository",
+            "zfs version",
+        ],
+    )
+    def test_another_configuration_gives_the_old_one_up(self, fleet: Fleet, change: str) -> None:
+        journal = interrupt(fleet)
+        old = journal.binding
+        left = fleet.store.open_upload("data/nas1/left", total_chunks=None)
+        journal.opened(3, "data/nas1/left", left.upload_id)
+        match change:
+            case "part_size":
+                fleet.change_limits(part_size=48 * KIB)
+            case "recipients":
+                fleet.change_config(recipients=(*fleet.config.recipients, new_identity()[1]))
+            case "storage_class":
+                classes = StorageClasses(backup_data=("STANDARD_IA",))
+                fleet.change_config(s3=S3Settings(bucket="fake", storage_class=classes))
+            case "flags":
+                fleet.task = replace(fleet.task, raw="always")
+            case "host's line":
+                fleet.change_config(host="nas2")
+            case "dataset was made anew":
+                snapshots = fleet.zfs.snapshots(DATASET)
+                fleet.zfs.add_dataset(DATASET, content=b"new")
+                assert fleet.zfs.snapshots(DATASET) == snapshots
+            case "repository":
+                fleet.store.remove("zrb.json")
+            case "zfs version":
+                fleet.zfs._capabilities = replace(fleet.zfs.capabilities, version="zfs-9")
+        assert fleet.plan(0).resumes is None
+        result = fleet.back_up(0)
+        assert result.manifest.backup_id != old.backup_id
+        assert result.parts_resumed == 0
+        assert old.snapshot not in fleet.held()
+        assert_clean(fleet)
+
+    @pytest.mark.parametrize("limits", [{"chunk_size": 32 * KIB}, {"workers": 4}, {"memory_limit": 24 << 20}])
+    def test_what_shapes_no_bytes_may_change(self, fleet: Fleet, limits: dict[str, int]) -> None:
+        journal = interrupt(fleet)
+        fleet.change_limits(**limits)
+        result = fleet.back_up(0)
+        assert (result.manifest.backup_id, result.parts_resumed) == (journal.binding.backup_id, 2)
+
+    def test_the_held_snapshot_is_gone(self, fleet: Fleet) -> None:
+        journal = interrupt(fleet)
+        fleet.zfs.release(journal.binding.snapshot, TAG)
+        fleet.zfs.destroy_snapshot(journal.binding.snapshot)
+        result = fleet.back_up(0)
+        assert result.manifest.backup_id != journal.binding.backup_id
+        assert_clean(fleet)
+
+    def test_a_journal_that_nobody_can_read(self, fleet: Fleet) -> None:
+        journal = interrupt(fleet)
+        journal.path.write_text("garbage\n")
+        result = fleet.back_up(0)
+        assert result.manifest.backup_id != journal.binding.backup_id
+        assert journal.binding.snapshot not in fleet.held()
+        assert_clean(fleet)
+
+    def test_a_journal_under_another_name(self, fleet: Fleet) -> None:
+        journal = interrupt(fleet)
+        journal.path.rename(journal.path.with_name("20260131T020000Z-L0-00000000.journal"))
+        fleet.back_up(0)
+        assert_clean(fleet)
+
+    def test_a_journal_that_is_a_link_is_an_error(self, fleet: Fleet) -> None:
+        journal = interrupt(fleet)
+        elsewhere = fleet.root / "elsewhere"
+        journal.path.rename(elsewhere)
+        journal.path.symlink_to(elsewhere)
+        error = fleet.fail(0)
+        assert type(error) is LocalStateError
+        assert "Too many levels of symbolic links" in error.explain()
+        assert elsewhere.exists()
+
+
+class TestAfterTheCommit:
+    """Whatever is cut off after the manifest was written, the backup exists, and the next run tidies up."""
+
+    @pytest.mark.parametrize("checkpoint", ["manifest-stored", "bookmarked", "holds-released", "seq-remembered"])
+    def test_what_was_left_is_finished(self, fleet: Fleet, checkpoint: str) -> None:
+        def stop(name: str) -> None:
+            if name == checkpoint:
+                raise Interrupted(15, next_step="Run again")
+
+        with pytest.raises(Interrupted):
+            fleet.run(0, checkpoint=stop)
+        (manifest,) = fleet.manifests()
+        assert [path.stem for path in fleet.journals()] == [manifest.backup_id]
+        second = fleet.back_up(0)
+        assert second.manifest.seq == 2
+        assert [one.name.partition("#")[2] for one in fleet.zfs.bookmarks(DATASET)] == [
+            one.snapshot.name.partition("@")[2] for one in fleet.manifests()
+        ]
+        assert fleet.held() == {second.manifest.snapshot.name}
+        assert_clean(fleet)
+
+    def test_a_manifest_that_arrived_without_an_answer(self, fleet: Fleet) -> None:
+        fleet.store.lose_reply("put", key_part="manifests/")
+        assert type(fleet.fail(0)) is StoreUnavailable
+        (manifest,) = fleet.manifests()
+        fleet.write(2)
+        first = fleet.back_up(1).manifest
+        assert first.base is not None
+        assert first.base.backup_id == manifest.backup_id
+        assert (first.seq, first.previous is None) == (2, False)
+        assert_clean(fleet)
+
+    def test_a_manifest_that_did_not_arrive(self, fleet: Fleet) -> None:
+        fleet.store.fail("put", key_part="manifests/")
+        assert type(fleet.fail(0)) is StoreUnavailable
+        assert fleet.manifests() == []
+        result = fleet.back_up(0)
+        assert result.parts_resumed == len(result.manifest.parts)
+        assert_clean(fleet)
+
+    def test_something_else_where_the_manifest_belongs(self, fleet: Fleet) -> None:
+        error = ObjectExists("taken", next_step="Find out")
+        fleet.store.fail("put", error=error, key_part="manifests/")
+        assert fleet.fail(0) is error
+        assert fleet.manifests() == []
+
+    def test_what_fails_after_it_is_a_warning(self, fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+        (fleet.root / "state").mkdir()
+        (fleet.root / "state" / "state").write_text("a file where a directory belongs")
+        fleet.zfs.fail("bookmark", ZfsError("No bookmark", next_step="Look"))
+
+        def no_more(name: str) -> None:
+            if name == "bookmarked":
+                fleet.zfs.fail("snapshots", ZfsError("No list", next_step="Look"))
+
+        outcome = fleet.run(0, checkpoint=no_more)
+        assert outcome.exit_code == 4
+        assert outcome.results[0].warnings == (
+            "No bookmark. Look.",
+            "No list. Look.",
+            "seq-remembered: Not a directory",
+        )
+        assert fleet.journals() == []
+
+
+class TestSend:
+    @pytest.mark.parametrize("after_bytes", [0, 311, 64 * KIB, 100 * KIB, 200 * KIB])
+    def test_it_breaks_off(self, fleet: Fleet, after_bytes: int) -> None:
+        fleet.zfs.send_fault = SendFault(after_bytes, status=7, stderr="cannot send: I/O error\n")
+        error = fleet.fail(0)
+        assert type(error) is SendFailed
+        assert "cannot send: I/O error" in error.explain()
+        assert fleet.manifests() == []
+        (path,) = fleet.journals()
+        journal = Journal.load(path)
+        assert journal.stored_parts <= after_bytes // (64 * KIB), "the part that was cut off does not count"
+        assert journal.binding.snapshot in fleet.held()
+        assert not fleet.store.unfinished
+        fleet.zfs.send_fault = None
+        result = fleet.back_up(0)
+        assert result.manifest.backup_id == journal.binding.backup_id
+        fleet.restore()
+
+    @pytest.mark.parametrize("lost", [1, 312, 313, 64 * KIB])
+    def test_its_end_is_missing_although_it_says_that_all_is_well(self, fleet: Fleet, lost: int) -> None:
+        whole = fleet.back_up(0).manifest.stream.bytes
+        fleet.zfs.send_fault = SendFault(whole - lost, status=0, stderr="")
+        error = fleet.fail(0)
+        assert type(error) is StreamDamaged
+        assert len(fleet.manifests()) == 1
+
+    def test_it_says_that_all_is_well_and_gives_nothing(self, fleet: Fleet) -> None:
+        fleet.zfs.send_fault = SendFault(0, status=0, stderr="")
+        error = fleet.fail(0)
+        assert type(error) is StreamDamaged
+        assert "has 0 bytes instead of 312" in error.explain()
+
+    def test_it_gives_another_snapshot(self, fleet: Fleet) -> None:
+        """The name was taken by another snapshot between the decision and the send."""
+
+        def exchange(name: str) -> None:
+            if name == "journal-created":
+                (snapshot,) = fleet.zfs.snapshots(DATASET)
+                fleet.zfs.release(snapshot.name, TAG)
+                fleet.zfs.destroy_snapshot(snapshot.name)
+                fleet.zfs.create_snapshots([snapshot.name])
+
+        ((_, error),) = fleet.run(0, checkpoint=exchange).failures
+        assert type(error) is StreamDamaged
+        assert "zfs send gave the stream of another snapshot than tank/data@zrb_level0_" in error.explain()
+        assert "The snapshot was exchanged while it was sent" in error.explain()
+        assert fleet.manifests() == []
+
+    def test_the_snapshot_vanishes(self, fleet: Fleet) -> None:
+        def destroy(name: str) -> None:
+            if name == "journal-created":
+                (snapshot,) = fleet.zfs.snapshots(DATASET)
+                fleet.zfs.release(snapshot.name, TAG)
+                fleet.zfs.destroy_snapshot(snapshot.name)
+
+        ((_, error),) = fleet.run(0, checkpoint=destroy).failures
+        assert isinstance(error, NoSuchSnapshot | SendFailed)
+        assert fleet.manifests() == []
+        fleet.back_up(0)
+        assert_clean(fleet)
+
+    def test_it_cannot_be_started(self, fleet: Fleet) -> None:
+        error = ZfsError("no zfs", next_step="Install it")
+        fleet.zfs.fail("send", error)
+        assert fleet.fail(0) is error
+        fleet.back_up(0)
+        assert_clean(fleet)
+
+
+class TestLock:
+    def test_another_run_holds_it(self, fleet: Fleet) -> None:
+        directory = dataset_state_dir(Path(fleet.config.base_dir), DATASET)
+        directory.mkdir(parents=True)
+        program = (
+            "import fcntl, os, sys\n"
+            f"file = open({str(directory / '.lock')!r}, 'w')\n"
+            "fcntl.flock(file, fcntl.LOCK_EX)\n"
+            "file.write(f'pid {os.getpid()}\\n'); file.flush()\n"
+            "print('ready', flush=True)\n"
+            "sys.stdin.read()\n"
+        )
+        with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+            assert other.stdout is not None
+            assert other.stdout.readline() == b"ready\n"
+            outcome = fleet.run(0)
+            ((_, error),) = outcome.failures
+            other.communicate(b"")
+        assert type(error) is Locked
+        assert outcome.exit_code == 3
+        assert error.explain() == (
+            f"Another run works on tank/data (pid {other.pid}) and holds the lock {directory}/.lock. Wait until it has "
+            "ended, then run the same command again; the lock goes with its process."
+        )
+        assert fleet.zfs.snapshots(DATASET) == []
+        fleet.back_up(0)
+
+    def test_it_is_held_during_the_run_and_free_afterwards(self, fleet: Fleet) -> None:
+        path = dataset_state_dir(Path(fleet.config.base_dir), DATASET) / ".lock"
+        tried: list[bool] = []
+
+        def try_lock(_name: str) -> None:
+            with path.open() as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    tried.append(True)
+                except BlockingIOError:
+                    tried.append(False)
+
+        fleet.run(0, checkpoint=try_lock)
+        assert tried
+        assert not any(tried)
+        try_lock("afterwards")
+        assert tried[-1]
+
+
+class TestAll:
+    """What concerns all datasets of a task is raised."""
+
+    def test_the_repository_does_not_answer(self, fleet: Fleet) -> None:
+        fleet.store.fail("get")
+        with pytest.raises(StoreUnavailable):
+            fleet.run(0)
+        assert fleet.store.closed
+
+    def test_the_identity_is_damaged(self, fleet: Fleet) -> None:
+        fleet.back_up(0)
+        fleet.store.replace("zrb.json", b"{}")
+        with pytest.raises(ManifestInvalid, match=r"zrb\.json"):
+            fleet.run(0)
+
+    def test_the_store_cannot_be_opened(self, fleet: Fleet) -> None:
+        error = StoreDenied("no", next_step="Ask")
+
+        def open_store() -> Store:
+            raise error
+
+        with pytest.raises(StoreDenied):
+            fleet.run(0, open_store=open_store)
+
+    def test_no_snapshot_can_be_taken(self, fleet: Fleet) -> None:
+        error = ZfsError("out of space", next_step="Make room")
+        fleet.zfs.fail("create_snapshots", error)
+        with pytest.raises(ZfsError) as caught:
+            fleet.run(0)
+        assert caught.value is error
+        assert fleet.journals() == []
+
+    @pytest.mark.parametrize("method", ["dataset", "snapshots", "hold", "send"])
+    def test_an_interrupt_is_no_failure_of_a_dataset(self, fleet: Fleet, method: str) -> None:
+        fleet.zfs.fail(method, Interrupted(signal.SIGTERM, next_step="Run again"))
+        with pytest.raises(Interrupted) as caught:
+            fleet.run(0)
+        assert caught.value.status == 143
+        fleet.back_up(0)
+        assert_clean(fleet)
+
+    def test_an_interrupt_while_parts_are_uploaded(self, fleet: Fleet) -> None:
+        fleet.store.fail("put_chunk", nth=6, error=Interrupted(signal.SIGINT, next_step="Run again"))
+        with pytest.raises(Interrupted):
+            fleet.run(0)
+        assert not fleet.store.unfinished
+        assert len(fleet.journals()) == 1
+        fleet.back_up(0)
+        assert_clean(fleet)
+
+
+@pytest.mark.parametrize(
+    ("change", "kind"),
+    [({"recipients": ("age1nobody",)}, ManifestInvalid), ({"base_dir": Path("/dev/null/state")}, LocalStateError)],
+    ids=["recipient", "base_dir"],
+)
+def test_a_configuration_that_cannot_work(fleet: Fleet, change: dict[str, Any], kind: type[EngineError]) -> None:
+    fleet.change_config(**change)
+    assert type(fleet.fail(0)) is kind
+    assert fleet.manifests() == []
+
+
+def test_what_no_manifest_can_hold_is_found_before_the_upload(fleet: Fleet) -> None:
+    error = fleet.fail(0, job={"user": "a line\nand another"})
+    assert type(error) is ManifestInvalid
+    assert "job" in error.explain()
+    assert not [key for key in fleet.store.keys if key.startswith("data/")]
+    fleet.back_up(0, job={"user": "ops"})
