@@ -457,12 +457,4 @@ class TestAll:
 def test_a_configuration_that_cannot_work(fleet: Fleet, change: dict[str, Any], kind: type[EngineError]) -> None:
     fleet.change_config(**change)
     assert type(fleet.fail(0)) is kind
-    assert fleet.manifests() == []
-
-
-def test_what_no_manifest_can_hold_is_found_before_the_upload(fleet: Fleet) -> None:
-    error = fleet.fail(0, job={"user": "a line\nand another"})
-    assert type(error) is ManifestInvalid
-    assert "job" in error.explain()
-    assert not [key for key in fleet.store.keys if key.startswith("data/")]
-    fleet.back_up(0, job={"user": "ops"})
+    assert fleet.store.keys == ["zrb.json"], "what no manifest can hold is found before the first part is uploaded"

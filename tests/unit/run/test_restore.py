@@ -1,0 +1,457 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A restore without a pool: what it receives, what it refuses before it begins, and what it leaves when it fails."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from zrb.errors import (
+    EngineError,
+    Interrupted,
+    NoSuchBackup,
+    NoSuchDataset,
+    NoSuchSnapshot,
+    PartDamaged,
+    ReceiveFailed,
+    SignatureInvalid,
+    StoreUnavailable,
+    TargetExists,
+    ThawNeeded,
+    UsageError,
+    WrongIdentity,
+    ZfsError,
+    ZfsUnable,
+)
+from zrb.run.backup import BackupResult
+from zrb.run.high_water import highest_seen
+from zrb.run.restore import RestoreSelection, plan_restore, restore
+from zrb.seal.age import new_identity
+from zrb.values.config import KIB
+from zrb.values.zfs import DatasetType, Snapshot
+from zrb.zfs.protocol import ReceiveProcess
+
+from tests.fakes.zfs import ZFS_FUSE, FakeZfs, ReceiveFault
+from tests.unit.run.fleet import DATASET, Fleet
+
+TARGET = "tank/restore/copy"
+Chain = tuple[Fleet, list[BackupResult], list[bytes]]
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Fleet:
+    return Fleet(tmp_path)
+
+
+@pytest.fixture
+def chain(fleet: Fleet) -> Chain:
+    """Levels 0, 1 and 2, and what was in the dataset at each."""
+    results, contents = [], []
+    for level in (0, 1, 2):
+        contents.append(fleet.write(level))
+        results.append(fleet.back_up(level))
+    fleet.progress.phases.clear()
+    fleet.progress.logged.clear()
+    fleet.progress.finished.clear()
+    return fleet, results, contents
+
+
+def fails(fleet: Fleet, *, env: Any = None, identity: str | None = None, **selection: Any) -> EngineError:
+    """A restore that has to fail; its error."""
+    env = env or fleet.environment()
+    selected = RestoreSelection(**{"dataset": DATASET, "target": TARGET, **selection})
+    with pytest.raises(EngineError) as caught:
+        restore(env, selected, identities=[identity or fleet.identity], trusted=env.trusted_signers())
+    assert fleet.store.closed
+    return caught.value
+
+
+class TestReceived:
+    def test_the_whole_chain(self, chain: Chain) -> None:
+        fleet, results, contents = chain
+        result = fleet.restore()
+        manifests = [one.manifest for one in results]
+        assert fleet.zfs.content(TARGET) == contents[-1]
+        assert [one.guid for one in fleet.zfs.snapshots(TARGET)] == [one.snapshot.guid for one in manifests]
+        document = result.as_json()
+        assert document.pop("duration_s") >= 0
+        assert document == {
+            "target": TARGET,
+            "links": [manifest.backup_id for manifest in manifests],
+            "snapshot": f"{TARGET}@{manifests[-1].snapshot.name.partition('@')[2]}",
+            "stream_bytes": sum(manifest.stream.bytes for manifest in manifests),
+            "warnings": [],
+        }
+        assert result.exit_code == 0
+        assert fleet.progress.finished == [("ok", result.as_json())]
+        assert set(fleet.progress.phases) == {"receive"}
+        assert fleet.progress.started[-1] == (
+            "restore",
+            sum(manifest.stored_bytes for manifest in manifests),
+            f"{manifests[-1].backup_id} of {DATASET} into {TARGET}",
+        )
+
+    @pytest.mark.parametrize("level", [0, 1, 2])
+    def test_up_to_a_level(self, chain: Chain, level: int) -> None:
+        fleet, _, contents = chain
+        result = fleet.restore(level=level)
+        assert len(result.links) == level + 1
+        assert fleet.zfs.content(TARGET) == contents[level]
+
+    def test_up_to_a_time_and_by_id(self, chain: Chain) -> None:
+        fleet, results, contents = chain
+        fleet.restore(at=results[1].manifest.created)
+        assert fleet.zfs.content(TARGET) == contents[1]
+        fleet.restore("tank/restore/other", backup_id=results[0].manifest.backup_id)
+        assert fleet.zfs.content("tank/restore/other") == contents[0]
+
+    def test_one_link_after_the_other(self, chain: Chain) -> None:
+        fleet, results, contents = chain
+        for result, content in zip(results, contents, strict=True):
+            one = fleet.restore(backup_id=result.manifest.backup_id, only=True)
+            assert one.links == (result.manifest.backup_id,)
+            assert fleet.zfs.content(TARGET) == content
+
+    def test_of_another_host(self, chain: Chain) -> None:
+        fleet, _, contents = chain
+        fleet.change_config(host="nas9")
+        assert type(fails(fleet)) is NoSuchBackup
+        fleet.restore(host="nas1")
+        assert fleet.zfs.content(TARGET) == contents[-1]
+
+    def test_it_remembers_what_it_saw(self, chain: Chain, tmp_path: Path) -> None:
+        fleet, results, _ = chain
+        line = results[0].manifest.line
+        fleet.change_config(base_dir=tmp_path / "elsewhere")
+        fleet.restore(level=1)
+        assert highest_seen(tmp_path / "elsewhere", line) == 2
+        fleet.store.remove(results[1].manifest_key)
+        fleet.store.remove(results[2].manifest_key)
+        result = fleet.restore("tank/restore/other")
+        assert result.exit_code == 4
+        assert "the newest backups were removed" in result.warnings[0]
+        assert result.warnings[0] in fleet.progress.warnings
+
+    def test_it_cannot_remember(self, chain: Chain, tmp_path: Path) -> None:
+        fleet, _, contents = chain
+        (tmp_path / "elsewhere").mkdir()
+        (tmp_path / "elsewhere" / "state").touch()
+        fleet.change_config(base_dir=tmp_path / "elsewhere")
+        assert fleet.restore().exit_code == 0
+        assert fleet.zfs.content(TARGET) == contents[-1]
+        assert "The number of this backup could not be remembered" in fleet.progress.warnings[0]
+
+    def test_through_the_spool(self, chain: Chain) -> None:
+        fleet, _, contents = chain
+        fleet.change_limits(memory_limit=(32 << 20) + 40 * KIB)
+        fleet.restore()
+        assert fleet.zfs.content(TARGET) == contents[-1]
+        assert list((fleet.root / "state" / "spool").iterdir()) == []
+
+    def test_unsigned_manifests_only_with_a_word_for_it(self, chain: Chain) -> None:
+        fleet, _, _ = chain
+        env = fleet.environment()
+        selection = RestoreSelection(dataset=DATASET, target=TARGET)
+        with pytest.raises(SignatureInvalid):
+            restore(env, selection, identities=[fleet.identity], trusted=[])
+        result = restore(env, selection, identities=[fleet.identity], trusted=[], allow_unsigned=True)
+        assert result.warnings[0].startswith("Manifests without a trusted signature were accepted: ")
+        assert result.exit_code == 4
+
+
+class TestProperties:
+    def test_only_those_that_cannot_act_come_back(self, fleet: Fleet) -> None:
+        fleet.zfs.set_properties(
+            DATASET, {"recordsize": "1048576", "mountpoint": "/etc", "sharenfs": "on", "org.example:note": "täglich"}
+        )
+        fleet.back_up(0)
+        fleet.restore()
+        found = fleet.zfs.local_properties(TARGET)
+        assert found["recordsize"] == "1048576"
+        assert found["org.example:note"] == "täglich"
+        assert found["compression"] == "zstd"
+        assert found["mountpoint"] == "none"
+        assert found["canmount"] == "noauto"
+        assert "sharenfs" not in found
+        assert "readonly" not in found
+
+    def test_one_that_cannot_be_set_is_a_warning(self, chain: Chain) -> None:
+        fleet, _, contents = chain
+        fleet.zfs.fail("set_properties", ZfsError("Cannot set it", next_step="Look"))
+        result = fleet.restore()
+        assert result.warnings == ("The property compression=zstd was not set again: Cannot set it. Look.",)
+        assert result.exit_code == 4
+        assert fleet.progress.finished[-1][0] == "warning"
+        assert fleet.zfs.content(TARGET) == contents[-1]
+
+    def test_a_target_that_stays_read_only_is_a_warning(self, chain: Chain) -> None:
+        fleet, _, _ = chain
+        fleet.zfs.fail("inherit_property", ZfsError("Cannot inherit it", next_step="Look"))
+        assert fleet.restore().warnings == ("The dataset stayed read-only: Cannot inherit it. Look.",)
+
+
+class TestRefused:
+    """Nothing is created, and nothing but manifests is downloaded."""
+
+    @pytest.fixture(autouse=True)
+    def nothing_is_touched(self, chain: Chain) -> Any:
+        fleet, _, _ = chain
+        before = fleet.zfs.descendants("tank")
+        yield
+        assert fleet.zfs.descendants("tank") == before
+        assert "read_into" not in {call for call, _ in fleet.store.calls}
+
+    def test_the_target_exists(self, chain: Chain) -> None:
+        fleet, _, _ = chain
+        error = fails(fleet, target="tank/restore")
+        assert type(error) is TargetExists
+        assert error.explain() == (
+            "tank/restore exists already, and a restore never overwrites. "
+            "Choose a name that does not exist with --target, or rename the dataset first."
+        )
+
+    def test_the_target_is_the_dataset_itself(self, chain: Chain) -> None:
+        fleet, _, _ = chain
+        assert type(fails(fleet, target=DATASET)) is TargetExists
+
+    def test_the_parent_is_missing(self, chain: Chain) -> None:
+        fleet, _, _ = chain
+        error = fails(fleet, target="tank/gone/copy")
+        assert type(error) is NoSuchDataset
+        assert error.explain() == (
+            "tank/gone, where tank/gone/copy is to be restored, does not exist. "
+            "Create it with `zfs create -o mountpoint=none tank/gone`, or choose another --target."
+        )
+
+    def test_a_whole_pool(self, chain: Chain) -> None:
+        fleet, _, _ = chain
+        error = fails(fleet, target="other")
+        assert type(error) is UsageError
+        assert error.explain() == (
+            "other names a whole pool. Restore into a new dataset below it, such as other/restored."
+        )
+
+    def test_a_zfs_that_knows_other_flags(self, chain: Chain) -> None:
+        fleet, results, _ = chain
+        old = FakeZfs(capabilities=ZFS_FUSE)
+        old.add_dataset("tank/restore")
+        error = fails(fleet, env=fleet.environment(zfs=old))
+        assert type(error) is ZfsUnable
+        assert error.explain() == (
+            f"Backup {results[0].manifest.backup_id} was sent with -L -c, and pool version 23 cannot receive such a "
+            "stream. Restore on a machine with ZFS like the one it came from (zfs-2.3.2-2)."
+        )
+
+    def test_archived_parts(self, chain: Chain) -> None:
+        fleet, results, _ = chain
+        frozen = results[1].manifest
+        for part in frozen.parts:
+            fleet.store.archive(part.key)
+        error = fails(fleet)
+        assert type(error) is ThawNeeded
+        assert error.exit_code == 7
+        assert error.explain() == (
+            f"1 of 3 backups of this chain ({frozen.stored_bytes} bytes) are in an archive class (DEEP_ARCHIVE) and "
+            "not thawed. Request their thaw with S3 RestoreObject for the keys below "
+            f"{frozen.line.data_prefix(frozen.backup_id, 1)}, then run this command again."
+        )
+
+    def test_only_without_its_base(self, chain: Chain) -> None:
+        fleet, results, _ = chain
+        for target in ("tank/restore", DATASET):
+            error = fails(fleet, target=target, backup_id=results[1].manifest.backup_id, only=True)
+            assert type(error) is NoSuchSnapshot
+            assert error.explain() == (
+                f"Backup {results[1].manifest.backup_id} continues {results[0].manifest.snapshot.name}, which is not "
+                f"the newest snapshot of {target}. Restore the whole chain into a new dataset: leave out --only."
+            )
+
+    def test_only_into_a_dataset_that_does_not_exist(self, chain: Chain) -> None:
+        fleet, results, _ = chain
+        assert type(fails(fleet, backup_id=results[1].manifest.backup_id, only=True)) is NoSuchDataset
+
+    def test_a_level_that_was_never_made(self, chain: Chain) -> None:
+        fleet, _, _ = chain
+        error = fails(fleet, level=4)
+        assert type(error) is NoSuchBackup
+        assert "of level 4" in error.explain()
+
+
+class TestPlan:
+    def test_it_names_every_link_and_changes_nothing(self, chain: Chain) -> None:
+        fleet, results, _ = chain
+        env = fleet.environment()
+        selection = RestoreSelection(dataset=DATASET, target=TARGET)
+        plan = plan_restore(env, selection, trusted=env.trusted_signers())
+        manifests = [result.manifest for result in results]
+        assert plan.as_json() == {
+            "dataset": DATASET,
+            "target": TARGET,
+            "links": [
+                {
+                    "backup_id": manifest.backup_id,
+                    "level": manifest.level,
+                    "snapshot": manifest.snapshot.name,
+                    "guid": manifest.snapshot.guid,
+                    "stream_bytes": manifest.stream.bytes,
+                    "stored_bytes": manifest.stored_bytes,
+                    "parts": len(manifest.parts),
+                    "storage_class": "STANDARD",
+                    "readable": True,
+                }
+                for manifest in manifests
+            ],
+            "stream_bytes": sum(manifest.stream.bytes for manifest in manifests),
+            "stored_bytes": sum(manifest.stored_bytes for manifest in manifests),
+            "warnings": [],
+        }
+        assert fleet.store.closed
+        assert not fleet.zfs.exists(TARGET)
+        with pytest.raises(TargetExists):
+            plan_restore(env, replace(selection, target=DATASET), trusted=env.trusted_signers())
+
+    def test_archived_parts_are_shown_and_no_error(self, chain: Chain) -> None:
+        fleet, results, _ = chain
+        env = fleet.environment()
+        selection = RestoreSelection(dataset=DATASET, target=TARGET)
+        fleet.store.archive(results[0].manifest.parts[0].key, "GLACIER")
+        plan = plan_restore(env, selection, trusted=env.trusted_signers())
+        assert [(link.storage_class, link.readable) for link in plan.links] == [
+            ("GLACIER+STANDARD", False),
+            ("STANDARD", True),
+            ("STANDARD", True),
+        ]
+        fleet.store.thaw(results[0].manifest.parts[0].key, done=False)
+        assert not plan_restore(env, selection, trusted=env.trusted_signers()).links[0].readable
+        fleet.store.thaw(results[0].manifest.parts[0].key)
+        assert plan_restore(env, selection, trusted=env.trusted_signers()).links[0].readable
+
+
+class EagerZfs(FakeZfs):
+    """As a real ZFS does it: the target is there as soon as its first receive has begun."""
+
+    def receive(self, target: str, *, type: DatasetType, first: bool) -> Any:
+        process: ReceiveProcess = super().receive(target, type=type, first=first)
+        if first:
+            self.add_dataset(target, type=type)
+        return process
+
+
+class TestFailed:
+    """A link that fails leaves nothing behind; those before it stay, and the message says how to go on."""
+
+    def test_a_damaged_part_of_the_first_link_creates_nothing(self, chain: Chain) -> None:
+        fleet, results, _ = chain
+        fleet.store.corrupt(results[0].manifest.parts[0].key)
+        error = fails(fleet)
+        assert type(error) is PartDamaged
+        assert "--only" not in error.explain()
+        assert not fleet.zfs.exists(TARGET)
+        assert fleet.progress.finished == [("failed", error.facts())]
+
+    def test_a_damaged_part_of_a_later_link(self, chain: Chain) -> None:
+        fleet, results, contents = chain
+        ids = [result.manifest.backup_id for result in results]
+        key = results[1].manifest.parts[0].key
+        fleet.store.corrupt(key)
+        error = fails(fleet)
+        assert error.explain().endswith(
+            f"{TARGET} holds this chain up to {ids[0]}; to go on from there, receive one link after the other: "
+            f"`zrb restore --only --backup-id {ids[1]} --target {TARGET}`."
+        )
+        assert fleet.zfs.content(TARGET) == contents[0]
+        again = fails(fleet)
+        assert type(again) is TargetExists
+        assert f"--only --backup-id {ids[1]} " in again.explain()
+        fleet.store.corrupt(key)  # the same bits once more: as it was
+        for backup_id in ids[1:]:
+            fleet.restore(backup_id=backup_id, only=True)
+        assert fleet.zfs.content(TARGET) == contents[2]
+
+    def test_the_wrong_identity_names_the_right_one(self, chain: Chain) -> None:
+        fleet, _, _ = chain
+        error = fails(fleet, identity=new_identity()[0])
+        assert type(error) is WrongIdentity
+        assert error.explain().endswith(f"The backup is encrypted for {fleet.config.recipients[0]}.")
+        assert not fleet.zfs.exists(TARGET)
+
+    @pytest.mark.parametrize("after_bytes", [0, 1000, 150 * KIB])
+    def test_zfs_receive_gives_up(self, chain: Chain, after_bytes: int) -> None:
+        fleet, _, _ = chain
+        fleet.zfs.receive_fault = ReceiveFault(after_bytes)
+        error = fails(fleet)
+        assert type(error) is ReceiveFailed
+        assert "cannot receive new filesystem stream: out of space" in error.explain()
+        assert not fleet.zfs.exists(TARGET)
+
+    def test_what_a_failed_receive_created_is_destroyed(self, tmp_path: Path) -> None:
+        fleet = Fleet(tmp_path, zfs=EagerZfs())
+        result = fleet.back_up(0)
+        fleet.store.corrupt(result.manifest.parts[-1].key)
+        assert type(fails(fleet)) is PartDamaged
+        assert not fleet.zfs.exists(TARGET)
+        assert fleet.zfs.exists("tank/restore")
+
+    def test_it_cannot_be_destroyed(self, tmp_path: Path) -> None:
+        fleet = Fleet(tmp_path, zfs=EagerZfs())
+        result = fleet.back_up(0)
+        fleet.store.corrupt(result.manifest.parts[-1].key)
+        fleet.zfs.fail("destroy_dataset", ZfsError("Cannot destroy it", next_step="Look"))
+        assert type(fails(fleet)) is PartDamaged
+        assert fleet.progress.warnings == [
+            f"{TARGET} was received in part and could not be removed: Cannot destroy it. Look."
+        ]
+
+    def test_what_holds_a_snapshot_is_never_destroyed(self, chain: Chain) -> None:
+        """A later link fails: the dataset is not its own."""
+        fleet, results, contents = chain
+        fleet.store.corrupt(results[2].manifest.parts[-1].key)
+        fails(fleet)
+        assert fleet.zfs.content(TARGET) == contents[1]
+
+    def test_zfs_receive_says_that_all_is_well_and_it_is_not(self, tmp_path: Path) -> None:
+        class ForgetfulZfs(EagerZfs):
+            """Whatever is received, no snapshot is there afterwards."""
+
+            def snapshots(self, dataset: str) -> list[Snapshot]:
+                return [] if dataset == TARGET else super().snapshots(dataset)
+
+        fleet = Fleet(tmp_path, zfs=ForgetfulZfs())
+        result = fleet.back_up(0)
+        error = fails(fleet)
+        assert type(error) is ReceiveFailed
+        assert error.explain() == (
+            f"zfs receive ended well, but {TARGET} does not have the snapshot of {result.manifest.backup_id}. "
+            "Look at `zfs list -t snapshot` of the target; destroy it and restore again."
+        )
+
+    def test_the_store_fails_in_between(self, chain: Chain) -> None:
+        fleet, _, contents = chain
+        fleet.store.fail("read_into", key_part="level1/")
+        assert type(fails(fleet)) is StoreUnavailable
+        assert fleet.zfs.content(TARGET) == contents[0]
+
+    def test_an_interrupt(self, tmp_path: Path) -> None:
+        fleet = Fleet(tmp_path, zfs=EagerZfs())
+        fleet.back_up(0)
+
+        def stop(name: str) -> None:
+            if name == "stream-written":
+                raise Interrupted(15, next_step="Run again")
+
+        error = fails(fleet, env=fleet.environment(checkpoint=stop))
+        assert isinstance(error, Interrupted)
+        assert not fleet.zfs.exists(TARGET)
+
+    def test_the_spool_cannot_be_made(self, chain: Chain) -> None:
+        fleet, _, _ = chain
+        (fleet.root / "state" / "spool").touch()
+        fleet.change_limits(memory_limit=(32 << 20) + 40 * KIB)
+        error = fails(fleet)
+        assert "The spool directory below" in error.explain()
+        assert not fleet.zfs.exists(TARGET)
