@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,6 @@ from zrb.values.config import S3Settings
 
 from tests.fixtures.file_tree import make_tree
 from tests.integration.nas_fixtures import Nas
-from tests.integration.s3_fixtures import free_port
 from tests.integration.zfs_fixtures import MadePool, command
 
 from .conftest import CommandLine, Ended, command_line
@@ -431,8 +431,16 @@ def test_s3_no_credentials(s3_zrb: CommandLine, tmp_path: Path) -> None:
     backup_is_refused(s3_zrb, 2, "No usable credentials", "/etc/zrb/credentials (mode 0600)", **nothing)
 
 
-def test_s3_endpoint_that_is_down(s3_zrb: CommandLine) -> None:
-    endpoint = f"http://127.0.0.1:{free_port()}"
+@pytest.fixture
+def dead_endpoint() -> Iterator[str]:
+    """A port where nobody listens, and nobody can begin to while the test runs."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{taken.getsockname()[1]}"
+
+
+def test_s3_endpoint_that_is_down(s3_zrb: CommandLine, dead_endpoint: str) -> None:
+    endpoint = dead_endpoint
     s3_zrb.edit(s3=settings(s3_zrb, endpoint=endpoint))
     backup_is_refused(s3_zrb, 1, endpoint, "can be reached")
     checks = json.loads(s3_zrb("validate-config", "--json").out)["checks"]
@@ -452,9 +460,9 @@ def test_s3_ca_bundle_that_is_missing(s3_zrb: CommandLine, tmp_path: Path) -> No
     backup_is_refused(s3_zrb, 1, f"{tmp_path}/gone.pem", "ca_bundle")
 
 
-def test_s3_credentials_never_reach_the_screen_or_the_logs(s3_zrb: CommandLine) -> None:
+def test_s3_credentials_never_reach_the_screen_or_the_logs(s3_zrb: CommandLine, dead_endpoint: str) -> None:
     secret = "zrbtest-canary-secret"
-    s3_zrb.edit(s3=settings(s3_zrb, endpoint=f"http://127.0.0.1:{free_port()}"))
+    s3_zrb.edit(s3=settings(s3_zrb, endpoint=dead_endpoint))
     ended = s3_zrb("backup", "--level", 0, "-v", "--json", AWS_SECRET_ACCESS_KEY=secret)
     assert ended.code == 1
     logs = "".join(path.read_text() for path in Path(s3_zrb.nas.config.log_dir).rglob("*.log"))
