@@ -9,6 +9,8 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import LocalStateError
@@ -39,11 +41,12 @@ class Spool:
         if self._own is None:
             try:
                 self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
-                self._remove_stale()
-                own = self._root / str(os.getpid())
-                own.mkdir(mode=0o700)
-                self._lock_fd = os.open(own / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-                fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                with _alone(self._root):  # a directory that is being made has no lock yet, and looks like a left one
+                    self._remove_stale()
+                    own = self._root / str(os.getpid())
+                    own.mkdir(mode=0o700)
+                    self._lock_fd = os.open(own / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                    fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
                 raise LocalStateError(
                     f"The spool directory below {self._root} could not be made",
@@ -56,6 +59,8 @@ class Spool:
 
     def _remove_stale(self) -> None:
         for directory in self._root.iterdir():
+            if not directory.name.isdecimal():
+                continue  # not ours: the lost+found of a disk of its own, for one
             try:
                 descriptor = os.open(directory / ".lock", os.O_RDWR | os.O_CLOEXEC)
             except FileNotFoundError:
@@ -68,3 +73,13 @@ class Spool:
                 pass  # another restore is using it
             finally:
                 os.close(descriptor)
+
+
+@contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
