@@ -25,7 +25,7 @@ SIGNER = "zrbsign1uhggabp6w5fiwhzgspttmiwm3c3xcwbrhpwht6g7xs2vdnf63b3xqojhoy"
 """The keys that all pages show."""
 
 RUN_ELSEWHERE = {
-    "make demo": "tests/setup/demo",
+    "make demo": "tests/docs/test_demo.py",
     "make test": ".ci/run",
     "make venv": "tests/setup/venv",
 }
