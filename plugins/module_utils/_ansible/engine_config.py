@@ -108,7 +108,7 @@ def _document(params: Params) -> dict[str, Any]:
 def _task(params: Params) -> dict[str, Any]:
     dataset: str = params["dataset"]
     pool, _separator, below = dataset.partition("/")
-    name = re.sub(r"[^A-Za-z0-9_.:-]", "-", dataset)[:64]
+    name = re.sub(r"[^A-Za-z0-9_.:-]", "-", dataset).lstrip("-.:")[:64] or "_"
     return {"name": name, "pool": pool, "dataset": below, **_given(params, _TASK)}
 
 
@@ -141,6 +141,8 @@ def _option_of(key: str) -> str:
     section, _separator, name = key.rpartition(".")
     if key == "local.path":
         return "repository"
+    if section.startswith("tasks") and name not in _TASK:
+        return "dataset"
     if section.endswith("storage_class"):
         return _STORAGE_CLASS[re.sub(r"\[.*", "", name)]
     table = _S3 if section.startswith("s3") else _ROOT
