@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -246,3 +248,30 @@ def test_verify_is_the_same_from_python(config: Path, repository: CommittedRepos
     repository.commit()
     report = verify(repository.environment(), depth="exists").as_json()
     assert zrb("verify", "--config", config, "--json").document == report
+
+
+@pytest.mark.parametrize("command", ["list", "verify", "validate-config"])
+def test_a_key_in_a_directory_that_this_user_may_not_enter(
+    zrb: Zrb, config: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    # As root, permissions do not count: the file system's answer is what a service user would get.
+    key = config.parent / "signing.key"
+    real_stat, real_open = os.stat, os.open
+
+    def denied_stat(path: object, *arguments: object, **options: object) -> object:
+        if str(path) == str(key):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real_stat(path, *arguments, **options)  # type: ignore[arg-type]
+
+    def denied_open(path: object, *arguments: object, **options: object) -> int:
+        if str(path) == str(key):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real_open(path, *arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "stat", denied_stat)
+    monkeypatch.setattr(os, "open", denied_open)
+    options = ["--offline"] if command == "validate-config" else []
+    ended = zrb(command, "--config", config, *options)
+    assert ended.code == 2
+    assert f"{key} cannot be read: Permission denied" in ended.out + ended.err
+    assert "Run as the user who owns it" in ended.out + ended.err

@@ -51,12 +51,18 @@ class Environment:
         return Path(self.config.base_dir)
 
     def trusted_signers(self) -> tuple[str, ...]:
-        """Public keys whose manifests count here: the configured ones and the public half of our own key."""
+        """Public keys whose manifests count here: the configured ones and the public half of our own key, where it
+        is on this machine. Raises ``KeyFileError`` for one that may not be read or is none."""
         from .keys import read_signing_key
 
         signers = list(self.config.trusted_signers)
-        if self.config.signing_key is not None:
-            path = Path(self.config.signing_key)
-            if path.exists():
-                signers.append(read_signing_key(path).public)
+        if self.config.signing_key is not None and not _is_absent(Path(self.config.signing_key)):
+            signers.append(read_signing_key(Path(self.config.signing_key)).public)
         return tuple(dict.fromkeys(signers))
+
+
+def _is_absent(path: Path) -> bool:
+    try:
+        return not path.exists()
+    except OSError:  # in a directory that this user may not enter: reading it will say so
+        return False
