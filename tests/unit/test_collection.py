@@ -54,3 +54,5 @@ def test_requirements_of_the_package_are_those_that_modules_ask_for() -> None:
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     asked = {requirement.replace(" ", "").lower() for requirement in LIBRARIES.values()}
     assert asked <= {requirement.replace(" ", "").lower() for requirement in declared}
+    controller = (ROOT / "meta/ee-requirements.txt").read_text().splitlines()[1:]
+    assert controller == list(LIBRARIES.values())
