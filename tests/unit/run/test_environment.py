@@ -82,6 +82,13 @@ def test_a_key_that_is_not_there_is_trusted_by_nobody(config: Config, tmp_path: 
     assert Environment.for_config(missing).trusted_signers() == ("zrbsign1x",)
 
 
+def test_a_key_that_may_not_be_looked_for_is_an_error(config: Config, tmp_path: Path) -> None:
+    """As where its directory is closed to this user; a name that is too long is refused to everybody."""
+    unseen = replace(config, signing_key=PurePosixPath(tmp_path / ("x" * 300)))
+    with pytest.raises(KeyFileError, match="File name too long"):
+        Environment.for_config(unseen).trusted_signers()
+
+
 def test_a_key_that_is_none_is_an_error(config: Config, tmp_path: Path) -> None:
     (tmp_path / "signing.key").write_text("nonsense")
     (tmp_path / "signing.key").chmod(0o600)

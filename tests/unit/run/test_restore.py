@@ -34,10 +34,11 @@ from zrb.run.restore import RestoreSelection, plan_restore, restore
 from zrb.seal.age import new_identity
 from zrb.values.config import KIB
 from zrb.values.zfs import DatasetType, Snapshot
+from zrb.zfs.process import ReceiveChild
 from zrb.zfs.protocol import ReceiveProcess
 
 from tests.fakes.zfs import ZFS_FUSE, FakeZfs, ReceiveFault
-from tests.unit.run.fleet import DATASET, Fleet
+from tests.unit.run.fleet import DATASET, Fleet, random_bytes
 
 TARGET = "tank/restore/copy"
 Chain = tuple[Fleet, list[BackupResult], list[bytes]]
@@ -408,11 +409,32 @@ class TestFailed:
         ]
 
     def test_what_holds_a_snapshot_is_never_destroyed(self, chain: Chain) -> None:
-        """A later link fails: the dataset is not its own."""
-        fleet, results, contents = chain
-        fleet.store.corrupt(results[2].manifest.parts[-1].key)
+        """A later link fails when some of it was received: the dataset is not its own."""
+        fleet, _, contents = chain
+        fleet.write(3, length=500 * KIB)
+        result = fleet.back_up(3)
+        fleet.store.corrupt(result.manifest.parts[-1].key)
         fails(fleet)
-        assert fleet.zfs.content(TARGET) == contents[1]
+        assert fleet.zfs.content(TARGET) == contents[2]
+
+    def test_zfs_receive_ends_before_it_has_read_everything(self, tmp_path: Path) -> None:
+        class HastyZfs(EagerZfs):
+            """Its receive ends at once, and well."""
+
+            def receive(self, target: str, *, type: DatasetType, first: bool) -> Any:
+                super().receive(target, type=type, first=first).kill()
+                return ReceiveChild(["true"], failure=lambda ended: ZfsError(str(ended), next_step="None"))
+
+        fleet = Fleet(tmp_path, zfs=HastyZfs())
+        fleet.zfs.write(DATASET, random_bytes(2 << 20))  # more than a pipe takes
+        result = fleet.back_up(0)
+        error = fails(fleet)
+        assert type(error) is ReceiveFailed
+        assert error.explain() == (
+            f"zfs receive into {TARGET} ended well before it had read the stream of {result.manifest.backup_id}. "
+            "Look at `zfs list -t snapshot` of the target; destroy it and restore again."
+        )
+        assert not fleet.zfs.exists(TARGET)
 
     def test_zfs_receive_says_that_all_is_well_and_it_is_not(self, tmp_path: Path) -> None:
         class ForgetfulZfs(EagerZfs):

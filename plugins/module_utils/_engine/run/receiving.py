@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from ..errors import EngineError
+from ..errors import EngineError, ReceiveFailed
 from ..values.manifest import Manifest
 from ..zfs.protocol import ReceiveProcess
 from .environment import Environment
@@ -34,9 +34,14 @@ class LazyReceive:
         try:
             while view:
                 view = view[os.write(self._fd, view) :]
-        except BrokenPipeError:
+        except BrokenPipeError as error:
             self._process.finish()  # raises what receive said
-            raise
+            raise ReceiveFailed(
+                f"zfs receive into {self._target} ended well before it had read the stream of "
+                f"{self._manifest.backup_id}",
+                subject=self._target,
+                next_step="Look at `zfs list -t snapshot` of the target; destroy it and restore again",
+            ) from error
 
     def finish(self) -> None:
         """The stream is whole: let ``zfs receive`` commit it."""
