@@ -44,7 +44,7 @@ def choose(level: int, manifests: list[Manifest], **given_facts: Any) -> BaseCho
     [
         (MODERN, DATASET, "auto", ("-L", "-c")),
         (MODERN, DATASET, "never", ("-L", "-c")),
-        (MODERN, DATASET, "always", ("-w",)),
+        (MODERN, ENCRYPTED, "always", ("-w",)),
         (MODERN, ENCRYPTED, "auto", ("-w",)),
         (MODERN, ENCRYPTED, "never", ("-L", "-c")),
         (OLD, DATASET, "auto", ()),
@@ -62,6 +62,13 @@ def test_raw_is_refused_where_this_zfs_cannot(dataset: Dataset, raw: Any) -> Non
         send_flags(OLD, dataset, raw)
     assert caught.value.problem == "tank/data is to be sent raw, and pool version 23 has no `zfs send -w`"
     assert caught.value.next_step.startswith("Set `raw: never` for the task")
+
+
+def test_raw_is_refused_where_it_would_lose_data() -> None:
+    with pytest.raises(ZfsUnable) as caught:
+        send_flags(MODERN, DATASET, "always")
+    assert "tank/data is to be sent raw and is not encrypted" in caught.value.problem
+    assert "`raw: auto`" in caught.value.next_step
 
 
 def test_level_0_needs_nothing() -> None:

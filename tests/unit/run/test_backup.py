@@ -192,6 +192,8 @@ class TestLevels:
         assert first.base.guid == full.snapshot.guid
 
     def test_flags_are_frozen_for_a_chain(self, fleet: Fleet) -> None:
+        fleet.zfs.add_dataset(DATASET, content=b"secret", encrypted=True)
+        fleet.task = replace(fleet.task, raw="never")
         fleet.back_up(0)
         fleet.task = replace(fleet.task, raw="always")
         assert fleet.back_up(1).manifest.send.flags == ("-L", "-c")

@@ -160,7 +160,7 @@ class TestResume:
                 classes = StorageClasses(backup_data=("STANDARD_IA",))
                 fleet.change_config(s3=S3Settings(bucket="fake", storage_class=classes))
             case "flags":
-                fleet.task = replace(fleet.task, raw="always")
+                fleet.zfs._capabilities = replace(fleet.zfs.capabilities, send_compressed=False)
             case "host's line":
                 fleet.change_config(host="nas2")
             case "dataset was made anew":

@@ -6,10 +6,11 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
-from zrb.errors import SendFailed
+from zrb.errors import SendFailed, ZfsUnable
 from zrb.run.verification import verify
 from zrb.zfs.command import CommandZfs
 
@@ -162,6 +163,42 @@ def test_another_dataset_that_is_encrypted_now_starts_a_raw_chain(local_nas: Nas
     target = local_nas.restore().target
     key.load(target)
     local_nas.assert_restored(target, files)
+
+
+def test_what_is_not_encrypted_is_never_sent_raw(local_nas: Nas) -> None:
+    """``-w`` would mean ``-Lec``, and what ``-e`` does to embedded spill blocks cannot be read again: see below."""
+    nas = with_task(local_nas, raw="always")
+    files = fill(nas)
+    ((_, error),) = outcome_of(nas, 0).failures
+    assert isinstance(error, ZfsUnable)
+    assert "raw: auto" in error.next_step
+    nas = with_task(local_nas, raw="auto")
+    assert nas.back_up(0).manifest.send.flags == ("-L", "-c")
+    nas.restore()
+    nas.assert_restored(nas.target(), files)
+
+
+def test_embedded_blocks_of_a_stream_lose_long_links(local_nas: Nas) -> None:
+    """Why: should this fail one day, OpenZFS has mended it."""
+    long = local_nas.dataset.mountpoint / "long"
+    long.symlink_to("x" * 1000)
+    snapshot, target = f"{local_nas.dataset.name}@one", f"{local_nas.pool.restore}/copy"
+    command("zfs", "snapshot", snapshot)
+    place = local_nas.root / "copy"
+    lost = []
+    for flags in ("-Lc", "-Lec"):
+        send = subprocess.run(["zfs", "send", flags, snapshot], stdout=subprocess.PIPE, check=True)
+        subprocess.run(["zfs", "receive", "-o", f"mountpoint={place}", target], input=send.stdout, check=False)
+        lost.append(not (place / "long").exists(follow_symlinks=False) or unreadable(place / "long"))
+        attempt("zfs", "destroy", "-r", target)
+    assert lost == [False, True]
+
+
+def unreadable(link: Path) -> bool:
+    try:
+        return link.readlink() != Path("x" * 1000)
+    except OSError:
+        return True
 
 
 def test_after_a_restore_a_scrub_finds_nothing(encrypted_nas: Nas, key: WrappingKey) -> None:

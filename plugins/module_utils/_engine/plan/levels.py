@@ -35,7 +35,8 @@ class BaseChoice:
 def send_flags(capabilities: Capabilities, dataset: Dataset, raw: RawMode) -> tuple[str, ...]:
     """Flags of a new chain: ``-w`` where the stream is to be raw, else ``-L`` and ``-c`` as far as this ZFS has them.
 
-    Raises :class:`ZfsUnable` where raw is wanted and this ZFS has no ``-w``.
+    Raises :class:`ZfsUnable` where raw is wanted and this ZFS has no ``-w``, or the dataset is not encrypted: ``-w``
+    then means ``-Lec``, and with ``-e`` OpenZFS loses what lies in embedded spill blocks (long symbolic links).
     """
     if raw == "always" or (raw == "auto" and dataset.encrypted):
         if not capabilities.send_raw:
@@ -43,6 +44,12 @@ def send_flags(capabilities: Capabilities, dataset: Dataset, raw: RawMode) -> tu
                 f"{dataset.name} is to be sent raw, and {capabilities.version} has no `zfs send -w`",
                 subject=dataset.name,
                 next_step="Set `raw: never` for the task to send it decrypted, with its key loaded, or update ZFS",
+            )
+        if not dataset.encrypted:
+            raise ZfsUnable(
+                f"{dataset.name} is to be sent raw and is not encrypted: of such a dataset a raw stream can lose data",
+                subject=dataset.name,
+                next_step="Set `raw: auto` for the task: it sends raw what is encrypted, and only that",
             )
         return ("-w",)
     return tuple(flag for flag in ("-L", "-c") if _supports(capabilities, flag))
