@@ -326,6 +326,7 @@ class TestRecursive:
             f"{DATASET}/b/c",
         ]
         assert len({manifest.snapshot.createtxg for manifest in manifests}) == 1
+        assert len({manifest.snapshot.name.partition("@")[2] for manifest in manifests}) == 1
         assert {manifest.seq for manifest in manifests} == {1}
         assert fleet.zfs.snapshots(f"{DATASET}/tmp") == []
 

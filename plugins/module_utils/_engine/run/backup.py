@@ -49,8 +49,9 @@ def plan_backup(env: Environment, *, task: Task, level: int, strict_level: bool 
         # A repository that has no identity yet has no backups either, so that no journal fits this empty one.
         identity = read_identity(store) or RepositoryIdentity(repository_id="", created=env.clock())
         plans = []
+        at_once = _at_one_time(env)
         for name in task_datasets(env.zfs, task):
-            decision = decide(env, identity, task, look(env, store, name), level=level, strict=strict_level)
+            decision = decide(at_once, identity, task, look(env, store, name), level=level, strict=strict_level)
             plans.append(_plan(env, store, decision))
         return plans
     finally:
@@ -73,6 +74,13 @@ def back_up(
             return run.run(level, strict=strict_level)
         finally:
             store.close()
+
+
+def _at_one_time(env: Environment) -> Environment:
+    """``env`` whose clock stands still: snapshots taken at one instant have one name, whose seconds may pass while
+    the datasets are looked at. A ZFS that takes them by ``zfs snapshot -r`` can give them no other."""
+    now = env.clock()
+    return replace(env, clock=lambda: now)
 
 
 def _signing_key(env: Environment) -> SigningKey:
@@ -182,11 +190,12 @@ class _TaskRun:
 
     def _decide_all(self, locks: ExitStack, identity: RepositoryIdentity, level: int, strict: bool) -> list[Decision]:
         decisions = []
+        at_once = _at_one_time(self.env)
         for name in task_datasets(self.env.zfs, self.task):
             try:
                 locks.enter_context(dataset_lock(self.env.base_dir, name))
                 situation = look(self.env, self.store, name)
-                decision = decide(self.env, identity, self.task, situation, level=level, strict=strict)
+                decision = decide(at_once, identity, self.task, situation, level=level, strict=strict)
                 clear_leftovers(self.env, self.store, decision)
                 decisions.append(decision)
             except Interrupted:
