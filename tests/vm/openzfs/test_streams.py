@@ -169,7 +169,9 @@ def test_volumes(local_nas: Nas, thickness: str) -> None:
     volume_device(name).write_bytes(content)
     full = local_nas.back_up(0).manifest
     content[MIB : MIB + 64 * KIB] = os.urandom(64 * KIB)
-    volume_device(name).write_bytes(content)
+    with volume_device(name).open("r+b") as device:
+        device.seek(MIB)
+        device.write(content[MIB : MIB + 64 * KIB])
     increment = local_nas.back_up(1).manifest
 
     assert full.dataset.type == increment.dataset.type == "volume"
