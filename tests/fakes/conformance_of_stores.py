@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from zrb.errors import IntegrityError, ObjectExists, ObjectMissing, PartDamaged, StoreError
 from zrb.store.protocol import Store
+from zrb.values.manifest import Checksum
 
 KEY = "data/nas1/pool/da%C3%A9ta/level0/20260131T020000Z-L0-5d41402a/snapshot.part-000000.age"
 CHUNK = 5 * 1024 * 1024
@@ -74,7 +75,7 @@ class StoreConformance:
 
     def test_what_is_absent_is_said_to_be(self, store: Store) -> None:
         assert store.head(KEY) is None
-        assert store.holds(KEY, size=1, sha256="00" * 32, chunk_size=CHUNK) is None
+        assert store.holds(KEY, size=1, sha256="00" * 32, expected=Checksum("none", "")) is None
         assert list(store.list("manifests/")) == []
         with pytest.raises(ObjectMissing) as caught:
             store.get(KEY, limit=10)
@@ -196,13 +197,15 @@ class StoreConformance:
         upload.put_chunk(1, CHUNK, content[CHUNK:])
         checksum = upload.complete()
         sha256 = hashlib.sha256(content).hexdigest()
-        assert store.holds(KEY, size=len(content), sha256=sha256, chunk_size=CHUNK) == checksum
+        assert store.holds(KEY, size=len(content), sha256=sha256, expected=Checksum("none", "")) == checksum
         with pytest.raises(ObjectExists):
-            store.holds(KEY, size=len(content) - 1, sha256=sha256, chunk_size=CHUNK)
+            store.holds(KEY, size=len(content) - 1, sha256=sha256, expected=Checksum("none", ""))
         with pytest.raises(ObjectExists):
-            store.holds(KEY, size=len(content), sha256="00" * 32, chunk_size=CHUNK)
+            store.holds(KEY, size=len(content), sha256="00" * 32, expected=Checksum("none", ""))
         small = store.put("zrb.json", b"small")
-        assert small == store.holds("zrb.json", size=5, sha256=hashlib.sha256(b"small").hexdigest(), chunk_size=CHUNK)
+        assert small == store.holds(
+            "zrb.json", size=5, sha256=hashlib.sha256(b"small").hexdigest(), expected=Checksum("none", "")
+        )
 
     def test_listing_is_in_key_order_and_by_prefix(self, store: Store) -> None:
         keys = ["data/a-b/1", "data/a.b", "data/a/2", "data/a/10", "data/a%20b/1", "data/aB", "zrb.json"]
@@ -230,7 +233,7 @@ class StoreConformance:
             lambda: store.put(key, b""),
             lambda: store.open_upload(key, total_chunks=1),
             lambda: store.abort_upload(key, "x"),
-            lambda: store.holds(key, size=0, sha256="00" * 32, chunk_size=CHUNK),
+            lambda: store.holds(key, size=0, sha256="00" * 32, expected=Checksum("none", "")),
             lambda: store.head(key),
             lambda: store.get(key, limit=10),
             lambda: store.read_into(key, 0, memoryview(bytearray(1))),

@@ -131,6 +131,9 @@ class _KillingUpload:
         with self._store.reached("put_chunk", self._key):
             self._upload.put_chunk(number, offset, data)
 
+    def expected_checksum(self) -> Checksum:
+        return self._upload.expected_checksum()
+
     def complete(self) -> Checksum:
         with self._store.reached("complete", self._key):
             return self._upload.complete()

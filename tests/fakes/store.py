@@ -110,7 +110,7 @@ class MemoryStore:
             if upload is not None:
                 upload.ended = True
 
-    def holds(self, key: str, *, size: int, sha256: str, chunk_size: int) -> Checksum | None:
+    def holds(self, key: str, *, size: int, sha256: str, expected: Checksum) -> Checksum | None:
         with self._called("holds", key):
             found = self._objects.get(key)
             if found is None:
@@ -251,17 +251,18 @@ class MemoryUpload:
             content = bytes(data)
             self._chunks.add(WrittenChunk(number=number, offset=offset, bytes=len(content), proof=content))
 
+    def expected_checksum(self) -> Checksum:
+        pieces = [chunk.proof for chunk in self._chunks.whole()]
+        digests = b"".join(hashlib.sha256(piece).digest() for piece in pieces)
+        return Checksum("sha256-composite", f"{b64encode(hashlib.sha256(digests).digest()).decode()}-{len(pieces)}")
+
     def complete(self) -> Checksum:
         with self._store._called("complete", self._key):
             if self.ended:
                 raise StoreError(f"The upload of {self._key} is gone", subject=self._key, next_step="Begin again")
             pieces = [chunk.proof for chunk in self._chunks.whole()]
-            digests = b"".join(hashlib.sha256(piece).digest() for piece in pieces)
-            composite = f"{b64encode(hashlib.sha256(digests).digest()).decode()}-{len(pieces)}"
             try:
-                return self._store._write(
-                    self._key, b"".join(pieces), Checksum("sha256-composite", composite), self._storage_class
-                )
+                return self._store._write(self._key, b"".join(pieces), self.expected_checksum(), self._storage_class)
             finally:
                 self.abort()
 

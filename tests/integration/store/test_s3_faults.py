@@ -12,6 +12,7 @@ import pytest
 from zrb.errors import ObjectExists, PartDamaged, StoreDenied, StoreError, StoreUnavailable
 from zrb.store.s3 import S3Store
 from zrb.store.s3_errors import PreconditionRefused, UploadGone
+from zrb.values.manifest import Checksum
 
 from tests.fakes.conformance_of_stores import CHUNK, KEY, read_all, some_bytes
 from tests.fakes.s3_proxy import FaultProxy, Reply
@@ -176,7 +177,7 @@ class TestEndpointsThatIgnore:
             upload.put_chunk(1, CHUNK, content[CHUNK:])
             assert upload.complete().kind == "etag"
         sha256 = hashlib.sha256(content).hexdigest()
-        assert store.holds("data/1", size=len(content), sha256=sha256, chunk_size=CHUNK) is not None
+        assert store.holds("data/1", size=len(content), sha256=sha256, expected=Checksum("none", "")) is not None
 
     @pytest.mark.parametrize(
         ("status", "code", "message"),
@@ -242,7 +243,7 @@ class TestConflicts:
         bucket.client().put_object(Bucket=bucket.name, Key=f"zfs-backups/{KEY}", Body=b"another")
         s3_proxy.answer(404, "NoSuchKey", method="GET", path=OBJECT)
         sha256 = hashlib.sha256(b"content").hexdigest()
-        assert behind_proxy.holds(KEY, size=7, sha256=sha256, chunk_size=CHUNK) is None
+        assert behind_proxy.holds(KEY, size=7, sha256=sha256, expected=Checksum("none", "")) is None
 
     def test_an_object_that_may_not_be_read_back(
         self, behind_proxy: S3Store, s3_proxy: FaultProxy, bucket: LocalBucket

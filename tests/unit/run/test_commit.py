@@ -56,7 +56,6 @@ def binding_of(manifest: Manifest) -> Binding:
         flags=manifest.send.flags,
         zfs_version=manifest.send.zfs_version,
         part_size=manifest.part_size,
-        chunk_size=1,
         recipients=manifest.encryption.recipients,
         storage_class="STANDARD",
     )

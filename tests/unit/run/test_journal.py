@@ -44,7 +44,6 @@ BINDING = Binding(
     flags=("-L", "-c"),
     zfs_version="zfs-2.3.2",
     part_size=65536,
-    chunk_size=16384,
     recipients=("age1a", "age1b"),
     storage_class="STANDARD",
 )
@@ -70,7 +69,6 @@ OWN: dict[str, Any] = {
     "snapshot_guid": "",
     "level_requested": 1,
     "reason": "",
-    "chunk_size": 5,
 }
 """Another value for each field that only names this backup, or shapes how it is moved."""
 

@@ -122,6 +122,7 @@ def test_chunks_may_arrive_in_any_order(tmp_path: Path) -> None:
 
             class Upload:
                 upload_id = upload.upload_id
+                expected_checksum = staticmethod(upload.expected_checksum)
                 complete = staticmethod(upload.complete)
                 abort = staticmethod(upload.abort)
 

@@ -51,13 +51,12 @@ class Binding:
     flags: tuple[str, ...]
     zfs_version: str
     part_size: int
-    chunk_size: int
     recipients: tuple[str, ...]
     storage_class: str
 
     def fits(self, now: Binding) -> bool:
         """Whether a run that would bind ``now`` may continue the backup that is bound by this."""
-        own = {"backup_id", "snapshot", "snapshot_guid", "level_requested", "reason", "chunk_size"}
+        own = {"backup_id", "snapshot", "snapshot_guid", "level_requested", "reason"}
         shaping = (field.name for field in fields(self) if field.name not in own)
         return all(getattr(self, name) == getattr(now, name) for name in shaping)
 
@@ -132,9 +131,7 @@ class Journal:
         arrived, abort the uploads of the others. Raises ``ObjectExists`` where a key holds something else."""
         for index, part in sorted(self._sealed.items()):
             if index not in self._stored:
-                checksum = store.holds(
-                    part.key, size=part.bytes, sha256=part.sha256, chunk_size=self.binding.chunk_size
-                )
+                checksum = store.holds(part.key, size=part.bytes, sha256=part.sha256, expected=part.checksum)
                 if checksum is not None:
                     arrived = replace(part, checksum=checksum)
                     self.stored(arrived)

@@ -153,7 +153,6 @@ def binding_for(
         flags=choice.flags,
         zfs_version=env.zfs.capabilities.version,
         part_size=limits.part_size,
-        chunk_size=limits.chunk_size,
         recipients=env.config.recipients,
         storage_class=env.config.storage_classes.for_level(choice.level),
     )

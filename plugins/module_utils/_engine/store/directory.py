@@ -76,7 +76,7 @@ class DirectoryStore:
         with explained("Removing an unfinished upload of", key, self._root):
             path.with_name(upload_id).unlink(missing_ok=True)
 
-    def holds(self, key: str, *, size: int, sha256: str, chunk_size: int) -> Checksum | None:  # noqa: ARG002
+    def holds(self, key: str, *, size: int, sha256: str, expected: Checksum) -> Checksum | None:  # noqa: ARG002
         """See :class:`.protocol.Store`. Always reads the file back: a directory keeps no checksums."""
         path = self._path(key)
         with explained("Reading", key, self._root):

@@ -76,6 +76,10 @@ class DirectoryUpload:
             self._leave()
         self._chunks.add(WrittenChunk(number=number, offset=offset, bytes=len(view), proof=None))
 
+    def expected_checksum(self) -> Checksum:
+        """See :class:`.protocol.Upload`: a directory keeps none."""
+        return NO_CHECKSUM
+
     def complete(self) -> Checksum:
         """See :class:`.protocol.Upload`. The file and its name are on the disk when this returns."""
         try:

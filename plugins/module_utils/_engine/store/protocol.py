@@ -46,6 +46,11 @@ class Upload(Protocol):
         """Write chunk ``number`` (from 0) whose first byte is byte ``offset`` of the object. In any order, by
         any thread; every chunk but the last has the same length."""
 
+    def expected_checksum(self) -> Checksum:
+        """What :meth:`complete` will return, once every chunk is written: proof of the content even where the object
+        cannot be read back, since it is archived at once. ``none`` where the storage keeps no checksums."""
+        ...
+
     def complete(self) -> Checksum:
         """Make the object visible under its key, all of it or nothing. Raises ``ObjectExists`` where the key
         holds other content; the same content there (a lost reply) is success."""
@@ -75,9 +80,10 @@ class Store(Protocol):
     def abort_upload(self, key: str, upload_id: str) -> None:
         """Throw away an upload that an earlier process left unfinished. One that is gone already is no error."""
 
-    def holds(self, key: str, *, size: int, sha256: str, chunk_size: int) -> Checksum | None:
+    def holds(self, key: str, *, size: int, sha256: str, expected: Checksum) -> Checksum | None:
         """The checksum of ``key`` where the store can prove that it holds ``size`` bytes with this SHA-256 (hex);
-        ``None`` where the key is absent. Proves by the stored checksum, else by reading back. Raises
+        ``None`` where the key is absent. Proves by the stored checksum, where it is the ``expected`` one that
+        :meth:`Upload.expected_checksum` gave, else by reading back. Raises
         ``ObjectExists`` where the content is other or cannot be proven."""
 
     def head(self, key: str) -> StoredObject | None:

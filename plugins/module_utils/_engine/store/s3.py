@@ -105,10 +105,14 @@ class S3Store:
         """See :class:`.protocol.Store`."""
         abort_multipart(self._session, check_key(key), upload_id)
 
-    def holds(self, key: str, *, size: int, sha256: str, chunk_size: int) -> Checksum | None:  # noqa: ARG002
+    def holds(self, key: str, *, size: int, sha256: str, expected: Checksum) -> Checksum | None:
         """See :class:`.protocol.Store`."""
-        expected = ExpectedContent(chunks=((size, bytes.fromhex(sha256)),), etag=lambda: "")
-        return same_content(self._session, check_key(key), expected)
+        content = ExpectedContent(
+            chunks=((size, bytes.fromhex(sha256)),),
+            etag=lambda: expected.value if expected.kind == "etag" else "",
+            composite=expected.value if expected.kind == "sha256-composite" else "",
+        )
+        return same_content(self._session, check_key(key), content)
 
     def head(self, key: str) -> StoredObject | None:
         """See :class:`.protocol.Store`."""

@@ -74,13 +74,18 @@ class S3Upload:
         proof = _ChunkProof(sha256=digest, etag=str(reply["ETag"]), stored_sha256=stored)
         self._chunks.add(WrittenChunk(number=number, offset=offset, bytes=len(view), proof=proof))
 
+    def expected_checksum(self) -> Checksum:
+        """See :class:`.protocol.Upload`."""
+        content = _content_of(self._chunks.whole())
+        if self._guards.sha256:
+            return Checksum("sha256-composite", content.sha256_texts().pop())
+        etag = content.etag()
+        return Checksum("etag", etag) if etag else Checksum("none", "")
+
     def complete(self) -> Checksum:
         """See :class:`.protocol.Upload`."""
         chunks = self._chunks.whole()
-        expected = ExpectedContent(
-            chunks=tuple((chunk.bytes, chunk.proof.sha256) for chunk in chunks),
-            etag=lambda: multipart_etag([chunk.proof.etag for chunk in chunks]),
-        )
+        expected = _content_of(chunks)
         try:
             if not self._proven and (found := same_content(self._session, self._key, expected)):
                 self.abort()
@@ -120,6 +125,13 @@ class S3Upload:
         if self._guards.sha256 and not reply.get("ChecksumSHA256"):
             reply = self._session.call("head_object", key=self._key, ChecksumMode="ENABLED")
         return checksum_of(reply)
+
+
+def _content_of(chunks: list[WrittenChunk[_ChunkProof]]) -> ExpectedContent:
+    return ExpectedContent(
+        chunks=tuple((chunk.bytes, chunk.proof.sha256) for chunk in chunks),
+        etag=lambda: multipart_etag([chunk.proof.etag for chunk in chunks]),
+    )
 
 
 def _part(chunk: WrittenChunk[_ChunkProof]) -> dict[str, Any]:

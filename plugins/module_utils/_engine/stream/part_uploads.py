@@ -32,7 +32,8 @@ class PartLedger(Protocol):
         """A chunked upload has begun."""
 
     def sealed(self, part: Part) -> None:
-        """All bytes of the part are on their way; its object may become visible from now on."""
+        """All bytes of the part are on their way; its object may become visible from now on. ``part.checksum`` is the
+        one that the store is expected to return."""
 
     def stored(self, part: Part) -> None:
         """The store acknowledged the part."""
@@ -205,18 +206,17 @@ class _PartUpload:
 
     def _complete(self) -> None:
         upload = self._open()
-        self._finish(upload.complete)
+        self._finish(upload.complete, expected=upload.expected_checksum())
 
     def _put_whole(self, worker: Worker, buffer: int, length: int) -> None:
         self._context.pace.wait_for(length, self._context.failure)
         view = self._context.chunks.view(buffer, length)
-        self._finish(
-            lambda: self._destination.store.put(self._key, view, storage_class=self._destination.storage_class)
-        )
+        put = partial(self._destination.store.put, self._key, view, storage_class=self._destination.storage_class)
+        self._finish(put, expected=Checksum("none", ""))
         worker.give_back(buffer)
         self._destination.moved(length)
 
-    def _finish(self, publish: Callable[[], Checksum]) -> None:
+    def _finish(self, publish: Callable[[], Checksum], *, expected: Checksum) -> None:
         plain_bytes, plain_blake3 = self.plain
         part = Part(
             index=self._index,
@@ -225,7 +225,7 @@ class _PartUpload:
             plain_blake3=plain_blake3,
             bytes=self._size,
             sha256=self._hash.hexdigest(),
-            checksum=Checksum("none", ""),
+            checksum=expected,
         )
         self._destination.ledger.sealed(part)
         part = replace(part, checksum=publish())
