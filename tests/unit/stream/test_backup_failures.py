@@ -27,6 +27,7 @@ from zrb.errors import (
     WorkerDied,
 )
 from zrb.stream.backup import BackupPipeline
+from zrb.values.manifest import Part
 
 from tests.fakes.store import MemoryStore
 from tests.unit.stream.piping import (
@@ -118,10 +119,23 @@ def test_after_a_failure_the_pipeline_is_used_up(store: MemoryStore) -> None:
 
 
 def test_a_failure_elsewhere_ends_a_source_that_stalls(store: MemoryStore) -> None:
+    """The reader has read all that there is and waits for more, which never comes."""
+    all_read = threading.Event()
     error = full()
-    store.fail("put_chunk", nth=2, error=error)
-    with backup_pipeline() as pipeline, stalled(DATA[: 2 * PART]) as source_fd, pytest.raises(StoreFull) as caught:
-        pipeline.store_stream(source_fd, destination(store), at_end=lambda _head, _tail: None)
+
+    class Watched(Ledger):
+        def known(self, index: int) -> Part | None:
+            if index == 1:
+                all_read.set()
+            return super().known(index)
+
+    def moved(_count: int) -> None:
+        all_read.wait()
+        raise error
+
+    where = destination(store, Watched(), moved=moved)
+    with backup_pipeline() as pipeline, stalled(DATA[:PART]) as source_fd, pytest.raises(StoreFull) as caught:
+        pipeline.store_stream(source_fd, where, at_end=lambda _head, _tail: None)
     assert caught.value is error
 
 
