@@ -400,7 +400,8 @@ class TestPlan:
 
     def test_it_changes_nothing_in_an_empty_repository(self, fleet: Fleet) -> None:
         before = state(fleet)
-        assert fleet.plan(0).choice.base is None
+        plan = fleet.plan(0)
+        assert (plan.choice.base, plan.as_json()["base"]) == (None, None)
         assert state(fleet) == before
         assert fleet.store.closed
 

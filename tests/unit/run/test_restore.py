@@ -31,6 +31,7 @@ from zrb.errors import (
 from zrb.run.backup import BackupResult
 from zrb.run.high_water import highest_seen
 from zrb.run.restore import RestoreSelection, plan_restore, restore
+from zrb.run.restored import restored_guid
 from zrb.seal.age import new_identity
 from zrb.values.config import KIB
 from zrb.values.zfs import DatasetType, Snapshot
@@ -470,6 +471,18 @@ class TestFailed:
         assert isinstance(error, Interrupted)
         assert not fleet.zfs.exists(TARGET)
 
+    def test_a_ctrl_c_that_nobody_turned_into_an_error(self, tmp_path: Path) -> None:
+        fleet = Fleet(tmp_path, zfs=EagerZfs())
+        fleet.back_up(0)
+
+        def stop(name: str) -> None:
+            if name == "stream-written":
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            fails(fleet, env=fleet.environment(checkpoint=stop))
+        assert not fleet.zfs.exists(TARGET)
+
     def test_the_spool_cannot_be_made(self, chain: Chain) -> None:
         fleet, _, _ = chain
         (fleet.root / "state" / "spool").touch()
@@ -477,3 +490,32 @@ class TestFailed:
         error = fails(fleet)
         assert "The spool directory below" in error.explain()
         assert not fleet.zfs.exists(TARGET)
+
+
+class TestDoneAlready:
+    """Whether a restore need not be run again."""
+
+    def guid(self, fleet: Fleet, **selection: Any) -> str | None:
+        env = fleet.environment()
+        selected = RestoreSelection(**{"dataset": DATASET, "target": TARGET, **selection})
+        return restored_guid(env, selected, trusted=env.trusted_signers())
+
+    def test_only_where_the_newest_snapshot_is_the_wanted_one(self, chain: Chain) -> None:
+        fleet, results, _ = chain
+        guids = [result.manifest.snapshot.guid for result in results]
+        fleet.store.calls.clear()
+        assert self.guid(fleet) is None
+        assert fleet.store.calls == [], "a target that does not exist needs no catalogue"
+        fleet.restore(level=1)
+        assert self.guid(fleet, level=1) == guids[1]
+        assert self.guid(fleet) is None
+        assert self.guid(fleet, level=0) is None
+        assert self.guid(fleet, target="tank/restore") is None
+        fleet.restore(backup_id=results[2].manifest.backup_id, only=True)
+        assert self.guid(fleet) == guids[2]
+
+    def test_a_backup_that_does_not_exist(self, chain: Chain) -> None:
+        fleet, _, _ = chain
+        with pytest.raises(NoSuchBackup):
+            self.guid(fleet, target=DATASET, level=4)
+        assert fleet.store.closed
