@@ -3,7 +3,7 @@
 PYTHON ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo demo-clean test unit lint sanity bench clean
+.PHONY: help venv demo demo-clean test unit lint sanity bench clean testbed testbed-down test-openzfs
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,8 +31,18 @@ lint: .venv/.installed  ## Check style, types, playbooks, roles and changelog
 sanity: .venv/.installed  ## Run ansible-test sanity
 	@tests/setup/sanity
 
+# MACHINES=1..3 of them; TESTS="FILE..." runs those inside, and not what belongs to the host.
+testbed: .venv/.installed  ## Start virtual machines with the OpenZFS kernel module that stay (root to build the image)
+	@.venv/bin/python -m tests.vm.testbed up --machines $(or $(MACHINES),1)
+
+testbed-down:  ## End them
+	@tests/setup/testbed-down
+
+test-openzfs: .venv/.installed  ## Run the engine's tests and all production paths against the OpenZFS kernel module
+	@.venv/bin/python -m tests.vm.testbed test-openzfs $(TESTS)
+
 bench: .venv/.installed  ## Compare speed and memory with other tools in one run; prints a table
 	@.venv/bin/python -m tests.bench.run
 
-clean: demo-clean  ## Remove the demo, .venv and everything that tools cached
+clean: demo-clean testbed-down  ## Remove the demo, .venv and everything that tools cached
 	rm -rf .venv .cache build

@@ -12,7 +12,7 @@ import pytest
 
 from tests.integration.nas_fixtures import Nas
 from tests.integration.zfs_fixtures import command
-from tests.vm.openzfs.production import change, fill, value
+from tests.vm.openzfs.production import change, fill, restore_of, value
 
 pytestmark = pytest.mark.zfs
 
@@ -42,9 +42,8 @@ def test_nothing_of_a_restored_dataset_acts(local_nas: Nas, tmp_path: Path) -> N
     trap.rmdir()
 
     target = local_nas.restore().target
-    acts = {
-        key: value(target, key) for key in ("mounted", "mountpoint", "canmount", "readonly", "sharenfs", "sharesmb")
-    }
+    command("zfs", "mount", "-a")
+    acts = {key: value(target, key) for key in ("mounted", "mountpoint", "canmount", "sharenfs", "sharesmb")}
     assert acts == {
         "mounted": "no",
         "mountpoint": "none",
@@ -60,8 +59,6 @@ def test_a_mounting_parent_mounts_nothing_either(local_nas: Nas) -> None:
     local_nas.back_up(0)
     files = change(local_nas)
     local_nas.back_up(1)
-    from tests.vm.openzfs.production import restore_of
-
     target = restore_of(local_nas, local_nas.dataset.name, f"{local_nas.pool.name}/beside").target
     assert value(target, "mounted") == "no"
     assert not (local_nas.pool.mountpoint / "beside").exists()

@@ -14,6 +14,7 @@ from zrb.values.config import KIB, MIB
 from zrb.zfs.command import CommandZfs
 from zrb.zfs.stream_records import RECORD_BYTES, parse_begin
 
+from tests.fixtures.file_tree import describe_tree
 from tests.integration.nas_fixtures import Nas
 from tests.integration.zfs_fixtures import command
 from tests.vm.openzfs.production import (
@@ -87,8 +88,6 @@ def test_unusual_properties_and_what_depends_on_them(local_nas: Nas) -> None:
     full = local_nas.back_up(0).manifest
     (directory / "file 3").unlink()
     local_nas.back_up(1)
-    from tests.fixtures.file_tree import describe_tree
-
     files = describe_tree(directory)
 
     assert features_of(stored_stream(local_nas, full)) & LARGE_DNODE
