@@ -4,7 +4,8 @@
 
 """Tell which tests were skipped and why, for the summary. Usage: ``skipped.py RESULTS.xml``.
 
-With ``CI`` in the environment, a skipped test is a failure.
+With ``CI`` in the environment, a skipped test is a failure: what cannot run there must not pass silently. Only what
+a ZFS cannot do (its reason begins with "this ZFS") is none, since `make test-openzfs` runs those on another.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ def main(results: Path) -> int:
     lines = [f"skipped {count:4d} tests: {reason}\n" for reason, count in sorted(reasons.items())]
     results.with_name("skipped.txt").write_text("".join(lines))
     print("".join(lines) or "No test was skipped")
-    return 1 if reasons and os.environ.get("CI") else 0
+    lacking = [reason for reason in reasons if not reason.startswith("this ZFS")]
+    return 1 if lacking and os.environ.get("CI") else 0
 
 
 if __name__ == "__main__":
