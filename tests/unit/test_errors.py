@@ -62,7 +62,7 @@ def test_what_was_added_later_travels_too() -> None:
 
 def test_an_interrupt_keeps_its_signal() -> None:
     came = pickle.loads(pickle.dumps(Interrupted(2, next_step="Run it again")))
-    assert (came.signal_number, came.status, Interrupted(15, next_step="").status) == (2, 130, 143)
+    assert (came.signal_number, came.exit_code, Interrupted(15, next_step="").exit_code) == (2, 130, 143)
     assert came.explain() == "Stopped by signal 2. Run it again."
 
 

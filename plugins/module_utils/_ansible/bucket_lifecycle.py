@@ -13,16 +13,21 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from .._engine.errors import UsageError
-from .._engine.plan.lifecycle import LifecycleRule, NoncurrentTransition, RuleFilter, Transition
-from .._engine.plan.lifecycle_s3 import ordered_noncurrent, ordered_transitions
 from .._engine.run.bucket_lifecycle import (
     LifecycleRequest,
     ReadsUntilStable,
     apply_bucket_lifecycle,
+    open_bucket_lifecycle,
     plan_bucket_lifecycle,
 )
-from .._engine.store.bucket_lifecycle import BucketLifecycle
-from .._engine.store.s3_session import S3Session
+from .._engine.values.lifecycle import (
+    LifecycleRule,
+    NoncurrentTransition,
+    RuleFilter,
+    Transition,
+    ordered_noncurrent,
+    ordered_transitions,
+)
 from .argument_spec import ArgumentSpec, Option
 from .results import pass_on_warnings
 from .s3_options import S3, s3_settings, warn_if_unverified
@@ -88,16 +93,12 @@ def ensure_lifecycle(module: AnsibleModule) -> dict[str, Any]:
         repository_prefix=None if params["prefix"] is None else _with_slash(params["prefix"]),
     )
     settings = s3_settings(params, bucket=params["bucket"], expected_bucket_owner=params["expected_bucket_owner"])
-    session = S3Session(settings)
-    try:
-        bucket = BucketLifecycle(session)
+    with open_bucket_lifecycle(settings) as bucket:
         plan = plan_bucket_lifecycle(bucket, request)
         pass_on_warnings(module, plan.warnings)
         if not module.check_mode:
             reads = ReadsUntilStable(timeout_s=params["wait_timeout"]) if params["wait"] else None
             pass_on_warnings(module, apply_bucket_lifecycle(bucket, plan, reads=reads))
-    finally:
-        session.close()
     before, after = ([rule.as_json() for rule in rules] for rules in (plan.before, plan.after))
     result = {"changed": plan.changed, "bucket": params["bucket"], "rules": after}
     return result | {"diff": {"before": {"rules": before}, "after": {"rules": after}}}

@@ -11,18 +11,17 @@ Each class stands for one thing that a user can do something about. The exit cod
 from __future__ import annotations
 
 import sys
-from typing import ClassVar
 
 
-class EngineError(Exception):
-    """Base of all errors that the engine explains.
+class Explained(BaseException):
+    """What the engine raises and explains.
 
     ``problem`` says what was tried and on which object, ``answer`` what the other side said (stderr of a
     command, an S3 error code), ``next_step`` what the user should do. ``subject`` is the bare name of the
     object (a dataset, a key, a file) for machines.
     """
 
-    exit_code: ClassVar[int] = 1
+    exit_code: int = 1
 
     def __init__(self, problem: str, *, next_step: str, subject: str = "", answer: str = "") -> None:
         super().__init__(problem)
@@ -55,7 +54,21 @@ class EngineError(Exception):
         return _rebuilt, (type(self), self.problem, self.__dict__.copy())
 
 
-def _rebuilt(kind: type[EngineError], problem: str, state: dict[str, object]) -> EngineError:
+class EngineError(Explained, Exception):
+    """Base of all errors."""
+
+
+class Interrupted(Explained):
+    """SIGINT or SIGTERM. No error: nothing that handles errors on its way, as one dataset of several or a step after
+    the commit does, may take it for one. The exit code is 128 and the signal's number: 130 or 143."""
+
+    def __init__(self, signal_number: int, *, next_step: str) -> None:
+        super().__init__(f"Stopped by signal {signal_number}", next_step=next_step)
+        self.signal_number = signal_number
+        self.exit_code = 128 + signal_number
+
+
+def _rebuilt(kind: type[Explained], problem: str, state: dict[str, object]) -> Explained:
     error = kind.__new__(kind, problem)
     error.args = (problem,)
     error.__dict__.update(state)
@@ -287,19 +300,3 @@ class LocalStateError(EngineError):
 
 class WorkerDied(EngineError):
     """A worker process of the pipeline ended unexpectedly."""
-
-
-# --- signals -------------------------------------------------------------------------------------------
-
-
-class Interrupted(EngineError):
-    """SIGINT or SIGTERM: everything was stopped cleanly; the exit code is 128 + the signal's number."""
-
-    def __init__(self, signal_number: int, *, next_step: str) -> None:
-        super().__init__(f"Stopped by signal {signal_number}", next_step=next_step)
-        self.signal_number = signal_number
-
-    @property
-    def status(self) -> int:
-        """130 for SIGINT, 143 for SIGTERM."""
-        return 128 + self.signal_number

@@ -11,11 +11,11 @@ from datetime import date
 
 import pytest
 from zrb.errors import NoSuchRepository, StoreDenied
-from zrb.plan.lifecycle import LifecycleRule, NoncurrentTransition, RuleFilter, Transition
 from zrb.plan.lifecycle_s3 import rule_from_s3, rule_to_s3
 from zrb.store.bucket_lifecycle import BucketLifecycle, LifecycleDocument
 from zrb.store.s3_errors import S3Refused
 from zrb.store.s3_session import S3Session
+from zrb.values.lifecycle import LifecycleRule, NoncurrentTransition, RuleFilter, Transition
 
 from tests.fakes.s3_proxy import FaultProxy, Reply
 from tests.integration.s3_fixtures import LocalBucket

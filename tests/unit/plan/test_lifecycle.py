@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from zrb.errors import UsageError
-from zrb.plan.lifecycle import LifecycleRule, NoncurrentTransition, RuleFilter, Transition, plan_lifecycle
+from zrb.plan.lifecycle import plan_lifecycle
 from zrb.plan.lifecycle_checks import check_rule_id, check_rules
 from zrb.plan.lifecycle_s3 import rule_from_s3, rule_to_s3
+from zrb.values.lifecycle import LifecycleRule, NoncurrentTransition, RuleFilter, Transition
 
 ABORT = LifecycleRule(id="abort", abort_days=14)
 EXPIRE = LifecycleRule(id="expire", expiration_days=365)

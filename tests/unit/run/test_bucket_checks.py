@@ -11,11 +11,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from zrb.errors import EngineError, ObjectMissing, StoreDenied, StoreUnavailable
-from zrb.plan.lifecycle import LifecycleRule, RuleFilter, Transition
 from zrb.run.bucket_checks import _readable, clock_check, lifecycle_checks, lock_check, versioning_check
 from zrb.run.checks import Check
 from zrb.store.bucket_facts import ObjectLock
 from zrb.store.s3_errors import S3Refused
+from zrb.values.lifecycle import LifecycleRule, RuleFilter, Transition
 
 NOW = datetime(2026, 1, 31, 2, 0, tzinfo=UTC)
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 from zrb.errors import StoreUnavailable, UsageError
-from zrb.plan.lifecycle import LifecycleRule
 from zrb.plan.lifecycle_s3 import rule_to_s3
 from zrb.run.bucket_lifecycle import (
     LifecycleRequest,
@@ -21,6 +20,7 @@ from zrb.run.bucket_lifecycle import (
     plan_bucket_lifecycle,
 )
 from zrb.store.bucket_lifecycle import LifecycleDocument
+from zrb.values.lifecycle import LifecycleRule
 
 OLD, NEW = LifecycleRule(id="old", abort_days=1), LifecycleRule(id="new", abort_days=2)
 

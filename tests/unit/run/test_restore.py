@@ -467,9 +467,16 @@ class TestFailed:
             if name == "stream-written":
                 raise Interrupted(15, next_step="Run again")
 
-        error = fails(fleet, env=fleet.environment(checkpoint=stop))
-        assert isinstance(error, Interrupted)
+        with pytest.raises(Interrupted):
+            fails(fleet, env=fleet.environment(checkpoint=stop))
         assert not fleet.zfs.exists(TARGET)
+
+    def test_an_interrupt_after_the_last_link_is_no_warning(self, tmp_path: Path) -> None:
+        fleet = Fleet(tmp_path, zfs=EagerZfs())
+        fleet.back_up(0)
+        fleet.zfs.fail("inherit_property", Interrupted(15, next_step="Run again"))
+        with pytest.raises(Interrupted):
+            fails(fleet)
 
     def test_a_ctrl_c_that_nobody_turned_into_an_error(self, tmp_path: Path) -> None:
         fleet = Fleet(tmp_path, zfs=EagerZfs())

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from ..errors import EngineError, Interrupted
+from ..errors import EngineError
 from .arguments import add_command, add_level, add_tasks
 from .output import put
 from .session import Session
@@ -88,8 +88,6 @@ def _back_up(
             strict_level=args.strict_level,
             job={"id": args.job_id} if args.job_id else None,
         )
-    except Interrupted:
-        raise
     except EngineError as error:  # one bad task must not block the others
         failures.append({"task": task.name, "dataset": task.dataset_name} | error.facts())
         return error.exit_code

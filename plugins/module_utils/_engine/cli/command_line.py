@@ -12,7 +12,7 @@ import traceback
 from argparse import Namespace
 from collections.abc import Sequence
 
-from ..errors import EngineError, Interrupted
+from ..errors import EngineError, Explained, Interrupted
 from .arguments import build_parser
 from .output import put
 from .session import Session, reader_may_leave, say
@@ -29,7 +29,7 @@ def run_command_line(argv: Sequence[str]) -> int:
             with reader_may_leave():
                 args = _parse(argv)
             return int(args.run(Session(args))) if args else 0
-    except EngineError as error:
+    except (EngineError, Interrupted) as error:
         return _report(error, as_json=as_json, verbose=verbose)
     except Exception as error:  # noqa: BLE001 - the one place where a defect becomes a message
         return _report(_unexpected(error), as_json=as_json, verbose=verbose)
@@ -43,10 +43,10 @@ def _parse(argv: Sequence[str]) -> Namespace | None:
         return None
 
 
-def _report(error: EngineError, *, as_json: bool, verbose: bool) -> int:
+def _report(error: Explained, *, as_json: bool, verbose: bool) -> int:
     from ..run.logs import redact
 
-    code = error.status if isinstance(error, Interrupted) else error.exit_code
+    code = error.exit_code
     say(redact(error.explain()))
     if verbose:
         say(redact("".join(traceback.format_exception(error))))

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from ..errors import UsageError
-from .lifecycle import LifecycleRule
+from ..values.lifecycle import LifecycleRule
 
 MAX_RULES = 1000
 _ID_CHARACTERS = 255

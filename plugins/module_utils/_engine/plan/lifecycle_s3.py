@@ -6,11 +6,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from typing import Any
 
-from .lifecycle import LifecycleRule, NoncurrentTransition, RuleFilter, Transition
+from ..values.lifecycle import (
+    LifecycleRule,
+    NoncurrentTransition,
+    RuleFilter,
+    Transition,
+    ordered_noncurrent,
+    ordered_transitions,
+)
 
 
 def rule_from_s3(raw: Mapping[str, Any]) -> LifecycleRule:
@@ -81,16 +88,6 @@ def rule_to_s3(rule: LifecycleRule) -> dict[str, Any]:
         "AbortIncompleteMultipartUpload": _present({"DaysAfterInitiation": rule.abort_days}),
     }
     return {name: value for name, value in raw.items() if value}
-
-
-def ordered_transitions(transitions: Sequence[Transition]) -> tuple[Transition, ...]:
-    """By age, so that their order in a request does not count."""
-    return tuple(sorted(transitions, key=lambda entry: (entry.days or 0, entry.day or date.min, entry.storage_class)))
-
-
-def ordered_noncurrent(transitions: Sequence[NoncurrentTransition]) -> tuple[NoncurrentTransition, ...]:
-    """By age, so that their order in a request does not count."""
-    return tuple(sorted(transitions, key=lambda entry: (entry.days, entry.storage_class)))
 
 
 def _filter_from_s3(raw: Mapping[str, Any]) -> RuleFilter:

@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..errors import ConfigError, EngineError, Interrupted, ObjectExists, StreamNotReproducible
+from ..errors import ConfigError, EngineError, ObjectExists, StreamNotReproducible
 from ..plan.parts import check_part_count, count_parts
 from ..seal.signing import SigningKey
 from ..store.protocol import Store
@@ -63,7 +63,7 @@ def back_up(
 ) -> BackupOutcome:
     """One run of ``task`` at ``level``. A dataset that fails does not stop the others; see the outcome.
 
-    Raises what concerns all of them: keys, configuration, the repository, and :class:`Interrupted`.
+    Raises what concerns all of them: keys, configuration, the repository; :class:`Interrupted` comes through.
     """
     check_level(level)
     signing_key = _signing_key(env)
@@ -165,8 +165,6 @@ class _TaskRun:
                 name = work.situation.dataset.name
                 try:
                     results.append(self._back_up(identity, work))
-                except Interrupted:
-                    raise
                 except EngineError as error:
                     self._failed(name, work.progress, error)
         return BackupOutcome(tuple(results), tuple(self.failures))
@@ -198,30 +196,40 @@ class _TaskRun:
                 decision = decide(at_once, identity, self.task, situation, level=level, strict=strict)
                 clear_leftovers(self.env, self.store, decision)
                 decisions.append(decision)
-            except Interrupted:
-                raise
             except EngineError as error:
                 self._failed(name, self._progress_for(name), error)
         return decisions
 
     def _begin_all(self, identity: RepositoryIdentity, decisions: Sequence[Decision]) -> list[_Work]:
-        missing = [decision.snapshot_name for decision in decisions if decision.snapshot is None]
-        taken = {snapshot.name: snapshot for snapshot in self.env.zfs.create_snapshots(missing)} if missing else {}
+        snapshots = self._snapshots_for(decisions)
         self.env.checkpoint("snapshot-taken")
         works = []
         for decision in decisions:
+            snapshot = snapshots.get(decision.snapshot_name)
+            if snapshot is None:
+                continue
             progress = self._progress_for(decision.situation.dataset.name)
             try:
-                snapshot = decision.snapshot or taken[decision.snapshot_name]
                 self.env.zfs.hold(snapshot.name, self.task.hold_tag)
                 self.env.checkpoint("snapshot-held")
                 journal = decision.journal or self._new_journal(identity, decision, snapshot)
                 works.append(_Work(decision, snapshot, journal, progress))
-            except Interrupted:
-                raise
             except EngineError as error:
                 self._failed(decision.situation.dataset.name, progress, error)
         return works
+
+    def _snapshots_for(self, decisions: Sequence[Decision]) -> dict[str, Snapshot]:
+        """The snapshots to send by name. Those to be taken are taken at one instant, or none of them is."""
+        snapshots = [decision.snapshot for decision in decisions if decision.snapshot]
+        missing = [decision for decision in decisions if decision.snapshot is None]
+        try:
+            if missing:
+                snapshots += self.env.zfs.create_snapshots([decision.snapshot_name for decision in missing])
+        except EngineError as error:
+            for decision in missing:
+                name = decision.situation.dataset.name
+                self._failed(name, self._progress_for(name), error)
+        return {snapshot.name: snapshot for snapshot in snapshots}
 
     def _new_journal(self, identity: RepositoryIdentity, decision: Decision, snapshot: Snapshot) -> Journal:
         binding = binding_for(
@@ -297,7 +305,11 @@ class _TaskRun:
         env, situation = self.env, work.situation
         work.progress.advance("commit", current=stored.stream_bytes, total=stored.stream_bytes)
         manifest = build_manifest(env, situation, work.journal.binding, work.snapshot, stored, job=self.job)
-        key = commit(env, self.store, self.signing_key, situation, manifest)
+        try:
+            key = commit(env, self.store, self.signing_key, situation, manifest)
+        except ObjectExists:
+            forget(self.store, work.journal)  # something else took this id: a run that resumed would end here again
+            raise
         warnings = [*situation.warnings, *settle_committed(env, self.task, situation, manifest, work.journal)]
         result = BackupResult(
             task=self.task.name,

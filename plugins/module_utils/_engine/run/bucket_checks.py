@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 
 from ..errors import EngineError, ObjectMissing, StoreDenied
-from ..plan.lifecycle import LifecycleRule, plan_lifecycle
+from ..plan.lifecycle import plan_lifecycle
 from ..plan.lifecycle_s3 import rule_from_s3
 from ..store.bucket_facts import BucketFacts, ObjectLock
 from ..store.bucket_lifecycle import BucketLifecycle
 from ..store.s3_errors import S3Refused
 from ..store.s3_session import S3Session
 from ..values.config import S3Settings
+from ..values.lifecycle import LifecycleRule
 from .checks import Check, failed
 
 _REFUSED_BEYOND = timedelta(minutes=15)

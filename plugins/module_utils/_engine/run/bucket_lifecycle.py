@@ -7,14 +7,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ..errors import StoreUnavailable
-from ..plan.lifecycle import LifecyclePlan, LifecycleRule, State, plan_lifecycle, unordered
+from ..plan.lifecycle import LifecyclePlan, State, plan_lifecycle, unordered
 from ..plan.lifecycle_checks import check_rule_id, check_rules
 from ..plan.lifecycle_s3 import rule_from_s3, rule_to_s3
 from ..store.bucket_lifecycle import BucketLifecycle
+from ..store.s3_session import S3Session
+from ..values.config import S3Settings
+from ..values.lifecycle import LifecycleRule
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,16 @@ class ReadsUntilStable:
     equal_reads: int = 3
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
+
+
+@contextmanager
+def open_bucket_lifecycle(settings: S3Settings) -> Iterator[BucketLifecycle]:
+    """The lifecycle configuration of the bucket that ``settings`` name."""
+    session = S3Session(settings)
+    try:
+        yield BucketLifecycle(session)
+    finally:
+        session.close()
 
 
 def plan_bucket_lifecycle(bucket: BucketLifecycle, request: LifecycleRequest) -> LifecyclePlan:

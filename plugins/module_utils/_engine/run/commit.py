@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..errors import EngineError, Interrupted, StreamDamaged
+from ..errors import EngineError, StreamDamaged
 from ..plan.chain import next_place
 from ..plan.holds import snapshots_to_release
 from ..seal.signing import SigningKey
@@ -127,8 +127,6 @@ def settle_committed(
     def attempt(step: str, action: Callable[[], None]) -> None:
         try:
             action()
-        except Interrupted:
-            raise
         except EngineError as error:
             warnings.append(error.explain())
         except OSError as error:
