@@ -153,7 +153,7 @@ def test_a_recursive_backup_goes_on_where_one_dataset_fails(ansible: Ansible, na
         manifest.unlink()
     (second,) = ansible.play([{BACKUP: {**options, "level": 1, "strict_level": True}}])
     assert second["failed"] is True
-    assert second["changed"] is True
+    assert second["changed"] is True, second
     assert [backup["dataset"] for backup in second["backups"]] == [nas.dataset, f"{nas.dataset}/b"]
     assert [failed["dataset"] for failed in second["failures"]] == [f"{nas.dataset}/a"]
     assert second["msg"].startswith(second["failures"][0]["problem"])
