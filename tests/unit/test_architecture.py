@@ -176,6 +176,7 @@ def test_commands_are_run_in_one_room() -> None:
 LAYERS = {"modules": {"run", "values", "errors"}, "module_utils/_ansible": {"run", "values", "errors"}}
 """What modules, and the layer between them and the engine, may know of the engine."""
 
+
 def test_modules_know_the_use_cases_alone() -> None:
     for directory, rooms in LAYERS.items():
         for path in sorted((PLUGINS / directory).rglob("*.py")):

@@ -49,7 +49,6 @@ class Upload(Protocol):
     def expected_checksum(self) -> Checksum:
         """What :meth:`complete` will return, once every chunk is written: proof of the content even where the object
         cannot be read back, since it is archived at once. ``none`` where the storage keeps no checksums."""
-        ...
 
     def complete(self) -> Checksum:
         """Make the object visible under its key, all of it or nothing. Raises ``ObjectExists`` where the key
