@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +22,7 @@ from tests.vm.testbed.machine import Machine, Size
 from tests.vm.testbed.runtime_layer import CHECKOUT_INSIDE, PYTHON_INSIDE, ensure_runtime_layer
 
 _numbers = count(1)
+SIZE = Size(memory_mib=2048, processors=2)
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,8 @@ class PoweredNas:
 
     machine: Machine
     directory: str
+    waiting: list[subprocess.Popen[str]] = field(default_factory=list)
+    """What :meth:`stop_at` started: it stands at its point until the power is cut."""
 
     @property
     def pool(self) -> str:
@@ -84,24 +86,7 @@ class PoweredNas:
         if remote.stdout.readline().strip() != REACHED:
             _, said = remote.communicate()
             pytest.fail(f"{action} ended with status {remote.returncode} before its point was reached: {said}")
-        self._waiting.append(remote)
-
-    @property
-    def _waiting(self) -> list[subprocess.Popen[str]]:
-        return _REMOTES.setdefault(self.directory, [])
-
-    def lose_power(self) -> None:
-        """Pull the plug, put it back, and wait until the machine has booted and its pool is there."""
-        self.machine.cut_power()
-        for remote in self._waiting:
-            remote.communicate()
-        self._waiting.clear()
-        self.machine.start(Size(processors=2))
-        self.machine.wait_until_ready()
-        self.act("power-up")
-
-
-_REMOTES: dict[str, list[subprocess.Popen[str]]] = {}
+        self.waiting.append(remote)
 
 
 @pytest.fixture(scope="session")
@@ -111,7 +96,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     machine = Machine(image, tmp_path_factory.mktemp("machines") / "power")
     machine.create(ensure_runtime_layer(image))
     try:
-        machine.start(Size(processors=2))
+        machine.start(SIZE)
         machine.wait_until_ready()
         send_checkout(machine)
         machine.ssh("sync")
@@ -120,16 +105,20 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
         machine.cut_power()
 
 
-@pytest.fixture
-def powered_nas(machine: Machine) -> Iterator[PoweredNas]:
-    """A NAS of a test's own, with files."""
+def make_nas(machine: Machine) -> PoweredNas:
+    """A NAS with files."""
     nas = PoweredNas(machine, f"/srv/zrbtest-{next(_numbers)}")
     nas.act("prepare")
-    yield nas
-    machine.ssh("zpool", "destroy", "-f", nas.pool, check=False, capture=True)
+    return nas
 
 
-@pytest.fixture
-def fetched(powered_nas: PoweredNas, tmp_path: Path) -> Path:
-    """Where :meth:`Machine.fetch_files` may put what it brings."""
-    return tmp_path / "fetched"
+def lose_power(machine: Machine, fleet: Iterable[PoweredNas]) -> None:
+    """Pull the plug, put it back, and wait until the machine has booted and the pools are there."""
+    machine.cut_power()
+    for nas in fleet:
+        for remote in nas.waiting:
+            remote.communicate()
+    machine.start(SIZE)
+    machine.wait_until_ready()
+    for nas in fleet:
+        nas.act("power-up")

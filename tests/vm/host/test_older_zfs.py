@@ -22,7 +22,13 @@ from zrb.values.config import LocalSettings
 from zrb.zfs.command import CommandZfs
 
 from tests.integration.zfs_fixtures import MadePool
-from tests.vm.host.conftest import PoweredNas
+from tests.vm.host.conftest import PoweredNas, make_nas
+from tests.vm.testbed.machine import Machine
+
+
+@pytest.fixture
+def powered_nas(machine: Machine) -> PoweredNas:
+    return make_nas(machine)
 
 
 @pytest.fixture
@@ -32,7 +38,6 @@ def fetched_environment(powered_nas: PoweredNas, zpool: MadePool, tmp_path: Path
         pytest.fail("the host runs a ZFS as new as the machine's: there is no older one to try")
     powered_nas.succeed("backup", "--level", 0)
     fetched = tmp_path / "fetched"
-    powered_nas.machine.ssh("rm", "-f", f"{powered_nas.directory}/pool.img.copy")
     powered_nas.machine.fetch_files(f"{powered_nas.directory}/repository", fetched / "repository")
     for name in ("config.yaml", "age.key", "signing.key"):
         content = powered_nas.machine.ssh("cat", f"{powered_nas.directory}/{name}", capture=True).stdout

@@ -13,7 +13,7 @@ from tests.vm.testbed.image import Image
 from tests.vm.testbed.places import cache_root
 
 KVM = ("-accel", "kvm", "-cpu", "host")
-EMULATION = ("-accel", "tcg,thread=multi", "-cpu", "max,-avx,-avx2")
+EMULATION = ("-accel", "tcg,thread=multi", "-cpu", "max,-avx,-avx2,-svm")
 """Without AVX: QEMU 10.0 reads 32 bytes where ``vinsertf128`` reads 16 of memory. At the end of a mapping that is a
 segmentation fault, as BLAKE3 of the last block of a buffer shows."""
 

@@ -6,13 +6,14 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from pathlib import Path
 
 from tests.vm.testbed.image import Image
 from tests.vm.testbed.machine import Machine, Size
 from tests.vm.testbed.places import CHECKOUT, cache_root, digest_of, forget_old, locked, mark_used
-from tests.vm.testbed.wheelhouse import ensure_wheelhouse, requirements
+from tests.vm.testbed.wheelhouse import ensure_wheelhouse, project, requirements
 
 CHECKOUT_INSIDE = "/srv/fleet"
 WHEELS_INSIDE = "/opt/wheelhouse"
@@ -26,11 +27,8 @@ def ensure_runtime_layer(image: Image) -> Path:
     python_version = ".".join(image.version_of("python3").split(".")[:2])
     wheels = ensure_wheelhouse(python_version)
     names = sorted(path.name for path in wheels.iterdir())
-    recipe = Path(__file__).read_bytes()
-    layer = (
-        cache_root()
-        / f"layer-{digest_of(image.name, (CHECKOUT / 'pyproject.toml').read_bytes(), recipe, *names)}.qcow2"
-    )
+    recipe = (Path(__file__).read_bytes(), json.dumps(project()["tool"]["setuptools"]))
+    layer = cache_root() / f"layer-{digest_of(image.name, *recipe, *names)}.qcow2"
     with locked("layer"):
         if not layer.exists():
             _build(image, wheels, layer)

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import tomllib
 from pathlib import Path
+from typing import Any
 
 from tests.vm.testbed.places import CHECKOUT, cache_root, digest_of, forget_old, locked, mark_used
 
@@ -19,14 +20,19 @@ _FOR_TESTS = ("coverage", "hypothesis", "jsonschema", "pytest")
 _PLATFORMS = ("manylinux_2_34_x86_64", "manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
 
 
+def project() -> dict[str, Any]:
+    """pyproject.toml."""
+    return tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
+
+
 def requirements() -> list[str]:
     """What the engine and its tests need inside, as pyproject.toml states it."""
-    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
-    development = project["project"]["optional-dependencies"]["dev"]
+    stated = project()
+    development = stated["project"]["optional-dependencies"]["dev"]
     tools = [each for each in development if re.split(r"[^A-Za-z0-9-]", each)[0] in _FOR_TESTS]
     if len(tools) != len(_FOR_TESTS):
         raise RuntimeError(f"pyproject.toml names {tools} for development, and {_FOR_TESTS} are needed")
-    return sorted([*project["project"]["dependencies"], *tools, *project["build-system"]["requires"]])
+    return sorted([*stated["project"]["dependencies"], *tools, *stated["build-system"]["requires"]])
 
 
 def ensure_wheelhouse(python_version: str) -> Path:
