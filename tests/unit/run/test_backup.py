@@ -24,6 +24,8 @@ from zrb.errors import (
     ZfsUnable,
 )
 from zrb.run.backup import BackupOutcome, back_up, plan_backup
+from zrb.run.lock import dataset_state_dir
+from zrb.run.pending_snapshot import note_pending
 from zrb.run.snapshotting import take_snapshot
 from zrb.values.config import KIB, S3Settings, StorageClasses, Task
 
@@ -247,6 +249,7 @@ class TestHoldsAndBookmarks:
         )
         for snapshot in (left, foreign):
             fleet.zfs.hold(snapshot.name, TAG)
+        note_pending(dataset_state_dir(Path(fleet.config.base_dir), DATASET), left.name)
         newest = fleet.back_up(0).manifest.snapshot.name
         assert fleet.held() == {newest, foreign.name}
 

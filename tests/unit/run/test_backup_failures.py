@@ -142,7 +142,6 @@ class TestResume:
             "flags",
             "host's line",
             "dataset was made anew",
-            "repository",
             "zfs version",
         ],
     )
@@ -167,8 +166,6 @@ class TestResume:
                 snapshots = fleet.zfs.snapshots(DATASET)
                 fleet.zfs.add_dataset(DATASET, content=b"new")
                 assert fleet.zfs.snapshots(DATASET) == snapshots
-            case "repository":
-                fleet.store.remove("zrb.json")
             case "zfs version":
                 fleet.zfs._capabilities = replace(fleet.zfs.capabilities, version="zfs-9")
         assert fleet.plan(0).resumes is None
@@ -198,8 +195,27 @@ class TestResume:
         journal.path.write_text("garbage\n")
         result = fleet.back_up(0)
         assert result.manifest.backup_id != journal.binding.backup_id
+        assert not journal.path.exists()
+        # Nobody knows any more which snapshot it held, and one that another repository needs may not be let go.
+        assert journal.binding.snapshot in fleet.held()
+        assert "`zfs release zrb:nightly SNAPSHOT`" in fleet.progress.warnings[0]
+
+    def test_a_journal_of_which_only_the_beginning_can_be_read(self, fleet: Fleet) -> None:
+        journal = interrupt(fleet)
+        first_line = journal.path.read_bytes().partition(b"\n")[0]
+        journal.path.write_bytes(first_line + b"\ngarbage\n")
+        fleet.back_up(0)
         assert journal.binding.snapshot not in fleet.held()
         assert_clean(fleet)
+
+    def test_a_journal_for_another_repository_is_left_alone(self, fleet: Fleet) -> None:
+        journal = interrupt(fleet)
+        fleet.store.remove("zrb.json")
+        assert fleet.plan(0).resumes is None
+        result = fleet.back_up(0)
+        assert result.manifest.repository_id != journal.binding.repository_id
+        assert fleet.journals() == [journal.path]
+        assert fleet.held() == {journal.binding.snapshot, result.manifest.snapshot.name}
 
     def test_a_journal_under_another_name(self, fleet: Fleet) -> None:
         journal = interrupt(fleet)

@@ -112,7 +112,8 @@ class TestManifest:
         assert made.tool == f"zrb {VERSION}"
 
     def test_numbers_that_were_seen_are_not_used_again(self, fleet: Fleet) -> None:
-        remember(fleet.environment().base_dir, Line("nas1", DATASET), 41)
+        repository_id = fleet.back_up(0).manifest.repository_id
+        remember(fleet.environment().base_dir, repository_id, Line("nas1", DATASET), 41)
         assert fleet.back_up(0).manifest.seq == 42
         assert fleet.back_up(0).manifest.seq == 43
 
@@ -157,7 +158,7 @@ class TestSettle:
             assert fleet.held() == {manifest.snapshot.name}
             assert len(fleet.zfs.bookmarks(DATASET)) == 2
             assert fleet.journals() == []
-            assert highest_seen(fleet.environment().base_dir, manifest.line) == 2
+            assert highest_seen(fleet.environment().base_dir, manifest.repository_id, manifest.line) == 2
 
     def test_the_journal_goes_last(self, fleet: Fleet, left: tuple[Situation, Manifest, Journal]) -> None:
         """A crash before it lets the next run do all of it again."""

@@ -131,7 +131,7 @@ class TestReceived:
         line = results[0].manifest.line
         fleet.change_config(base_dir=tmp_path / "elsewhere")
         fleet.restore(level=1)
-        assert highest_seen(tmp_path / "elsewhere", line) == 2
+        assert highest_seen(tmp_path / "elsewhere", results[0].manifest.repository_id, line) == 2
         fleet.store.remove(results[1].manifest_key)
         fleet.store.remove(results[2].manifest_key)
         result = fleet.restore("tank/restore/other")

@@ -109,7 +109,7 @@ def test_a_repository_without_its_identity(repository: CommittedRepository, chai
 
 
 def test_a_repository_that_shows_less_than_before(repository: CommittedRepository, chain: list[Manifest]) -> None:
-    remember(repository.environment().base_dir, Line("nas1", "tank/data"), 5)
+    remember(repository.environment().base_dir, repository.repository_id, Line("nas1", "tank/data"), 5)
     (warning,) = plan(repository).warnings
     assert "number 5 was seen before" in warning
 

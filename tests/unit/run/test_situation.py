@@ -14,7 +14,7 @@ import pytest
 from zrb.errors import NoSuchDataset, NoSuchSnapshot
 from zrb.run.journal import Journal
 from zrb.run.lock import dataset_state_dir
-from zrb.run.repository_identity import RepositoryIdentity, read_identity
+from zrb.run.repository_identity import RepositoryIdentity, ensure_identity
 from zrb.run.situation import Decision, Situation, binding_for, decide, look
 from zrb.values.repository import BackupId
 
@@ -27,11 +27,12 @@ def fleet(tmp_path: Path) -> Fleet:
 
 
 def situation(fleet: Fleet) -> Situation:
+    ensure_identity(fleet.store, now=fleet.now, new_id="0" * 32)
     return look(fleet.environment(), fleet.store, DATASET)
 
 
 def identity(fleet: Fleet) -> RepositoryIdentity:
-    return read_identity(fleet.store) or RepositoryIdentity("0" * 32, fleet.now)
+    return ensure_identity(fleet.store, now=fleet.now, new_id="0" * 32)
 
 
 def decision(fleet: Fleet, level: int = 0) -> Decision:

@@ -33,6 +33,7 @@ from .keys import read_signing_key
 from .leftovers import clear_leftovers, forget
 from .lock import dataset_lock, dataset_state_dir
 from .logs import Logged
+from .pending_snapshot import clear_pending, note_pending
 from .repository_identity import RepositoryIdentity, ensure_identity, read_identity
 from .selection import task_datasets
 from .situation import Decision, Situation, binding_for, decide, look
@@ -169,6 +170,9 @@ class _TaskRun:
                     self._failed(name, work.progress, error)
         return BackupOutcome(tuple(results), tuple(self.failures))
 
+    def _state_dir(self, decision: Decision) -> Path:
+        return dataset_state_dir(self.env.base_dir, decision.situation.dataset.name)
+
     def _new_repository_id(self) -> str:
         return "".join(self.env.token() for _piece in range(4))
 
@@ -223,6 +227,8 @@ class _TaskRun:
         snapshots = [decision.snapshot for decision in decisions if decision.snapshot]
         missing = [decision for decision in decisions if decision.snapshot is None]
         try:
+            for decision in missing:
+                note_pending(self._state_dir(decision), decision.snapshot_name)
             if missing:
                 snapshots += self.env.zfs.create_snapshots([decision.snapshot_name for decision in missing])
         except EngineError as error:
@@ -241,8 +247,9 @@ class _TaskRun:
             level_requested=decision.level_requested,
             backup_id=None,
         )
-        directory = dataset_state_dir(self.env.base_dir, decision.situation.dataset.name)
+        directory = self._state_dir(decision)
         journal = Journal.create(directory, binding)
+        clear_pending(directory)
         self.env.checkpoint("journal-created")
         return journal
 

@@ -74,7 +74,7 @@ def build_manifest(
         backup_id=backup_id,
         host=binding.host,
         created=env.clock(),
-        seq=max(seq, highest_seen(env.base_dir, situation.line) + 1),
+        seq=max(seq, highest_seen(env.base_dir, situation.repository_id, situation.line) + 1),
         previous=previous,
         level=binding.level,
         level_requested=binding.level_requested,
@@ -135,7 +135,7 @@ def settle_committed(
 
     attempt("bookmarked", lambda: _bookmark(env, situation, manifest))
     attempt("holds-released", lambda: _release(env, task, situation, manifest))
-    attempt("seq-remembered", lambda: remember(env.base_dir, situation.line, manifest.seq))
+    attempt("seq-remembered", lambda: remember(env.base_dir, situation.repository_id, situation.line, manifest.seq))
     attempt("journal-removed", journal.remove)
     return warnings
 

@@ -8,30 +8,25 @@ was seen before has lost its newest backups, or shows an old state."""
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 from ..values.repository import Line
+from .durable_files import replace_durably
 
 
-def highest_seen(base_dir: Path, line: Line) -> int:
-    """The highest ``seq`` seen in ``line``, 0 for none. An unreadable memory is no memory."""
+def highest_seen(base_dir: Path, repository_id: str, line: Line) -> int:
+    """The highest ``seq`` seen in ``line`` of a repository, 0 for none. An unreadable memory is no memory."""
     try:
-        return int(json.loads(_path(base_dir, line).read_text(encoding="utf-8"))["seq"])
+        return int(json.loads(_path(base_dir, repository_id, line).read_text(encoding="utf-8"))["seq"])
     except (OSError, ValueError, KeyError, TypeError):
         return 0
 
 
-def remember(base_dir: Path, line: Line, seq: int) -> None:
+def remember(base_dir: Path, repository_id: str, line: Line, seq: int) -> None:
     """Remember ``seq`` where it is higher than what was seen. Raises :class:`OSError`."""
-    if seq <= highest_seen(base_dir, line):
-        return
-    path = _path(base_dir, line)
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps({"seq": seq}) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    if seq > highest_seen(base_dir, repository_id, line):
+        replace_durably(_path(base_dir, repository_id, line), json.dumps({"seq": seq}) + "\n")
 
 
-def _path(base_dir: Path, line: Line) -> Path:
-    return base_dir / "state" / "seen" / line.path / "seq.json"
+def _path(base_dir: Path, repository_id: str, line: Line) -> Path:
+    return base_dir / "state" / "seen" / repository_id / line.path / "seq.json"

@@ -26,6 +26,7 @@ from ..store.protocol import Store
 from ..values.manifest import Part
 from ..values.manifest_json import decode_part, encode_part
 from ..values.repository import BackupId
+from .durable_files import sync_directory
 
 FORMAT = 1
 SUFFIX = ".journal"
@@ -83,7 +84,7 @@ class Journal:
         journal = cls(directory / f"{binding.backup_id}{SUFFIX}", binding)
         journal._append({"journal": FORMAT, **asdict(binding)}, create=True)
         with _explained(directory, "created"):
-            _sync_directory(directory)
+            sync_directory(directory)
         return journal
 
     @classmethod
@@ -148,7 +149,7 @@ class Journal:
         """The backup is committed or given up: forget it."""
         with _explained(self.path, "removed"):
             self.path.unlink(missing_ok=True)
-            _sync_directory(self.path.parent)
+            sync_directory(self.path.parent)
 
     @property
     def stored_parts(self) -> int:
@@ -198,6 +199,15 @@ def backup_id_of(path: Path) -> BackupId:
     return BackupId(path.name.removesuffix(SUFFIX))
 
 
+def snapshot_named_in(path: Path) -> str:
+    """The snapshot that a damaged journal was about, as far as its first line tells; else an empty string."""
+    try:
+        record = json.loads(path.read_bytes().partition(b"\n")[0])
+        return str(record["snapshot"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
 def _read_binding(line: bytes) -> Binding:
     try:
         record = json.loads(line)
@@ -206,14 +216,6 @@ def _read_binding(line: bytes) -> Binding:
         return Binding(**{**record, "flags": tuple(record["flags"]), "recipients": tuple(record["recipients"])})
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise JournalDamaged(f"its first line is not one that zrb {FORMAT} writes ({error})") from error
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from ..errors import KeyFileError
 from ..seal import age
 from ..seal.signing import SigningKey
 from ..values.json_fields import write_time
+from .durable_files import sync_directory
 
 MAX_KEY_FILE_BYTES = 64 * 1024
 
@@ -75,19 +76,11 @@ def _write(path: Path, text: str) -> None:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        _sync_directory(path.parent)
+        sync_directory(path.parent)
     except OSError as error:
         # Half a key would stand in the way of the next try, and no one has its public half.
         path.unlink(missing_ok=True)
         raise _unwritable(path, error) from error
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _unwritable(path: Path, error: OSError) -> KeyFileError:

@@ -7,12 +7,15 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from pathlib import Path
 
 from ..errors import NoSuchSnapshot
 from ..store.protocol import Store
 from .commit import settle_committed
 from .environment import Environment
-from .journal import Journal
+from .journal import Journal, snapshot_named_in
+from .lock import dataset_state_dir
+from .pending_snapshot import release_pending
 from .situation import Decision
 
 
@@ -29,9 +32,9 @@ def clear_leftovers(env: Environment, store: Store, decision: Decision) -> None:
             with suppress(NoSuchSnapshot):
                 env.zfs.release(journal.binding.snapshot, task.hold_tag)
     for path in situation.damaged_journals:
-        path.unlink(missing_ok=True)
-    if task.take_snapshot:
-        _release_abandoned(env, decision)
+        _forget_damaged(env, path, hold_tag=task.hold_tag)
+    state_dir = dataset_state_dir(env.base_dir, situation.dataset.name)
+    release_pending(state_dir, env.zfs, hold_tag=task.hold_tag, bound=situation.bound_snapshots)
 
 
 def forget(store: Store, journal: Journal) -> None:
@@ -40,11 +43,15 @@ def forget(store: Store, journal: Journal) -> None:
     journal.remove()
 
 
-def _release_abandoned(env: Environment, decision: Decision) -> None:
-    situation, task = decision.situation, decision.task
-    wanted = {journal.binding.snapshot_guid for journal in situation.journals}
-    wanted |= {manifest.snapshot.guid for manifest in situation.manifests}
-    for snapshot in situation.snapshots:
-        ours = snapshot.short_name.startswith(f"{task.snapshot_prefix}_level")
-        if ours and snapshot.user_holds and snapshot.guid not in wanted:
-            env.zfs.release(snapshot.name, task.hold_tag)
+def _forget_damaged(env: Environment, path: Path, *, hold_tag: str) -> None:
+    snapshot = snapshot_named_in(path)
+    if snapshot:
+        with suppress(NoSuchSnapshot):
+            env.zfs.release(snapshot, hold_tag)
+    else:
+        env.progress.log(
+            f"The journal {path} could not be read and was removed. The snapshot that it held stays held: look for "
+            f"{hold_tag} in `zfs holds`, and release it with `zfs release {hold_tag} SNAPSHOT`.",
+            level="warning",
+        )
+    path.unlink(missing_ok=True)

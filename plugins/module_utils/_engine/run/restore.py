@@ -198,7 +198,7 @@ class _Restore:
 
     def _remember(self, manifest: Manifest) -> None:
         try:
-            remember(self._env.base_dir, manifest.line, manifest.seq)
+            remember(self._env.base_dir, manifest.repository_id, manifest.line, manifest.seq)
         except OSError as error:
             self._env.progress.log(f"The number of this backup could not be remembered: {error}", level="warning")
 

@@ -132,7 +132,8 @@ def _check_problems(catalogue: Catalogue, selection: RestoreSelection) -> None:
 
 def _warnings(env: Environment, catalogue: Catalogue, line: Line, allow_unsigned: bool) -> list[str]:
     warnings = [problem.explain() for problem in catalogue.problems]
-    warnings += check_line(catalogue.manifests, highest_seen=highest_seen(env.base_dir, line))
+    repository_id = catalogue.identity.repository_id if catalogue.identity else ""
+    warnings += check_line(catalogue.manifests, highest_seen=highest_seen(env.base_dir, repository_id, line))
     if allow_unsigned and any(entry.signer is None for entry in catalogue.manifests):
         warnings.append(
             "Manifests without a trusted signature were accepted: whoever can write to the repository can have "

@@ -35,6 +35,7 @@ from .snapshotting import snapshot_name
 class Situation:
     """What was found about one dataset."""
 
+    repository_id: str
     line: Line
     dataset: Dataset
     pool: Pool
@@ -43,6 +44,8 @@ class Situation:
     entries: tuple[CataloguedManifest, ...]
     journals: tuple[Journal, ...]
     damaged_journals: tuple[Path, ...]
+    bound_snapshots: frozenset[str]
+    """Names of the snapshots of all unfinished backups, those to other repositories too."""
     warnings: tuple[str, ...]
 
     @property
@@ -79,18 +82,21 @@ def look(env: Environment, store: Store, dataset_name: str) -> Situation:
     dataset = env.zfs.dataset(dataset_name)
     line = Line(host=env.config.host, dataset=dataset_name)
     catalogue = read_catalogue(store, trusted=env.trusted_signers(), host=line.host, dataset=line.dataset)
+    repository_id = catalogue.identity.repository_id if catalogue.identity else ""
     journals, damaged = _load_journals(dataset_state_dir(env.base_dir, dataset_name))
     warnings = [problem.explain() for problem in catalogue.problems]
-    warnings += check_line(catalogue.manifests, highest_seen=highest_seen(env.base_dir, line))
+    warnings += check_line(catalogue.manifests, highest_seen=highest_seen(env.base_dir, repository_id, line))
     return Situation(
+        repository_id=repository_id,
         line=line,
         dataset=dataset,
         pool=env.zfs.pool(dataset.pool_name),
         snapshots=tuple(env.zfs.snapshots(dataset_name)),
         bookmarks=tuple(env.zfs.bookmarks(dataset_name)),
         entries=catalogue.manifests,
-        journals=tuple(journals),
+        journals=tuple(journal for journal in journals if journal.binding.repository_id == repository_id),
         damaged_journals=tuple(damaged),
+        bound_snapshots=frozenset(journal.binding.snapshot for journal in journals),
         warnings=tuple(warnings),
     )
 
@@ -197,6 +203,7 @@ def _newest_untaken(task: Task, situation: Situation, level: int) -> Snapshot:
 
 
 def _load_journals(directory: Path) -> tuple[Sequence[Journal], Sequence[Path]]:
+    """The journals of a dataset, which may belong to several repositories, and the files that are none."""
     journals, damaged = [], []
     for path in journals_in(directory):
         try:

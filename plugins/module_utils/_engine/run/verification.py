@@ -256,9 +256,10 @@ def _read_catalogue(env: Environment, signers: Sequence[str], host: str) -> Cata
 
 
 def _line_warnings(env: Environment, line: Line, found: Sequence[CataloguedManifest]) -> list[str]:
-    sentences = check_line(found, highest_seen=highest_seen(env.base_dir, line))
+    repository_id = found[0].manifest.repository_id
+    sentences = check_line(found, highest_seen=highest_seen(env.base_dir, repository_id, line))
     with suppress(OSError):  # a machine that only verifies may have no state directory; the next check then knows less
-        remember(env.base_dir, line, max(entry.manifest.seq for entry in found))
+        remember(env.base_dir, repository_id, line, max(entry.manifest.seq for entry in found))
     return [f"{line.dataset}: {sentence}" for sentence in sentences]
 
 
