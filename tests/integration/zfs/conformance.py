@@ -457,10 +457,11 @@ class TestReceive:
 
     def test_a_link_on_the_wrong_base_is_refused(self, zfs_under_test: Laboratory, chain: Chain) -> None:
         lab, target = zfs_under_test, f"{zfs_under_test.restore}/new"
+        lab.snapshot(chain.source, "three")
+        last = whole_stream(lab.zfs.send(f"{chain.source}@three", base=f"{chain.source}@two", flags=()))
         receive(lab, chain.full, target, first=True)
-        receive(lab, chain.incremental, target, first=False)
         process = lab.zfs.receive(target, type="filesystem", first=False)
-        feed(process, chain.incremental)
+        feed(process, last)
         with pytest.raises(ReceiveFailed, match="does not match incremental source") as failure:
             process.finish()
         assert "from its beginning" in failure.value.next_step
