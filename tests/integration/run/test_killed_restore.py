@@ -19,6 +19,7 @@ from zrb.values.config import MIB
 from tests.fakes.kill import at_checkpoint, at_store_call, dies_by_kill
 from tests.fixtures.file_tree import Description, change_tree, describe_tree, make_tree
 from tests.integration.nas_fixtures import Nas
+from tests.integration.zfs_fixtures import command
 
 Deadly = Callable[[Environment], Environment]
 
@@ -64,6 +65,9 @@ def test_killed_restore(two_levels: tuple[Nas, Description, list[str], list[str]
             with pytest.raises(TargetExists, match=f"--only --backup-id {ids[1]}"):
                 nas.restore()
             nas.restore(backup_id=ids[1], only=True)
+        case 2:
+            # All is there but the last word: the dataset is still read-only, as it is between two links.
+            command("zfs", "inherit", "readonly", nas.target())
     nas.assert_restored(nas.target(), files)
 
 
