@@ -34,7 +34,7 @@ DAEMON_RECORD = Path("/run/zrbtest-zfs-fuse.pid")
 START_LOCK = Path("/run/zrbtest-zfs-fuse.start")
 DAEMON_START_S = 20.0
 DAEMON_STOP_S = 30.0
-POOL_DESTROY_S = 15.0
+POOL_DESTROY_S = 90.0
 POOL_BYTES = 512 << 20
 
 
