@@ -9,8 +9,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from zrb.run.backup import back_up
 from zrb.zfs.command import CommandZfs
 
+from tests.fakes.kill import at_checkpoint, dies_by_kill
 from tests.fixtures.file_tree import describe_tree, make_tree
 from tests.integration.nas_fixtures import Nas
 from tests.integration.zfs_fixtures import MadeDataset, command
@@ -86,9 +88,10 @@ def test_holds_keep_what_later_backups_need_from_being_destroyed(local_nas: Nas)
 
 def test_a_hold_that_a_killed_run_left_is_given_back(local_nas: Nas) -> None:
     fill(local_nas)
-    left = f"{local_nas.dataset.name}@zrb_level1_20260101T000000Z"
-    command("zfs", "snapshot", left)
-    command("zfs", "hold", local_nas.task.hold_tag, left)
+    env = at_checkpoint(local_nas.environment(), "snapshot-held")
+    assert dies_by_kill(lambda: back_up(env, task=local_nas.task, level=0))
+    (left,) = (f"{local_nas.dataset.name}@{name}" for name in snapshot_names(local_nas.dataset.name))
+    assert local_nas.task.hold_tag in command("zfs", "holds", "-H", left)
     others = f"{local_nas.dataset.name}@somebody-elses"
     command("zfs", "snapshot", others)
     command("zfs", "hold", "replication", others)

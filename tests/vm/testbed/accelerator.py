@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 
 from tests.vm.testbed.image import Image
-from tests.vm.testbed.places import cache_root
+from tests.vm.testbed.places import cache_root, forget_old
 
 KVM = ("-accel", "kvm", "-cpu", "host")
 EMULATION = ("-accel", "tcg,thread=multi", "-cpu", "max,-avx,-avx2,-svm")
@@ -27,6 +27,7 @@ def accelerator(image: Image) -> tuple[str, ...]:
     answer = cache_root() / f"kvm-{boot}"
     if not answer.exists():
         answer.write_text("yes" if Path("/dev/kvm").exists() and _boots_under_kvm(image) else "no")
+        forget_old("kvm-*", keep=[answer])
     return KVM if answer.read_text() == "yes" else EMULATION
 
 

@@ -37,6 +37,8 @@ SHARES = {
 
 HOST = ("tests/vm/host",)
 SIZE = Size(memory_mib=2048)
+LIMIT_S = 3600
+"""After that, a test hangs."""
 
 Half = Literal["inside", "host"]
 Outcome = tuple[bool, str]
@@ -125,7 +127,7 @@ def _pytest(name: str, endpoint: str) -> list[str]:
     }
     return [
         *("env", "--chdir", CHECKOUT_INSIDE, *(f"{key}={value}" for key, value in settings.items() if value)),
-        *(PYTHON_INSIDE, "-m", "coverage", "run", "--rcfile", COVERAGE_SETTINGS),
+        *("timeout", str(LIMIT_S), PYTHON_INSIDE, "-m", "coverage", "run", "--rcfile", COVERAGE_SETTINGS),
         *("-m", "pytest", "-v", "--tb=short", "--durations=15", "-p", "no:cacheprovider"),
         # Pools belong on the disk: the machine's /tmp is memory.
         *("--basetemp=/var/tmp/pytest", f"--junitxml={REPORT_INSIDE}/results-{name}.xml"),

@@ -74,7 +74,7 @@ def ensure_image() -> Image:
 
 
 def _build(directory: Path) -> None:
-    with tempfile.TemporaryDirectory(dir=cache_root(), prefix="building-") as scratch:
+    with tempfile.TemporaryDirectory(dir=cache_root(), prefix="building-", ignore_cleanup_errors=True) as scratch:
         built = Path(scratch) / "image"
         built.mkdir(mode=0o700)
         key = built / "key"
@@ -82,13 +82,9 @@ def _build(directory: Path) -> None:
         log = built / "build.log"
         print(f"Building the image (once, some minutes; log: {log})", flush=True)
         with log.open("wb") as output:
-            ended = subprocess.run(
-                ["nice", RECIPE, built, f"{key}.pub"],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                check=False,
-            )
+            # Should this process be killed, what it started is too: see the recipe's namespaces.
+            build = ["setpriv", "--pdeathsig", "KILL", "nice", RECIPE, built, f"{key}.pub"]
+            ended = subprocess.run(build, stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False)
         if ended.returncode:
             tail = "\n".join(log.read_text(errors="replace").splitlines()[-25:])
             raise RuntimeError(f"Building the image failed with status {ended.returncode}:\n{tail}")

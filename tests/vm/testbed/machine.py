@@ -74,6 +74,7 @@ class Machine:
     def create(self, backing: Path) -> None:
         """Make the disk: an overlay of ``backing``, the image's disk or a layer above it."""
         self.directory.mkdir(parents=True, exist_ok=True)
+        (self.directory / "image").write_text(self.image.name)
         form = "qcow2" if backing.suffix == ".qcow2" else "raw"
         create = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", form, "-b", backing, self.overlay]
         subprocess.run(create, check=True, stdin=subprocess.DEVNULL)
@@ -115,6 +116,10 @@ class Machine:
         if self._process is not None:
             return self._process.poll() is None
         return self._pidfd() is not None
+
+    def is_current(self) -> bool:
+        """Whether it runs, and was made of this image: of another one, it has another key."""
+        return self.runs() and (self.directory / "image").read_text() == self.image.name
 
     def ssh_words(self, *, user: str = "root") -> list[str]:
         """The ssh command for this machine; a remote command may follow."""

@@ -31,8 +31,9 @@ def start(image: Image, count: int, size: Size) -> list[Machine]:
     started = []
     try:
         for machine in machines:
-            if machine.runs():
+            if machine.is_current():
                 continue
+            machine.cut_power()
             shutil.rmtree(machine.directory, ignore_errors=True)
             machine.create(layer)
             started.append(machine)
