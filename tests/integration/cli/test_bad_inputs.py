@@ -8,6 +8,7 @@ half-done left behind."""
 from __future__ import annotations
 
 import json
+import random
 import shutil
 import socket
 from collections.abc import Callable, Iterator
@@ -16,7 +17,8 @@ from typing import Any
 
 import pytest
 from zrb.run.keys import write_age_key, write_signing_key
-from zrb.values.config import S3Settings
+from zrb.values.config import MIB, S3Settings
+from zrb.zfs.command import CommandZfs
 
 from tests.fixtures.file_tree import make_tree
 from tests.integration.nas_fixtures import Nas
@@ -177,6 +179,8 @@ def test_snapshot_of_the_base_that_vanished_means_a_full_backup(zrb: CommandLine
     first = zrb.back_up(0)
     command("zfs", "release", "zrb:test", first["snapshot"])
     command("zfs", "destroy", first["snapshot"])
+    for bookmark in CommandZfs().bookmarks(zrb.nas.dataset.name):
+        command("zfs", "destroy", bookmark.name)
     ended = zrb("backup", "--level", 1, "--json")
     (result,) = ended.document["results"]
     assert (result["level"], result["level_requested"]) == (0, 1)
@@ -216,7 +220,7 @@ def small_place(zrb: CommandLine, zpool: MadePool) -> Iterator[Callable[..., Pat
 
 def test_no_space_in_the_repository(zrb: CommandLine, zpool: MadePool, small_place: Callable[..., Path]) -> None:
     place = small_place(quota="2M")
-    (zrb.files / "big").write_bytes(b"x" * 100 + bytes(range(256)) * 20_000)
+    (zrb.files / "big").write_bytes(random.Random(1).randbytes(5 * MIB))
     ended = zrb("backup", "--level", 0, "--progress", "none")
     refused(ended, 1, "space")
     assert not [name for name in files_in(place) if name.startswith("manifests/")]
