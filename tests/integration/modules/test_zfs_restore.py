@@ -13,6 +13,7 @@ import pytest
 
 from tests.fixtures.file_tree import change_tree, compare, describe_tree
 from tests.integration.modules.conftest import Ansible, Fail, Nas, Result
+from tests.integration.s3_fixtures import ACCESS_KEY, SECRET_KEY, LocalBucket
 from tests.integration.zfs_fixtures import command
 
 BACKUP = "zrb.fleet.zfs_backup"
@@ -56,6 +57,44 @@ def test_the_chain_comes_back_once(ansible: Ansible, nas: Nas, chain: list[Resul
     command("zfs", "set", "canmount=on", target)
     command("zfs", "set", f"mountpoint={nas.directory / 'back'}", target)
     assert compare(describe_tree(nas.files), describe_tree(nas.directory / "back")) == []
+
+
+@pytest.mark.parametrize("kind", ["directory", "s3"])
+def test_three_levels_come_back_from_both_kinds_of_storage(
+    ansible: Ansible, nas: Nas, kind: str, request: pytest.FixtureRequest
+) -> None:
+    def placed(options: dict[str, Any]) -> dict[str, Any]:
+        if kind == "directory":
+            return options
+        rest = {name: value for name, value in options.items() if name != "repository"}
+        return rest | s3_options(request.getfixturevalue("bucket"))
+
+    sizes = {"part_size": "8MiB", "chunk_size": "8MiB", "memory_limit": "64MiB"}
+    ids = []
+    for level in range(3):
+        if level:
+            change_tree(nas.files, level)
+        (made,) = ansible.play([{BACKUP: placed({**nas.explicit, **sizes, "level": level})}])
+        ids += [backup["backup_id"] for backup in made["backups"]]
+    (restored,) = ansible.play([{RESTORE: placed(restore_options(nas))}])
+    assert restored["restored"]["links"] == ids
+
+    target = f"{nas.restore}/back"
+    command("zfs", "set", "canmount=on", target)
+    command("zfs", "set", f"mountpoint={nas.directory / 'back'}", target)
+    assert compare(describe_tree(nas.files), describe_tree(nas.directory / "back")) == []
+
+
+def s3_options(bucket: LocalBucket) -> dict[str, Any]:
+    """Options that reach a repository in ``bucket``."""
+    return {
+        "bucket": bucket.name,
+        "prefix": "nas/",
+        "endpoint_url": bucket.endpoint,
+        "access_key": ACCESS_KEY,
+        "secret_key": SECRET_KEY,
+        "region": "us-east-1",
+    }
 
 
 def test_an_older_state_comes_back(ansible: Ansible, nas: Nas, chain: list[Result]) -> None:
