@@ -17,10 +17,10 @@ import pytest
 from tests.vm.host.conftest import PoweredNas, lose_power, make_nas
 from tests.vm.testbed.machine import Machine
 
-IN_BACKUP = {"put_chunk:part-000003": 1, "stream-stored": 1, "manifest-signed": 1, "manifest-stored": 2}
+IN_BACKUP = {"put_chunk:part-000003": 1, "manifest-stored": 2}
 """Points, and how many backups are committed once they are reached."""
 
-IN_RESTORE = ("read_into:part-000003", "stream-written", "link-0-received")
+IN_RESTORE = ("read_into:part-000003", "link-0-received")
 
 CutNas = Callable[[str], PoweredNas]
 

@@ -76,14 +76,14 @@ class Machine:
         self.directory.mkdir(parents=True, exist_ok=True)
         (self.directory / "image").write_text(self.image.name)
         form = "qcow2" if backing.suffix == ".qcow2" else "raw"
-        create = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", form, "-b", backing, self.overlay]
+        create: list[str | Path] = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", form, "-b", backing, self.overlay]
         subprocess.run(create, check=True, stdin=subprocess.DEVNULL)
 
     def start(self, size: Size = Size(), *, standing: bool = False) -> None:
         """Power on. A ``standing`` machine outlives this process, any other dies with it, however it ends."""
         port = _free_port()
         (self.directory / "port").write_text(f"{port}\n")
-        arguments = [
+        arguments: list[str | Path] = [
             *("qemu-system-x86_64", *accelerator(self.image), "-name", self.name),
             *("-smp", str(size.processors), "-m", str(size.memory_mib)),
             *("-nodefaults", "-no-user-config", "-display", "none", "-serial", f"file:{self.console}"),
