@@ -174,6 +174,6 @@ def _skipped(results: Path) -> Outcome:
     """Show what was skipped and why; in CI that is a failure."""
     name = results.stem.removeprefix("results-")
     print(f"\n=== Skipped: {name}", flush=True)
-    words = [sys.executable, CHECKOUT / "tests/setup/skipped.py", results]
+    words = [sys.executable, str(CHECKOUT / "tests/setup/skipped.py"), str(results)]
     ended = subprocess.run(words, stdin=subprocess.DEVNULL, check=False)
     return ended.returncode == 0, f"        nothing skipped, or not in CI: {name}"

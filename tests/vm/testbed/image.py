@@ -83,7 +83,7 @@ def _build(directory: Path) -> None:
         print(f"Building the image (once, some minutes; log: {log})", flush=True)
         with log.open("wb") as output:
             # Should this process be killed, what it started is too: see the recipe's namespaces.
-            build = ["setpriv", "--pdeathsig", "KILL", "nice", RECIPE, built, f"{key}.pub"]
+            build = ["setpriv", "--pdeathsig", "KILL", "nice", str(RECIPE), str(built), f"{key}.pub"]
             ended = subprocess.run(build, stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False)
         if ended.returncode:
             tail = "\n".join(log.read_text(errors="replace").splitlines()[-25:])
