@@ -153,12 +153,17 @@ def test_a_reader_that_has_seen_enough_is_no_failure(config: Path, arguments: li
         assert (ended.returncode, ended.stderr) == (0, "")
 
 
-def test_nobody_who_listens_to_errors_is_no_failure(config: Path) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_nobody_who_listens_to_errors_is_no_failure(config: Path, unbuffered: str) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "w") as pipe:
         ended = subprocess.run(
-            [sys.executable, "-m", "zrb", "list", "--nonsense"], stderr=pipe, stdout=subprocess.PIPE, check=False
+            [sys.executable, "-m", "zrb", "list", "--nonsense"],
+            stderr=pipe,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+            check=False,
         )
     assert ended.returncode == 2
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from ..errors import EngineError, Explained, Interrupted
 from .arguments import build_parser
 from .output import put
-from .session import Session, reader_may_leave, say
+from .session import Session, reader_may_leave, say, settle_errors
 from .signals import stopping_on_signals
 
 
@@ -33,6 +33,8 @@ def run_command_line(argv: Sequence[str]) -> int:
         return _report(error, as_json=as_json, verbose=verbose)
     except Exception as error:  # noqa: BLE001 - the one place where a defect becomes a message
         return _report(_unexpected(error), as_json=as_json, verbose=verbose)
+    finally:
+        settle_errors()
 
 
 def _parse(argv: Sequence[str]) -> Namespace | None:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from .output import put
 
@@ -76,5 +76,17 @@ def reader_may_leave() -> Iterator[None]:
         yield
         sys.stdout.flush()
     except BrokenPipeError:
-        # Python would flush, and complain, once more at its exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _listen_no_more(sys.stdout)
+
+
+def settle_errors() -> None:
+    """The last act of a command: where nobody listens on stderr, what is left in its buffer is no failure."""
+    try:
+        sys.stderr.flush()
+    except OSError:
+        _listen_no_more(sys.stderr)
+
+
+def _listen_no_more(stream: TextIO) -> None:
+    # Python would flush, and complain, once more at its exit.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
