@@ -27,6 +27,7 @@ SIGNER = "zrbsign1uhggabp6w5fiwhzgspttmiwm3c3xcwbrhpwht6g7xs2vdnf63b3xqojhoy"
 RUN_ELSEWHERE = {
     "make demo": "tests/docs/test_demo.py",
     "make test": ".ci/run",
+    "make test-openzfs": ".ci/run",
     "make venv": "tests/setup/venv",
 }
 """Commands that set up this checkout, and what runs them where: a page about them is not run inside themselves."""

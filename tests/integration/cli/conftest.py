@@ -101,7 +101,7 @@ class CommandLine:
 
     def back_up_three_levels(self) -> tuple[list[dict[str, Any]], Description]:
         """Files, level 0, changes, level 1, changes, level 2; the results, and what the files are now."""
-        make_tree(self.files, seed=1, files=40, big_bytes=2 * MIB)
+        make_tree(self.files, seed=1, files=40, big_bytes=MIB)
         results = [self.back_up(0)]
         for level in (1, 2):
             change_tree(self.files, level)

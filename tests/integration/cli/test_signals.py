@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import random
 import signal
 import subprocess
 from contextlib import suppress
@@ -35,7 +36,7 @@ def processes_with(argument: str) -> list[str]:
 def test_a_signal_stops_a_backup_cleanly_and_the_next_one_resumes(
     local_zrb: CommandLine, number: signal.Signals, code: int
 ) -> None:
-    (local_zrb.files / "big").write_bytes(bytes(range(256)) * 4 * 4096)
+    (local_zrb.files / "big").write_bytes(random.Random(1).randbytes(4 * MIB))
     local_zrb.edit(bandwidth_limit=1 * MIB)
     words = local_zrb.words("backup", "--level", 0, "--progress", "json", "--json")
     with subprocess.Popen(
@@ -65,7 +66,7 @@ def test_a_signal_stops_a_backup_cleanly_and_the_next_one_resumes(
 
 
 def test_two_runs_at_once(local_zrb: CommandLine) -> None:
-    (local_zrb.files / "big").write_bytes(bytes(range(256)) * 4 * 4096)
+    (local_zrb.files / "big").write_bytes(random.Random(1).randbytes(4 * MIB))
     local_zrb.edit(bandwidth_limit=1 * MIB)
     with subprocess.Popen(
         local_zrb.words("backup", "--level", 0, "--progress", "json"),

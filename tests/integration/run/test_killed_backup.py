@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -15,7 +16,7 @@ from zrb.run.backup import back_up
 from zrb.run.catalogue import read_catalogue
 from zrb.run.environment import Environment
 from zrb.run.verification import verify
-from zrb.values.config import MIB, LocalSettings
+from zrb.values.config import KIB, MIB, LocalSettings
 from zrb.values.manifest import Manifest
 from zrb.values.manifest_json import encode_manifest
 
@@ -90,13 +91,11 @@ def assert_recovers(nas: Nas, expected: Any, *, already: int) -> None:
 
 @pytest.fixture
 def changed_nas(local_nas: Nas) -> Nas:
-    """A NAS with a committed level 0 and changes since."""
-    make_tree(local_nas.dataset.mountpoint, seed=2, files=20, big_bytes=MIB)
+    """A NAS with a committed level 0, and since then changes of several parts."""
+    make_tree(local_nas.dataset.mountpoint, seed=2, files=20, big_bytes=256 * KIB)
     local_nas.back_up(0)
     change_tree(local_nas.dataset.mountpoint, 1)
-    more = local_nas.dataset.mountpoint / "more"
-    more.mkdir()
-    make_tree(more, seed=3, files=20, big_bytes=2 * MIB)
+    (local_nas.dataset.mountpoint / "new").write_bytes(random.Random(3).randbytes(MIB))
     return local_nas
 
 
@@ -116,7 +115,7 @@ def test_killed_around_a_store_call(changed_nas: Nas, call: str, when: Any, key_
 
 
 def test_a_resumed_backup_is_the_uninterrupted_one(nas: Nas, tmp_path: Path) -> None:
-    make_tree(nas.dataset.mountpoint, seed=4, big_bytes=24 * MIB if nas.config.s3 else 4 * MIB)
+    make_tree(nas.dataset.mountpoint, seed=4, files=60, big_bytes=24 * MIB if nas.config.s3 else 2 * MIB)
     expected = describe_tree(nas.dataset.mountpoint)
     env = at_store_call(nas.environment(), "put_chunk", when="after", nth=2, key_part="part-000002", completed=2)
     kill_backup(nas, env, 0)

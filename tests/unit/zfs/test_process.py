@@ -8,7 +8,10 @@ import fcntl
 import os
 import select
 import signal
+import sys
 import threading
+import time
+import traceback
 from pathlib import Path
 
 import pytest
@@ -41,6 +44,11 @@ def gone(pid: int) -> bool:
         return bool(select.select([handle], [], [], 20)[0])
     finally:
         os.close(handle)
+
+
+def functions_of(thread: int) -> set[str]:
+    """Names of the functions in which a thread is."""
+    return {frame.f_code.co_name for frame, _ in traceback.walk_stack(sys._current_frames()[thread])}
 
 
 class TestRun:
@@ -90,9 +98,14 @@ class TestRun:
         os.mkfifo(fifo)
         found: list[int] = []
 
+        main = threading.main_thread().ident or 0
+
         def interrupt() -> None:
             found.append(int(fifo.read_text()))
-            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            # The command is faster than the return from starting it.
+            while "communicate" not in functions_of(main):
+                time.sleep(0.01)
+            signal.pthread_kill(main, signal.SIGINT)
 
         thread = threading.Thread(target=interrupt)
         thread.start()

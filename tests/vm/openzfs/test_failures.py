@@ -160,6 +160,36 @@ def test_a_dataset_without_space_is_still_backed_up(local_nas: Nas) -> None:
     assert files.keys() <= nas.files_of(nas.target()).keys()
 
 
+def test_a_full_pool_is_named_and_the_next_run_goes_on_once_there_is_space(local_nas: Nas) -> None:
+    nas = local_nas
+    fill(nas)
+    first = nas.back_up(0).manifest
+    ballast = create(f"{nas.pool.name}/ballast", compression="off")
+    with pytest.raises(OSError, match="No space left on device"):
+        exhaust(nas.pool.mountpoint / "ballast" / "file")
+    ((_, error),) = outcome_of(nas, 1).failures
+    assert isinstance(error, ZfsError)
+    assert "out of space" in error.answer
+    assert "Free space or raise the quota" in error.next_step
+    assert len(nas.keys("manifests/")) == 1
+
+    command("zfs", "destroy", ballast)
+    files = change(nas)
+    second = nas.back_up(1).manifest
+    assert second.base is not None
+    assert second.base.guid == first.snapshot.guid
+    nas.restore()
+    nas.assert_restored(nas.target(), files)
+
+
+def exhaust(path: Path) -> None:
+    """Write until the file system refuses, also when what it has in memory becomes blocks on the disk."""
+    with path.open("wb", buffering=0) as file:
+        while True:
+            file.write(os.urandom(MIB))
+            os.fsync(file.fileno())
+
+
 def test_a_busy_dataset_is_named_and_what_to_look_at(local_nas: Nas) -> None:
     fill(local_nas)
     with (local_nas.dataset.mountpoint / "contents" / "one-byte").open("rb"), pytest.raises(ZfsError) as raised:

@@ -33,12 +33,14 @@ SHARES = {
     "production": ("tests/vm/openzfs", "tests/integration/zfs", "--ignore=tests/integration/zfs/test_pool_guard.py"),
     "engine": (
         "tests/integration/run",
-        "tests/integration/cli/test_main_job.py",
+        "tests/integration/cli/test_main_job.py::test_three_levels_go_out_and_come_back[directory]",
+        "tests/integration/cli/test_main_job.py::test_a_snapshot_is_sent_by_the_backup_that_follows",
+        "tests/integration/cli/test_main_job.py::test_validate_config_on_a_real_nas[directory]",
         "tests/integration/cli/test_signals.py",
     ),
 }
-"""What runs inside, a machine each: a machine has the worth of one processor. What the command makes of bad input
-has nothing to do with the ZFS below it, and takes long under emulation."""
+"""What runs inside, a machine each: a machine has the worth of one processor. What the command prints, and makes of
+bad input, has nothing to do with the ZFS below it, and every start of it takes seconds under emulation."""
 
 HOST = ("tests/vm/host",)
 SIZE = Size(memory_mib=2048)
