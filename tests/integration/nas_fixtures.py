@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -19,6 +19,7 @@ from zrb.run.restore import RestoreResult, RestoreSelection, restore
 from zrb.store.open import open_store
 from zrb.store.protocol import Store
 from zrb.values.config import KIB, MIB, Config, Limits, LocalSettings, S3Settings, Task
+from zrb.zfs.command import CommandZfs
 
 from tests.fixtures.file_tree import Description, compare, describe_tree
 from tests.integration.zfs_fixtures import MadeDataset, MadePool, command
@@ -39,6 +40,8 @@ class Nas:
     config: Config
     identity: Path
     root: Path
+    zfs: CommandZfs = field(default_factory=CommandZfs)
+    """The real one. Each of them asks once what its ZFS can do, which takes three commands."""
 
     @property
     def task(self) -> Task:
@@ -47,7 +50,7 @@ class Nas:
 
     def environment(self, **changes: Any) -> Environment:
         """The real environment, with ``changes``."""
-        return replace(Environment.for_config(self.config), **changes)
+        return replace(Environment.for_config(self.config), **{"zfs": self.zfs, **changes})
 
     def back_up(self, level: int, **changes: Any) -> BackupResult:
         """One backup, which has to succeed."""

@@ -22,7 +22,7 @@ from tests.vm.testbed.machine import Machine, Size
 from tests.vm.testbed.runtime_layer import CHECKOUT_INSIDE, PYTHON_INSIDE, ensure_runtime_layer
 
 _numbers = count(1)
-SIZE = Size(memory_mib=2048, processors=2)
+SIZE = Size(memory_mib=1536)
 
 
 @dataclass(frozen=True)
@@ -105,10 +105,10 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
         machine.cut_power()
 
 
-def make_nas(machine: Machine) -> PoweredNas:
-    """A NAS with files."""
+def make_nas(machine: Machine, *, levels: int) -> PoweredNas:
+    """A NAS with files, and committed backups of so many levels."""
     nas = PoweredNas(machine, f"/srv/zrbtest-{next(_numbers)}")
-    nas.act("prepare")
+    nas.act("prepare", levels)
     return nas
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import random
 import signal
 import subprocess
 from pathlib import Path
@@ -51,9 +52,11 @@ class Nas:
         self.files = directory / "mnt" / "data"
         self.config = directory / "config.yaml"
         self.identity = directory / "age.key"
+        self.description = directory / "description.json"
 
-    def prepare(self) -> None:
-        """Make everything, with files in the dataset ``data``."""
+    def prepare(self, levels: int) -> None:
+        """Make everything, with files in the dataset ``data``; back up ``levels`` levels from 0 on, changing
+        them in between; describe what is there."""
         (self.directory / "repository").mkdir(parents=True)
         image = self.directory / "pool.img"
         with image.open("wb") as file:
@@ -76,7 +79,28 @@ class Nas:
         }
         self.config.write_text(yaml.safe_dump(settings))
         self.config.chmod(0o600)
-        make_tree(self.files, files=40, big_bytes=2 * MIB)
+        make_tree(self.files, files=20, big_bytes=MIB)
+        for level in range(levels):
+            if level:
+                change_tree(self.files, level)
+            self.back_up(Environment.for_config(load_config(self.config)), level)
+        self.describe()
+
+    def back_up(self, env: Environment, level: int) -> None:
+        """A backup that has to succeed, unless the power is cut."""
+        outcome = back_up(env, task=env.config.tasks[0], level=level)
+        if outcome.failures:
+            raise SystemExit(str(outcome.failures))
+
+    def change(self) -> None:
+        """Change the files by several parts' worth; describe them."""
+        change_tree(self.files, 9)
+        (self.files / "new").write_bytes(random.Random(9).randbytes(MIB))
+        self.describe()
+
+    def describe(self) -> None:
+        """Keep for :meth:`compare` what files there are."""
+        self.description.write_text(json.dumps(describe_tree(self.files)))
         run("sync")
 
     def power_up(self) -> None:
@@ -95,9 +119,9 @@ class Nas:
         )
 
     def stop_in_backup(self, level: int, point: str) -> None:
-        """A backup that stops at ``point``."""
-        env = self.environment(point)
-        back_up(env, task=env.config.tasks[0], level=level)
+        """A backup of changed files that stops at ``point``."""
+        self.change()
+        self.back_up(self.environment(point), level)
 
     def stop_in_restore(self, target: str, point: str) -> None:
         """A restore that stops at ``point``."""
@@ -105,13 +129,13 @@ class Nas:
         selection = RestoreSelection(dataset=f"{self.pool}/data", target=target)
         restore(env, selection, identities=read_identities(self.identity), trusted=env.trusted_signers())
 
-    def compare(self, dataset: str, description: Path) -> None:
+    def compare(self, dataset: str) -> None:
         """Fail unless ``dataset`` has exactly the files that were described."""
         place = self.directory / "look"
         place.mkdir(exist_ok=True)
         run("zfs", "set", f"mountpoint={place}", dataset)
         run("zfs", "mount", dataset)
-        differences = compare(json.loads(description.read_text()), describe_tree(place))
+        differences = compare(json.loads(self.description.read_text()), describe_tree(place))
         run("zfs", "unmount", dataset)
         if differences:
             raise SystemExit("\n".join(differences))
@@ -125,13 +149,10 @@ def main() -> None:
     parser.add_argument("arguments", nargs="*")
     asked = parser.parse_args()
     nas = Nas(asked.directory)
-    description = asked.directory / "description.json"
     actions: dict[str, Any] = {
-        "prepare": nas.prepare,
+        "prepare": lambda levels: nas.prepare(int(levels)),
         "power-up": nas.power_up,
-        "change": lambda number: change_tree(nas.files, int(number)),
-        "describe": lambda: description.write_text(json.dumps(describe_tree(nas.files))) and run("sync"),
-        "compare": lambda dataset: nas.compare(dataset, description),
+        "compare": nas.compare,
         "stop-in-backup": lambda level, point: nas.stop_in_backup(int(level), point),
         "stop-in-restore": nas.stop_in_restore,
     }

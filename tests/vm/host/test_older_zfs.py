@@ -26,9 +26,9 @@ from tests.vm.host.conftest import PoweredNas, make_nas
 from tests.vm.testbed.machine import Machine
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def powered_nas(machine: Machine) -> PoweredNas:
-    return make_nas(machine)
+    return make_nas(machine, levels=1)
 
 
 @pytest.fixture
@@ -36,7 +36,6 @@ def fetched_environment(powered_nas: PoweredNas, zpool: MadePool, tmp_path: Path
     """The host's own ZFS, and the repository, keys and configuration of the machine's NAS."""
     if CommandZfs().capabilities.send_large_blocks:
         pytest.fail("the host runs a ZFS as new as the machine's: there is no older one to try")
-    powered_nas.succeed("backup", "--level", 0)
     fetched = tmp_path / "fetched"
     powered_nas.machine.fetch_files(f"{powered_nas.directory}/repository", fetched / "repository")
     for name in ("config.yaml", "age.key", "signing.key"):

@@ -26,20 +26,13 @@ CutNas = Callable[[str], PoweredNas]
 
 
 def in_the_middle_of_a_backup(machine: Machine, point: str) -> PoweredNas:
-    nas = make_nas(machine)
-    nas.succeed("backup", "--level", 0)
-    nas.act("change", 1)
-    nas.act("describe")
+    nas = make_nas(machine, levels=1)
     nas.stop_at("stop-in-backup", 1, point)
     return nas
 
 
 def in_the_middle_of_a_restore(machine: Machine, point: str) -> PoweredNas:
-    nas = make_nas(machine)
-    nas.succeed("backup", "--level", 0)
-    nas.act("change", 1)
-    nas.act("describe")
-    nas.succeed("backup", "--level", 1)
+    nas = make_nas(machine, levels=2)
     nas.stop_at("stop-in-restore", target_in(nas), point)
     return nas
 

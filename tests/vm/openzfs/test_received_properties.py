@@ -33,9 +33,14 @@ def test_nothing_of_a_restored_dataset_acts(local_nas: Nas, tmp_path: Path) -> N
     trap = tmp_path / "trap"
     fill(local_nas)
     command("zfs", "set", f"mountpoint={trap}", "canmount=on", "setuid=on", "devices=on", name)
-    command("zfs", "set", "sharesmb=off", "sharenfs=off", name)
+    # Nothing exports file systems on this machine, so ZFS says that it could not, and keeps the properties.
+    command("zfs", "set", "sharesmb=on", "sharenfs=on", name)
     full = local_nas.back_up(0).manifest
-    assert full.properties["mountpoint"] == str(trap)
+    assert {key: full.properties[key] for key in ("mountpoint", "sharenfs", "sharesmb")} == {
+        "mountpoint": str(trap),
+        "sharenfs": "on",
+        "sharesmb": "on",
+    }
     (trap / "added").write_text("later")
     local_nas.back_up(1)
     command("zfs", "set", f"mountpoint={local_nas.dataset.mountpoint}", name)
@@ -54,13 +59,15 @@ def test_nothing_of_a_restored_dataset_acts(local_nas: Nas, tmp_path: Path) -> N
     assert not trap.exists()
 
 
-def test_a_mounting_parent_mounts_nothing_either(local_nas: Nas) -> None:
+def test_a_mounting_parent_mounts_and_shares_nothing_either(local_nas: Nas) -> None:
     fill(local_nas)
+    command("zfs", "set", "sharesmb=on", "sharenfs=on", local_nas.pool.name)
     local_nas.back_up(0)
     files = change(local_nas)
     local_nas.back_up(1)
     target = restore_of(local_nas, local_nas.dataset.name, f"{local_nas.pool.name}/beside").target
-    assert value(target, "mounted") == "no"
+    acts = {key: value(target, key) for key in ("mounted", "sharenfs", "sharesmb")}
+    assert acts == {"mounted": "no", "sharenfs": "off", "sharesmb": "off"}
     assert not (local_nas.pool.mountpoint / "beside").exists()
     local_nas.assert_restored(target, files)
 

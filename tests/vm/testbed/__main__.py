@@ -11,10 +11,11 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 from tests.vm.testbed.image import ensure_image
 from tests.vm.testbed.machine import MachineFailed, Size
-from tests.vm.testbed.places import CHECKOUT
+from tests.vm.testbed.places import CHECKOUT, REPORT
 
 
 def _arguments() -> argparse.Namespace:
@@ -25,7 +26,8 @@ def _arguments() -> argparse.Namespace:
     up.add_argument("--memory-mib", type=int, default=1024)
     commands.add_parser("down", help="end them")
     run = commands.add_parser("test-openzfs", help="run the engine's tests inside a machine of their own")
-    run.add_argument("--keep-going-in", choices=["inside", "host"], help="run one half only")
+    run.add_argument("--half", choices=["inside", "host"], help="run one half only")
+    run.add_argument("--report", type=Path, default=REPORT, help="directory for results and coverage (%(default)s)")
     run.add_argument("tests", nargs="*", help="tests to run inside instead of all")
     return parser.parse_args()
 
@@ -48,7 +50,7 @@ def _run(arguments: argparse.Namespace) -> int:
         return 0
     from tests.vm.testbed.engine_tests import run_engine_tests
 
-    return run_engine_tests(image, arguments.tests, half=arguments.keep_going_in)
+    return run_engine_tests(image, arguments.tests, report=arguments.report, half=arguments.half)
 
 
 def _leave(number: int, _frame: object) -> None:

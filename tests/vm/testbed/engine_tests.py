@@ -25,7 +25,6 @@ from tests.vm.testbed.places import CHECKOUT
 from tests.vm.testbed.runtime_layer import CHECKOUT_INSIDE, PYTHON_INSIDE, ensure_runtime_layer
 from tests.vm.testbed.s3_server import s3_server_for_machines
 
-REPORT = CHECKOUT / ".cache" / "test-openzfs"
 REPORT_INSIDE = "/var/tmp/report"
 COVERAGE_SETTINGS = "tests/vm/coverage.ini"
 SHARES = {
@@ -43,7 +42,7 @@ SHARES = {
 bad input, has nothing to do with the ZFS below it, and every start of it takes seconds under emulation."""
 
 HOST = ("tests/vm/host",)
-SIZE = Size(memory_mib=2048)
+SIZE = Size(memory_mib=1536)
 LIMIT_S = 3600
 """After that, a test hangs."""
 
@@ -52,16 +51,20 @@ Outcome = tuple[bool, str]
 """Whether all went well, and a line for the summary."""
 
 
-def run_engine_tests(image: Image, tests: Sequence[str] = (), *, half: Half | None = None) -> int:
-    """Run both halves, or one; show what failed and what was skipped. 0 where all went well."""
-    shutil.rmtree(REPORT, ignore_errors=True)
-    REPORT.mkdir(parents=True)
+def run_engine_tests(image: Image, tests: Sequence[str] = (), *, report: Path, half: Half | None = None) -> int:
+    """Run both halves, or one; show what failed and what was skipped. 0 where all went well.
+
+    The directory ``report`` is made anew.
+    """
+    shutil.rmtree(report, ignore_errors=True)
+    report.mkdir(parents=True)
     layer = ensure_runtime_layer(image)
     shares: Mapping[str, Sequence[str]] = {"chosen": tests} if tests else SHARES
-    outcomes = _run_all(image, layer, {} if half == "host" else shares, host=half != "inside" and not tests)
+    host = half != "inside" and not tests
+    outcomes = _run_all(image, layer, {} if half == "host" else shares, host=host, report=report)
     if half != "host":
-        outcomes.append(_coverage())
-    outcomes += [_skipped(results) for results in sorted(REPORT.glob("results-*.xml"))]
+        outcomes.append(_coverage(report))
+    outcomes += [_skipped(results) for results in sorted(report.glob("results-*.xml"))]
     print("\n=== OpenZFS", image.version_of("zfs-dkms"), "on Linux", image.version_of("linux-image-cloud-amd64"))
     print("\n".join(f"{'ok    ' if well else 'FAILED'} {line}" for well, line in outcomes))
     return 0 if all(well for well, _ in outcomes) else 1
@@ -74,7 +77,9 @@ def send_checkout(machine: Machine) -> None:
         machine.send_files(Path(tree), ["."], CHECKOUT_INSIDE)
 
 
-def _run_all(image: Image, layer: Path, shares: Mapping[str, Sequence[str]], *, host: bool) -> list[Outcome]:
+def _run_all(
+    image: Image, layer: Path, shares: Mapping[str, Sequence[str]], *, host: bool, report: Path
+) -> list[Outcome]:
     """Everything at once: the shares inside, and what the host does with a machine of its own."""
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="zrb-openzfs-")))
@@ -92,12 +97,12 @@ def _run_all(image: Image, layer: Path, shares: Mapping[str, Sequence[str]], *, 
             remote = shlex.join([*_pytest_inside(name, endpoint), *shares[name]])
             runs.append(_Run(name, [*machine.ssh_words(), remote]))
         if host:
-            runs.append(_Run("host", _pytest_on_host()))
+            runs.append(_Run("host", _pytest_on_host(report)))
         for run in runs:
             stack.callback(run.end)
         outcomes = [run.wait() for run in runs]
         for machine in machines.values():
-            machine.fetch_files(REPORT_INSIDE, REPORT)
+            machine.fetch_files(REPORT_INSIDE, report)
     return outcomes
 
 
@@ -155,21 +160,21 @@ def _pytest_inside(name: str, endpoint: str) -> list[str]:
     ]
 
 
-def _pytest_on_host() -> list[str]:
-    results = f"--junitxml={REPORT}/results-host.xml"
+def _pytest_on_host(report: Path) -> list[str]:
+    results = f"--junitxml={report}/results-host.xml"
     return [sys.executable, "-m", "pytest", "-v", "--tb=short", "--durations=5", results, *HOST]
 
 
-def _coverage() -> Outcome:
-    """Combine what the processes inside measured, and keep it for merging with what the host's tests cover."""
-    data = REPORT / "coverage"
+def _coverage(report: Path) -> Outcome:
+    """Merge what the processes inside measured, those of all machines."""
+    data = report / "coverage"
     coverage = [sys.executable, "-m", "coverage"]
     settings = ["--rcfile", COVERAGE_SETTINGS, "--data-file", str(data)]
     print(flush=True)
-    for words in (["combine", "--quiet", *settings, str(REPORT)], ["report", *settings]):
+    for words in (["combine", "--quiet", *settings, str(report)], ["report", *settings]):
         if subprocess.run([*coverage, *words], cwd=CHECKOUT, stdin=subprocess.DEVNULL, check=False).returncode:
             return False, "        coverage could not be read"
-    return True, f"        coverage data of the engine: {data.relative_to(CHECKOUT)}"
+    return True, f"        coverage data of the engine: {data}"
 
 
 def _skipped(results: Path) -> Outcome:

@@ -27,7 +27,7 @@ POWER_OFF_S = 90
 HOST_AS_SEEN_INSIDE = "10.0.2.2"
 _KERNEL_LINE = (
     "root=/dev/vda rw rootflags=noatime console=ttyS0 quiet loglevel=4 net.ifnames=0 mitigations=off "
-    "systemd.show_status=0"
+    "init_on_alloc=0 systemd.show_status=0"
 )
 
 

@@ -21,6 +21,9 @@ CHECKOUT = Path(__file__).resolve().parents[3]
 STANDING = CHECKOUT / ".cache" / "testbed"
 """Machines that `make testbed` started, a directory each."""
 
+REPORT = CHECKOUT / ".cache" / "test-openzfs"
+"""Results of `make test-openzfs`."""
+
 KEPT_S = 14 * 86400
 """How long something in the cache stays that no run has asked for."""
 

@@ -1,0 +1,81 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A test run on machines that is interrupted, or killed, takes everything with it that it started."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.vm.testbed.places import CHECKOUT
+
+START_S = 120
+END_S = 60
+
+
+def processes_that_name(place: Path) -> dict[int, str]:
+    """Process ids and command lines of those that have ``place`` in an argument."""
+    found = {}
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended meanwhile
+            words = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            if str(place) in words:
+                found[int(process.name)] = words
+    return found
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A run inside a machine, as a terminal starts it; its disks are below ``tmp_path``."""
+    words = [sys.executable, "-m", "tests.vm.testbed", "test-openzfs", "--report", str(tmp_path / "report")]
+    with subprocess.Popen(
+        [*words, "tests/vm/openzfs/test_bases.py"],
+        cwd=CHECKOUT,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupted_run_leaves_no_machine(
+    run: subprocess.Popen[bytes], tmp_path: Path, number: signal.Signals
+) -> None:
+    machine = wait_for_machine(run, tmp_path)
+    handle = os.pidfd_open(machine)
+    try:
+        os.killpg(run.pid, number)  # what Ctrl-C does
+        run.wait(END_S)
+        assert select.select([handle], [], [], END_S)[0], "the machine still runs"
+    finally:
+        os.close(handle)
+    assert processes_that_name(tmp_path) == {}
+    if number == signal.SIGINT:
+        assert run.returncode == 128 + number
+        assert list(tmp_path.glob("zrb-*")) == []
+
+
+def wait_for_machine(run: subprocess.Popen[bytes], place: Path) -> int:
+    """Process id of the machine of ``run``, once it has one."""
+    for _ in range(START_S * 10):
+        for pid, words in processes_that_name(place).items():
+            if words.startswith("qemu-system"):
+                return pid
+        with suppress(subprocess.TimeoutExpired):
+            run.wait(0.1)
+            pytest.fail(f"the run ended with status {run.returncode}")
+    pytest.fail(f"no machine was started within {START_S} s")
