@@ -18,7 +18,8 @@ description:
   - Before anything is received, the signatures of all manifests are checked, and all parts must be there and readable.
     Each part is checked before it is decrypted, and the end of a stream is held back until all of it has the right
     hash.
-  - The new dataset is not mounted. It gets C(mountpoint=none) and C(canmount=noauto), so that it cannot cover anything.
+  - The new dataset is not mounted. It gets C(mountpoint=none) and C(canmount=noauto), so that it cannot cover anything,
+    and C(sharenfs=off) and C(sharesmb=off), so that it is not shared as its parent may be.
   - Of an existing dataset nothing is ever changed or overwritten.
 extends_documentation_fragment:
   - zrb.fleet.engine

@@ -404,10 +404,12 @@ class TestReceive:
         lab, target = zfs_under_test, f"{zfs_under_test.restore}/new"
         receive(lab, chain.full, target, first=True)
         found = lab.zfs.local_properties(target)
-        assert {name: found[name] for name in ("canmount", "mountpoint", "readonly")} == {
+        assert {name: found[name] for name in ("canmount", "mountpoint", "readonly", "sharenfs", "sharesmb")} == {
             "canmount": "noauto",
             "mountpoint": "none",
             "readonly": "on",
+            "sharenfs": "off",
+            "sharesmb": "off",
         }
 
     def test_an_existing_target_is_refused(self, zfs_under_test: Laboratory) -> None:

@@ -179,7 +179,7 @@ class TestProperties:
         assert found["compression"] == "zstd"
         assert found["mountpoint"] == "none"
         assert found["canmount"] == "noauto"
-        assert "sharenfs" not in found
+        assert found["sharenfs"] == "off"
         assert "readonly" not in found
 
     def test_one_that_cannot_be_set_is_a_warning(self, chain: Chain) -> None:

@@ -337,11 +337,11 @@ class TestEstimate:
 class TestReceiveOptions:
     def test_the_first_link_of_a_filesystem(self) -> None:
         assert " ".join(receive_options(fakes.OPENZFS, kind="filesystem", first=True)) == (
-            "-u -o canmount=noauto -o mountpoint=none -o readonly=on -x sharenfs -x sharesmb"
+            "-u -o canmount=noauto -o mountpoint=none -o readonly=on -o sharenfs=off -o sharesmb=off"
         )
 
     def test_later_links_keep_what_the_first_set(self) -> None:
-        assert " ".join(receive_options(fakes.OPENZFS, kind="filesystem", first=False)) == "-u -x sharenfs -x sharesmb"
+        assert " ".join(receive_options(fakes.OPENZFS, kind="filesystem", first=False)) == "-u"
 
     def test_a_volume_has_no_mountpoint(self) -> None:
         assert " ".join(receive_options(fakes.OPENZFS, kind="volume", first=True)) == "-u -o readonly=on"
@@ -446,15 +446,7 @@ class TestStreams:
         with open(process.fileno(), "wb", closefd=False) as pipe:
             pipe.write(b"stream")
         process.finish()
-        assert (programs / "arguments").read_text().split() == [
-            "receive",
-            "-u",
-            "-x",
-            "sharenfs",
-            "-x",
-            "sharesmb",
-            "tank/r/new",
-        ]
+        assert (programs / "arguments").read_text().split() == ["receive", "-u", "tank/r/new"]
         assert (programs / "stdin").read_bytes() == b"stream"
 
     def test_a_failed_receive_says_target_status_and_stderr(self, programs: Path) -> None:
@@ -490,12 +482,11 @@ class TestStreams:
 class TestSettling:
     READ = "zfs get -H -p -o property,value mounted tank/r"
     LOCAL = "zfs get -H -p -s local -o property,value"
+    NAMES = "canmount,mountpoint,readonly,sharenfs,sharesmb"
 
     def test_what_is_at_rest_is_left_alone(self) -> None:
-        local = "canmount\tnoauto\nmountpoint\tnone\nreadonly\ton\n"
-        zfs, line = openzfs(
-            {self.READ: said("mounted\tno\n"), f"{self.LOCAL} canmount,mountpoint,readonly tank/r": said(local)}
-        )
+        local = "canmount\tnoauto\nmountpoint\tnone\nreadonly\ton\nsharenfs\toff\nsharesmb\toff\n"
+        zfs, line = openzfs({self.READ: said("mounted\tno\n"), f"{self.LOCAL} {self.NAMES} tank/r": said(local)})
         zfs.settle_received("tank/r", type="filesystem")
         assert not [command for command in line.asked if " set " in command or "unmount" in command]
 
@@ -504,15 +495,16 @@ class TestSettling:
             {
                 self.READ: said("mounted\tyes\n"),
                 "zfs unmount tank/r": OK,
-                f"{self.LOCAL} canmount,mountpoint,readonly tank/r": said("mountpoint\t/mnt\n"),
+                f"{self.LOCAL} {self.NAMES} tank/r": said("mountpoint\t/mnt\nsharenfs\toff\n"),
                 "zfs set canmount=noauto tank/r": OK,
                 "zfs set mountpoint=none tank/r": OK,
                 "zfs set readonly=on tank/r": OK,
+                "zfs set sharesmb=off tank/r": OK,
             }
         )
         zfs.settle_received("tank/r", type="filesystem")
         assert line.asked[1] == "zfs unmount tank/r"
-        assert len([command for command in line.asked if " set " in command]) == 3
+        assert len([command for command in line.asked if " set " in command]) == 4
 
     def test_a_volume_is_only_read_only(self) -> None:
         zfs, line = openzfs({f"{self.LOCAL} readonly tank/r": said(""), "zfs set readonly=on tank/r": OK})

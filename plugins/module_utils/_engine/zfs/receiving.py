@@ -4,10 +4,11 @@
 
 """Receives into a dataset that nothing mounts, shares or changes.
 
-A filesystem is received with ``canmount=noauto``, ``mountpoint=none`` and ``readonly=on``, a volume with
-``readonly=on``: so no path of the machine is covered, and no access time makes the target differ from the
-snapshot that the next incremental starts from. They stay after the last link: it is the caller's to say which
-mountpoint the dataset should have, and to inherit or set ``readonly`` then.
+A filesystem is received with ``canmount=noauto``, ``mountpoint=none``, ``readonly=on``, ``sharenfs=off`` and
+``sharesmb=off``, a volume with ``readonly=on``: so no path of the machine is covered, nothing is shared as the parent
+may be, and no access time makes the target differ from the snapshot that the next incremental starts from. They stay
+after the last link: it is the caller's to say which mountpoint the dataset should have, and to inherit or set
+``readonly`` then.
 """
 
 from __future__ import annotations
@@ -22,15 +23,16 @@ from .command_line import CommandLine
 from .reading import read_properties
 
 AT_REST: Final[dict[DatasetType, dict[str, str]]] = {
-    "filesystem": {"canmount": "noauto", "mountpoint": "none", "readonly": "on"},
+    "filesystem": {
+        "canmount": "noauto",
+        "mountpoint": "none",
+        "readonly": "on",
+        "sharenfs": "off",  # else its parent's would share it as soon as somebody mounts it
+        "sharesmb": "off",
+    },
     "volume": {"readonly": "on"},
 }
 """Local properties of a target between links and after the last."""
-
-_NEVER_RECEIVED: Final[dict[DatasetType, tuple[str, ...]]] = {
-    "filesystem": ("sharenfs", "sharesmb"),
-    "volume": (),
-}
 
 
 def receive_options(capabilities: Capabilities, *, kind: DatasetType, first: bool) -> list[str]:
@@ -40,8 +42,6 @@ def receive_options(capabilities: Capabilities, *, kind: DatasetType, first: boo
         settings = AT_REST[kind] if first else {}
         for name, value in settings.items():
             options += ["-o", f"{name}={value}"]
-        for name in _NEVER_RECEIVED[kind]:
-            options += ["-x", name]
     return options
 
 
