@@ -14,9 +14,11 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Literal
 
 from tests.vm.testbed.image import Image
@@ -27,21 +29,27 @@ from tests.vm.testbed.s3_server import s3_server_for_machines
 
 REPORT_INSIDE = "/var/tmp/report"
 COVERAGE_SETTINGS = "tests/vm/coverage.ini"
-SHARES = {
+INSIDE: Mapping[str, Sequence[str]] = {
     # There is no pool to guard inside, so nothing guards them.
-    "production": ("tests/vm/openzfs", "tests/integration/zfs", "--ignore=tests/integration/zfs/test_pool_guard.py"),
-    "engine": (
-        "tests/integration/run",
+    "production": (
+        "tests/vm/openzfs",
+        "tests/integration/zfs",
+        "--ignore=tests/integration/zfs/test_pool_guard.py",
         "tests/integration/cli/test_main_job.py::test_three_levels_go_out_and_come_back[directory]",
         "tests/integration/cli/test_main_job.py::test_a_snapshot_is_sent_by_the_backup_that_follows",
         "tests/integration/cli/test_main_job.py::test_validate_config_on_a_real_nas[directory]",
         "tests/integration/cli/test_signals.py",
     ),
+    "engine": ("tests/integration/run",),
 }
-"""What runs inside, a machine each: a machine has the worth of one processor. What the command prints, and makes of
-bad input, has nothing to do with the ZFS below it, and every start of it takes seconds under emulation."""
+"""What runs inside, a machine each. What the command prints, and makes of bad input, has nothing to do with the ZFS
+below it, and every start of it takes seconds under emulation."""
 
-HOST = ("tests/vm/host",)
+HOST = "tests/vm/host"
+LANES = (("production",), ("engine", "host"))
+"""What runs beside each other, and after each other: an emulated machine has the worth of one processor, and three on
+two processors take longer than one after the other."""
+
 SIZE = Size(memory_mib=1536)
 LIMIT_S = 3600
 """After that, a test hangs."""
@@ -58,10 +66,9 @@ def run_engine_tests(image: Image, tests: Sequence[str] = (), *, report: Path, h
     """
     shutil.rmtree(report, ignore_errors=True)
     report.mkdir(parents=True)
-    layer = ensure_runtime_layer(image)
-    shares: Mapping[str, Sequence[str]] = {"chosen": tests} if tests else SHARES
-    host = half != "inside" and not tests
-    outcomes = _run_all(image, layer, {} if half == "host" else shares, host=host, report=report)
+    inside = {"chosen": tests} if tests else INSIDE
+    lanes = [("chosen",)] if tests else [[name for name in lane if _is_in(half, name)] for lane in LANES]
+    outcomes = _Runs(image, ensure_runtime_layer(image), inside, report).run(lanes)
     if half != "host":
         outcomes.append(_coverage(report))
     outcomes += [_skipped(results) for results in sorted(report.glob("results-*.xml"))]
@@ -77,40 +84,72 @@ def send_checkout(machine: Machine) -> None:
         machine.send_files(Path(tree), ["."], CHECKOUT_INSIDE)
 
 
-def _run_all(
-    image: Image, layer: Path, shares: Mapping[str, Sequence[str]], *, host: bool, report: Path
-) -> list[Outcome]:
-    """Everything at once: the shares inside, and what the host does with a machine of its own."""
-    with ExitStack() as stack:
-        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="zrb-openzfs-")))
-        machines = {name: Machine(image, scratch / name) for name in shares}
-        for machine in machines.values():
-            machine.create(layer)
+def _is_in(half: Half | None, name: str) -> bool:
+    return half is None or (name == "host") == (half == "host")
+
+
+class _Runs:
+    """Several runs, of which each lane has one at a time. A machine goes when its run has ended."""
+
+    def __init__(self, image: Image, layer: Path, inside: Mapping[str, Sequence[str]], report: Path) -> None:
+        self._image = image
+        self._layer = layer
+        self._inside = inside
+        self._report = report
+        self._ended: SimpleQueue[_Run] = SimpleQueue()
+        self._machines: dict[str, Machine] = {}
+
+    def run(self, lanes: Iterable[Sequence[str]]) -> list[Outcome]:
+        """Run all; the outcomes in the order in which they ended."""
+        outcomes = []
+        with ExitStack() as stack:
+            scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="zrb-openzfs-")))
+            waiting = [deque(lane) for lane in lanes if lane]
+            for lane in waiting:
+                self._power_on(lane[0], scratch, stack)
+            lane_of = {self._launch(lane.popleft(), stack): lane for lane in waiting}
+            while lane_of:
+                run = self._ended.get()
+                outcomes.append(run.outcome())
+                self._collect(run.name)
+                if lane := lane_of.pop(run):
+                    self._power_on(lane[0], scratch, stack)
+                    lane_of[self._launch(lane.popleft(), stack)] = lane
+        return outcomes
+
+    def _power_on(self, name: str, scratch: Path, stack: ExitStack) -> None:
+        if name in self._inside:
+            machine = self._machines[name] = Machine(self._image, scratch / name)
+            machine.create(self._layer)
             stack.callback(machine.cut_power)
             machine.start(SIZE)
-        runs = []
-        for name, machine in machines.items():
+
+    def _launch(self, name: str, stack: ExitStack) -> _Run:
+        if name in self._inside:
+            machine = self._machines[name]
             machine.wait_until_ready()
             send_checkout(machine)
             machine.ssh("mkdir", "-p", REPORT_INSIDE)
             endpoint = stack.enter_context(s3_server_for_machines())
-            remote = shlex.join([*_pytest_inside(name, endpoint), *shares[name]])
-            runs.append(_Run(name, [*machine.ssh_words(), remote]))
-        if host:
-            runs.append(_Run("host", _pytest_on_host(report)))
-        for run in runs:
-            stack.callback(run.end)
-        outcomes = [run.wait() for run in runs]
-        for machine in machines.values():
-            machine.fetch_files(REPORT_INSIDE, report)
-    return outcomes
+            words = [*machine.ssh_words(), shlex.join([*_pytest_inside(name, endpoint), *self._inside[name]])]
+        else:
+            words = _pytest_on_host(self._report)
+        run = _Run(name, words, self._ended)
+        stack.callback(run.end)
+        return run
+
+    def _collect(self, name: str) -> None:
+        if machine := self._machines.get(name):
+            machine.fetch_files(REPORT_INSIDE, self._report)
+            machine.cut_power()
 
 
 class _Run:
-    """A pytest. Its lines are shown as they come, each with the name of the run before it."""
+    """A pytest. Its lines are shown as they come, each with the name of the run before it; then it is ``ended``."""
 
-    def __init__(self, name: str, words: Sequence[str]) -> None:
+    def __init__(self, name: str, words: Sequence[str], ended: SimpleQueue[_Run]) -> None:
         self.name = name
+        self._ended = ended
         self._began = time.monotonic()
         self._seconds = 0.0
         self._process = subprocess.Popen(
@@ -123,19 +162,17 @@ class _Run:
             text=True,
             errors="replace",
         )
-        self._shown = threading.Thread(target=self._show, daemon=True)
-        self._shown.start()
+        threading.Thread(target=self._show, daemon=True).start()
 
     def _show(self) -> None:
         for line in self._process.stdout or ():
             print(f"[{self.name}] {line}", end="", flush=True)
         self._seconds = time.monotonic() - self._began
+        self._ended.put(self)
 
-    def wait(self) -> Outcome:
-        """Wait for its end."""
-        status = self._process.wait()
-        self._shown.join()
-        return status == 0, f"{self._seconds:5.0f} s  {self.name}"
+    def outcome(self) -> Outcome:
+        """What became of it, once it has ended."""
+        return self._process.wait() == 0, f"{self._seconds:5.0f} s  {self.name}"
 
     def end(self) -> None:
         """End it where it still runs; a machine of its own ends with it."""
@@ -162,7 +199,7 @@ def _pytest_inside(name: str, endpoint: str) -> list[str]:
 
 def _pytest_on_host(report: Path) -> list[str]:
     results = f"--junitxml={report}/results-host.xml"
-    return [sys.executable, "-m", "pytest", "-v", "--tb=short", "--durations=5", results, *HOST]
+    return [sys.executable, "-m", "pytest", "-v", "--tb=short", "--durations=5", results, HOST]
 
 
 def _coverage(report: Path) -> Outcome:
