@@ -15,7 +15,7 @@ from typing import Any
 
 from zrb.plan.buffers import plan_backup_buffers
 from zrb.store.directory import DirectoryStore
-from zrb.store.protocol import Buffer
+from zrb.store.protocol import Buffer, Flow
 from zrb.stream.backup import BackupPipeline
 from zrb.stream.part_uploads import Destination
 from zrb.values.config import Limits
@@ -61,6 +61,9 @@ class DiscardedUpload:
 
 class DiscardingStore:
     """A store for streams larger than any disk here: memory is what is measured then."""
+
+    def regulate(self, flow: Flow) -> None:
+        """Nothing moves."""
 
     def put(self, key: str, data: Buffer, *, storage_class: str = "STANDARD") -> Checksum:
         """Nothing."""

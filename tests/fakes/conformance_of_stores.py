@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from zrb.errors import IntegrityError, ObjectExists, ObjectMissing, PartDamaged, StoreError
-from zrb.store.protocol import Store
+from zrb.store.protocol import BrokenOff, Store, free_flow
 from zrb.values.manifest import Checksum
 
 KEY = "data/nas1/pool/da%C3%A9ta/level0/20260131T020000Z-L0-5d41402a/snapshot.part-000000.age"
@@ -101,6 +101,49 @@ class StoreConformance:
         with pytest.raises(PartDamaged) as caught:
             read_all(store, KEY, size, offset)
         assert KEY in caught.value.explain()
+
+    def test_the_flow_is_asked_for_every_byte_that_moves(self, store: Store) -> None:
+        asked: list[int] = []
+        store.put("manifests/before", b"unregulated")
+        store.regulate(asked.append)
+        content = some_bytes(CHUNK + 100_000)
+        store.put(KEY + ".age", content[:3_000_000])
+        assert sum(asked) == 3_000_000
+        upload = store.open_upload(KEY, total_chunks=2)
+        upload.put_chunk(0, 0, content[:CHUNK])
+        upload.put_chunk(1, CHUNK, content[CHUNK:])
+        upload.complete()
+        assert sum(asked) == 3_000_000 + len(content)
+        assert read_all(store, KEY, CHUNK, 1000) == content[1000 : 1000 + CHUNK]
+        assert sum(asked) == 3_000_000 + len(content) + CHUNK
+        store.regulate(free_flow)
+        read_all(store, KEY, 1000)
+        assert sum(asked) == 3_000_000 + len(content) + CHUNK
+
+    def test_a_flow_breaks_transfers_off_in_their_midst(self, store: Store) -> None:
+        content = some_bytes(CHUNK)
+        store.put(KEY + ".age", content)
+        left = 2_000_000
+
+        def flow(length: int) -> None:
+            nonlocal left
+            left -= length
+            if left < 0:
+                raise BrokenOff
+
+        store.regulate(flow)
+        with pytest.raises(BrokenOff):
+            store.put(KEY, content)
+        upload = store.open_upload(KEY, total_chunks=1)
+        with pytest.raises(BrokenOff):
+            upload.put_chunk(0, 0, content)
+        upload.abort()
+        with pytest.raises(BrokenOff):
+            read_all(store, KEY + ".age", CHUNK)
+        assert store.head(KEY) is None
+        store.regulate(free_flow)
+        store.put(KEY, content)
+        assert read_all(store, KEY, CHUNK) == content
 
     def test_chunks_in_any_order_from_many_threads(self, store: Store) -> None:
         content = some_bytes(2 * CHUNK + 777)

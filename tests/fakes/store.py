@@ -27,7 +27,7 @@ from zrb.errors import (
 )
 from zrb.store.chunks import WrittenChunk, WrittenChunks
 from zrb.store.keys import check_key, check_prefix
-from zrb.store.protocol import Buffer, StoredObject
+from zrb.store.protocol import Buffer, Flow, StoredObject, free_flow
 from zrb.values.manifest import Checksum
 
 ARCHIVE_CLASSES = {"GLACIER", "DEEP_ARCHIVE"}
@@ -81,6 +81,7 @@ class MemoryStore:
         self.unfinished: dict[str, MemoryUpload] = {}
         self.calls: list[tuple[Operation, str]] = []
         self.closed = False
+        self._flow: Flow = free_flow
 
     # --- the protocol ---
 
@@ -92,7 +93,11 @@ class MemoryStore:
     def location(self) -> str:
         return self._location
 
+    def regulate(self, flow: Flow) -> None:
+        self._flow = flow
+
     def put(self, key: str, data: Buffer, *, storage_class: str = "STANDARD") -> Checksum:
+        self._flow(len(data))
         with self._called("put", key):
             content = bytes(data)
             return self._write(key, content, _sha256(content), storage_class)
@@ -132,6 +137,7 @@ class MemoryStore:
             return content
 
     def read_into(self, key: str, offset: int, buffer: memoryview) -> None:
+        self._flow(len(buffer))
         with self._called("read_into", key):
             view = buffer.cast("B")
             piece = self._readable(key).content[offset : offset + len(view)]
@@ -245,6 +251,7 @@ class MemoryUpload:
         return self._upload_id
 
     def put_chunk(self, number: int, offset: int, data: Buffer) -> None:
+        self._store._flow(len(data))
         with self._store._called("put_chunk", self._key):
             if self.ended:
                 raise StoreError(f"The upload of {self._key} is gone", subject=self._key, next_step="Begin again")

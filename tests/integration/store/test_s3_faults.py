@@ -10,6 +10,7 @@ import hashlib
 
 import pytest
 from zrb.errors import ObjectExists, PartDamaged, StoreDenied, StoreError, StoreUnavailable
+from zrb.store.protocol import BrokenOff
 from zrb.store.s3 import S3Store
 from zrb.store.s3_errors import PreconditionRefused, UploadGone
 from zrb.values.manifest import Checksum
@@ -60,6 +61,27 @@ class TestRequestsThatFail:
         behind_proxy.put(KEY, b"content")
         assert behind_proxy.head(KEY) is not None
         assert read_all(behind_proxy, KEY, 7) == b"content"
+
+    def test_a_retry_is_asked_for_again(self, behind_proxy: S3Store, s3_proxy: FaultProxy) -> None:
+        asked: list[int] = []
+        behind_proxy.regulate(asked.append)
+        s3_proxy.answer(503, "SlowDown", method="PUT", path=OBJECT, times=1)
+        behind_proxy.put(KEY, some_bytes(300_000))
+        assert sum(asked) == 600_000
+        assert max(asked) <= 64 * 1024, "pieces are small, so that a limit makes no bursts"
+
+    def test_what_was_broken_off_is_not_retried(self, behind_proxy: S3Store, s3_proxy: FaultProxy) -> None:
+        asked: list[int] = []
+
+        def flow(length: int) -> None:
+            asked.append(length)
+            if len(asked) > 3:
+                raise BrokenOff
+
+        behind_proxy.regulate(flow)
+        with pytest.raises(BrokenOff):
+            behind_proxy.put(KEY, some_bytes(300_000))
+        assert len(asked) == 4
 
     def test_a_connection_that_always_breaks_is_told(self, behind_proxy: S3Store, s3_proxy: FaultProxy) -> None:
         s3_proxy.reset_before()

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from zrb.errors import PartDamaged, StoreUnavailable
+from zrb.store.protocol import free_flow
 from zrb.store.s3_read import read_object, read_range
 from zrb.values.config import S3Settings
 
@@ -21,6 +22,7 @@ class Session:
     """Replies with ``body`` and without a Content-Length."""
 
     settings = S3Settings(bucket="b", max_attempts=2)
+    flow = staticmethod(free_flow)
 
     def __init__(self, body: io.RawIOBase | io.BytesIO) -> None:
         self._body = body

@@ -26,11 +26,13 @@ from zrb.errors import (
     StreamNotReproducible,
     WorkerDied,
 )
+from zrb.store.protocol import BrokenOff, Flow
 from zrb.stream.backup import BackupPipeline
 from zrb.values.manifest import Part
 
 from tests.fakes.store import MemoryStore
 from tests.unit.stream.piping import (
+    HANG_S,
     KIB,
     PART,
     Ledger,
@@ -105,6 +107,34 @@ def test_the_first_error_wins(store: MemoryStore) -> None:
         store.fail("put_chunk", nth=nth)
     with backup_pipeline(uploaders=1) as pipeline:
         assert fails(pipeline, store) is first
+
+
+def test_a_failure_breaks_off_what_is_under_way_on_a_slow_line(store: MemoryStore) -> None:
+    """Else a stop would wait for whole chunks, which may take minutes each."""
+    under_way, ended = threading.Event(), threading.Event()
+
+    class SlowLine(MemoryStore):
+        def regulate(self, flow: Flow) -> None:
+            def crawl(length: int) -> None:
+                under_way.set()
+                try:
+                    while True:
+                        flow(length)
+                except BrokenOff:
+                    ended.set()
+                    raise
+
+            super().regulate(crawl)
+
+    def at_end(_head: bytes, _tail: bytes) -> None:
+        assert under_way.wait(HANG_S)
+        raise full()
+
+    slow = SlowLine()
+    with backup_pipeline() as pipeline, pytest.raises(StoreFull):
+        store_bytes(pipeline, random_bytes(PART), destination(slow), at_end=at_end)
+    assert ended.is_set()
+    assert not slow.unfinished
 
 
 def test_after_a_failure_the_pipeline_is_used_up(store: MemoryStore) -> None:

@@ -18,10 +18,10 @@ from typing import Literal
 
 from ..errors import IntegrityError, ObjectExists, PartDamaged, StoreError
 from ..values.manifest import Checksum
-from .directory_upload import NO_CHECKSUM, TEMP_NAME, DirectoryUpload, sync_directory
+from .directory_upload import NO_CHECKSUM, PIECE_BYTES, TEMP_NAME, DirectoryUpload, sync_directory
 from .keys import check_key, check_prefix
 from .os_errors import explained, missing_root
-from .protocol import Buffer, StoredObject
+from .protocol import Buffer, Flow, StoredObject, free_flow
 
 
 class DirectoryStore:
@@ -31,6 +31,7 @@ class DirectoryStore:
         self._root = root
         self._new_token = new_token
         self._durable: set[Path] = set()
+        self._flow: Flow = free_flow
         self._lock = threading.Lock()
 
     @property
@@ -42,6 +43,10 @@ class DirectoryStore:
     def location(self) -> str:
         """The directory."""
         return str(self._root)
+
+    def regulate(self, flow: Flow) -> None:
+        """See :class:`.protocol.Store`."""
+        self._flow = flow
 
     def put(self, key: str, data: Buffer, *, storage_class: str = "STANDARD") -> Checksum:
         """See :class:`.protocol.Store`."""
@@ -62,7 +67,7 @@ class DirectoryStore:
         """See :class:`.protocol.Store`."""
         path = self._path(key)
         self._make_durable(path.parent, key)
-        return DirectoryUpload(self._root, key, token=self._new_token(), total_chunks=total_chunks)
+        return DirectoryUpload(self._root, key, token=self._new_token(), total_chunks=total_chunks, flow=self._flow)
 
     def abort_upload(self, key: str, upload_id: str) -> None:
         """See :class:`.protocol.Store`."""
@@ -124,7 +129,9 @@ class DirectoryStore:
         filled = 0
         with explained("Reading", key, self._root), path.open("rb", buffering=0) as file:
             while filled < len(view):
-                count = os.preadv(file.fileno(), [view[filled:]], offset + filled)
+                piece = view[filled : filled + PIECE_BYTES]
+                self._flow(len(piece))
+                count = os.preadv(file.fileno(), [piece], offset + filled)
                 if not count:
                     break
                 filled += count

@@ -18,13 +18,15 @@ from ..errors import ObjectExists, StoreError, StoreFull
 from ..values.manifest import Checksum
 from .chunks import WrittenChunk, WrittenChunks
 from .os_errors import explained
-from .protocol import Buffer
+from .protocol import Buffer, Flow
 
 NO_CHECKSUM = Checksum("none", "")
 # `~` is in no key, so that an unfinished file can never be taken for an object.
 TEMP_NAME = re.compile(r"\.tmp-[0-9a-f]{32}~")
 _NO_HARD_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 _COMPARE_BYTES = 1 << 20
+PIECE_BYTES = 1 << 20
+"""What is read or written at a time."""
 
 
 def sync_directory(directory: Path) -> None:
@@ -43,12 +45,13 @@ def sync_directory(directory: Path) -> None:
 class DirectoryUpload:
     """A file that is being written under a temporary name beside its final one."""
 
-    def __init__(self, root: Path, key: str, *, token: str, total_chunks: int | None) -> None:
+    def __init__(self, root: Path, key: str, *, token: str, total_chunks: int | None, flow: Flow) -> None:
         self._root = root
         self._key = key
         self._path = root / key
         self._temp = self._path.with_name(f".tmp-{token}~")
         self._chunks: WrittenChunks[None] = WrittenChunks(key, total_chunks=total_chunks)
+        self._flow = flow
         self._lock = threading.Lock()
         self._writers = 0
         self._ended = False
@@ -68,7 +71,9 @@ class DirectoryUpload:
             with explained("Writing", self._key, self._root):
                 written = 0
                 while written < len(view):
-                    written += os.pwrite(self._descriptor, view[written:], offset + written)
+                    piece = view[written : written + PIECE_BYTES]
+                    self._flow(len(piece))
+                    written += os.pwrite(self._descriptor, piece, offset + written)
         except StoreFull:
             self.abort()  # at once: what is written so far takes the room that others need
             raise

@@ -11,7 +11,7 @@ exception of boto3 or of the operating system leaves this room.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol, TypeAlias
@@ -19,6 +19,19 @@ from typing import Literal, Protocol, TypeAlias
 from ..values.manifest import Checksum
 
 Buffer: TypeAlias = "bytes | bytearray | memoryview"
+
+Flow: TypeAlias = "Callable[[int], object]"
+"""Told of so many bytes of an object just before they leave, or as they come in, in pieces much smaller than a chunk.
+It may wait, or raise :class:`BrokenOff`."""
+
+
+class BrokenOff(BaseException):
+    """A transfer that its flow gave up. Not an ``Exception``, so that nobody on the way takes it for a fault of the
+    network and tries again."""
+
+
+def free_flow(_length: int) -> None:
+    """The flow of a store whose transfers nobody regulates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +81,10 @@ class Store(Protocol):
     @property
     def location(self) -> str:
         """For people: ``s3://bucket/prefix/`` or ``/mnt/usb/zrb``."""
+
+    def regulate(self, flow: Flow) -> None:
+        """From now on ask ``flow`` for all bytes of ``put``, ``put_chunk`` and ``read_into``, from the thread that
+        moves them. What a retry moves once more is asked for once more."""
 
     def put(self, key: str, data: Buffer, *, storage_class: str = "STANDARD") -> Checksum:
         """Write one object whole. Raises ``ObjectExists`` where the key holds other content; the same content

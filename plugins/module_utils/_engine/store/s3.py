@@ -16,7 +16,7 @@ from ..values.config import S3Settings
 from ..values.manifest import Checksum
 from ..values.repository import IDENTITY_KEY
 from .keys import check_key, check_prefix
-from .protocol import Buffer, StoredObject
+from .protocol import Buffer, Flow, StoredObject
 from .s3_body import MemoryBody
 from .s3_content import ExpectedContent, checksum_of, same_content
 from .s3_errors import NotImplementedThere, PreconditionRefused, where
@@ -52,6 +52,10 @@ class S3Store:
     def features(self, *, fresh: bool = False) -> EndpointFeatures:
         """What the endpoint does: from the cache, or learnt now. ``fresh`` learns again."""
         return self._probe.features(fresh=fresh)
+
+    def regulate(self, flow: Flow) -> None:
+        """See :class:`.protocol.Store`."""
+        self._session.flow = flow
 
     def put(self, key: str, data: Buffer, *, storage_class: str = "STANDARD") -> Checksum:
         """See :class:`.protocol.Store`."""
@@ -180,7 +184,7 @@ class S3Store:
         parameters: dict[str, Any] = _class_parameter(storage_class) | digest_headers(view, digest, guards)
         if guards.conditional:
             parameters["IfNoneMatch"] = "*"
-        reply = self._session.call("put_object", key=key, Body=MemoryBody(view), **parameters)
+        reply = self._session.call("put_object", key=key, Body=MemoryBody(view, self._session.flow), **parameters)
         checked_reply(reply, digest, key)
         return checksum_of(reply)
 

@@ -7,30 +7,48 @@
 from __future__ import annotations
 
 import io
+from typing import Any
+
+from .protocol import Flow, free_flow
+
+_SENT_BYTES = 32 * 1024
+"""Sent at a time: an endpoint hangs up where nothing comes for some seconds, however low the bandwidth limit."""
 
 
 class MemoryBody:
     """A file-like, seekable view of a buffer: botocore reads it to sign it, to send it, and again for a retry.
 
-    It hands out slices of the buffer itself; each is sent or hashed before the next one is read.
+    It hands out slices of the buffer itself; each is sent or hashed before the next one is read. While it is sent,
+    and only then, ``flow`` is asked before each.
     """
 
-    def __init__(self, view: memoryview) -> None:
+    def __init__(self, view: memoryview, flow: Flow = free_flow) -> None:
         self._view = view
         self._position = 0
+        self._flow = flow
+        self._leaving = False
+
+    def leave(self) -> None:
+        """What is read from now on is sent, until somebody seeks."""
+        self._leaving = True
 
     def __len__(self) -> int:
         return len(self._view)
 
     def read(self, size: int | None = -1) -> memoryview:
-        """The next ``size`` bytes, or all that remain."""
+        """The next ``size`` bytes, or all that remain; fewer while they are sent."""
         end = len(self._view) if size is None or size < 0 else min(self._position + size, len(self._view))
+        if self._leaving:
+            end = min(end, self._position + _SENT_BYTES)
         piece = self._view[self._position : end]
+        if self._leaving and len(piece):
+            self._flow(len(piece))
         self._position = end
         return piece
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Go to a byte."""
+        self._leaving = False
         start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: len(self._view)}[whence]
         self._position = max(0, min(start + offset, len(self._view)))
         return self._position
@@ -38,3 +56,9 @@ class MemoryBody:
     def tell(self) -> int:
         """The position."""
         return self._position
+
+
+def before_send(request: Any, **_: object) -> None:
+    """For botocore's event of this name: the request is signed, and its body leaves next."""
+    if isinstance(request.body, MemoryBody):
+        request.body.leave()

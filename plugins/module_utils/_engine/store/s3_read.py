@@ -35,6 +35,7 @@ def read_range(session: S3Session, key: str, offset: int, view: memoryview) -> N
                         count = reply["Body"].readinto(view[filled : filled + _READ_BYTES])
                         if not count:
                             raise _too_short(session, key, offset + filled, last)
+                        session.flow(count)
                         filled += count
             except StoreUnavailable:
                 failures += 1

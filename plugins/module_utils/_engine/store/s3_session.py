@@ -18,6 +18,8 @@ from urllib.parse import urlsplit
 from ..errors import ConfigError, EngineError, KeyFileError, LibraryMissing, ObjectMissing, TlsFailure
 from ..values.config import S3Settings
 from ..version import VERSION
+from .protocol import Flow, free_flow
+from .s3_body import before_send
 from .s3_errors import Tried, error_of_reply
 from .s3_way import DEFAULT_CREDENTIALS_FILE, bad_settings, error_on_the_way
 
@@ -31,6 +33,7 @@ class S3Session:
 
     def __init__(self, settings: S3Settings, *, connections: int = 10) -> None:
         self.settings = settings
+        self.flow: Flow = free_flow
         self._connections = connections
         self._client: Any = None
         self._lock = threading.Lock()
@@ -107,7 +110,7 @@ def _new_client(settings: S3Settings, *, connections: int) -> Any:
         session.set_config_variable("credentials_file", credentials_file)
     explicit = settings.credentials
     try:
-        return session.create_client(
+        client = session.create_client(
             "s3",
             region_name=settings.region,
             endpoint_url=settings.endpoint or None,
@@ -131,6 +134,8 @@ def _new_client(settings: S3Settings, *, connections: int) -> Any:
         raise error_on_the_way(error, Tried("head_bucket", "", settings)) from error
     except ValueError as error:
         raise bad_settings(settings, str(error)) from error
+    client.meta.events.register("before-send.s3", before_send)
+    return client
 
 
 def _verification(settings: S3Settings) -> bool | str | None:

@@ -67,7 +67,7 @@ class S3Upload:
             key=self._key,
             UploadId=self._upload_id,
             PartNumber=number + 1,
-            Body=MemoryBody(view),
+            Body=MemoryBody(view, self._session.flow),
             **digest_headers(view, digest, self._guards),
         )
         stored = checked_reply(reply, digest, self._key)

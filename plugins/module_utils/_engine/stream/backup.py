@@ -16,6 +16,7 @@ from functools import partial
 from ..errors import StreamNotReproducible
 from ..plan.buffers import BufferLayout
 from ..seal.hashing import Hasher, stream_hasher
+from ..store.protocol import free_flow
 from ..values.manifest import Part
 from .buffers import FreeList, SharedBuffers
 from .failure import Failure
@@ -92,9 +93,8 @@ class _StreamRun:
         self.failure = Failure()
         self.free_blocks = FreeList(range(pipeline.blocks.count), self.failure)
         self.threads = TransferThreads(pipeline.uploaders, self.failure)
-        self.parts = PartsInFlight(
-            UploadContext(destination, pipeline.chunks, self.threads, pipeline.pace, self.failure)
-        )
+        self.parts = PartsInFlight(UploadContext(destination, pipeline.chunks, self.threads, self.failure))
+        destination.store.regulate(partial(pipeline.pace.wait_for, failure=self.failure))
         self._dispatchers = [
             threading.Thread(target=self._dispatch, args=(worker,), name="dispatch", daemon=True)
             for worker in pipeline.workers.workers
@@ -128,6 +128,7 @@ class _StreamRun:
         for thread in self._dispatchers:
             thread.join()
         self.threads.stop()
+        self.destination.store.regulate(free_flow)
         if self.failure.happened:
             self.parts.abort()
         self.failure.close()

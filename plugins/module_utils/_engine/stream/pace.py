@@ -10,14 +10,12 @@ import threading
 import time
 from collections.abc import Callable
 
+from ..store.protocol import BrokenOff
 from .failure import Failure
 
 
 class Pace:
-    """Spaces transfers out so that on average no more than ``limit`` bytes/s begin; 0 means no limit.
-
-    A chunk goes out at line speed, then the next waits for its turn: a smaller chunk_size makes the flow smoother.
-    """
+    """Spaces transfers out so that on average no more than ``limit`` bytes/s begin; 0 means no limit."""
 
     def __init__(self, limit: int, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._limit = limit
@@ -36,8 +34,14 @@ class Pace:
             return start - now
 
     def wait_for(self, length: int, failure: Failure) -> None:
-        """Wait until ``length`` bytes may begin. Raises the pipeline's failure as soon as there is one."""
+        """Wait until ``length`` bytes may begin. Raises ``BrokenOff`` as soon as the pipeline has failed."""
         delay = self.delay(length)
         if delay:
             failure.wait(delay)
-        failure.check()
+        break_off_after(failure)
+
+
+def break_off_after(failure: Failure) -> None:
+    """Raise ``BrokenOff`` where the pipeline has failed: a chunk may take minutes on a slow line."""
+    if failure.happened:
+        raise BrokenOff

@@ -17,7 +17,6 @@ from ..store.protocol import Store, Upload
 from ..values.manifest import Checksum, Part
 from .buffers import SharedBuffers
 from .failure import Failure
-from .pace import Pace
 from .transfers import TransferThreads
 from .workers import Worker
 
@@ -58,7 +57,6 @@ class UploadContext:
     destination: Destination
     chunks: SharedBuffers
     threads: TransferThreads
-    pace: Pace
     failure: Failure
 
 
@@ -184,7 +182,6 @@ class _PartUpload:
 
     def _put_chunk(self, worker: Worker, number: int, offset: int, buffer: int, length: int) -> None:
         upload = self._open()
-        self._context.pace.wait_for(length, self._context.failure)
         upload.put_chunk(number, offset, self._context.chunks.view(buffer, length))
         worker.give_back(buffer)
         self._destination.moved(length)
@@ -209,7 +206,6 @@ class _PartUpload:
         self._finish(upload.complete, expected=upload.expected_checksum())
 
     def _put_whole(self, worker: Worker, buffer: int, length: int) -> None:
-        self._context.pace.wait_for(length, self._context.failure)
         view = self._context.chunks.view(buffer, length)
         put = partial(self._destination.store.put, self._key, view, storage_class=self._destination.storage_class)
         self._finish(put, expected=Checksum("none", ""))

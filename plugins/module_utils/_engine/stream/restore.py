@@ -19,11 +19,12 @@ from pathlib import Path
 from ..errors import PartDamaged, StreamDamaged
 from ..plan.buffers import BufferLayout
 from ..seal.hashing import stream_hasher
-from ..store.protocol import Store
+from ..store.protocol import Store, free_flow
 from ..values.manifest import Manifest, Part
 from .buffers import FreeList, SharedBuffers
 from .failure import Failure
 from .opening import opening_main
+from .pace import break_off_after
 from .part_downloads import Download, PartDownloads
 from .transfers import TransferThreads
 from .workers import Worker, WorkerGroup
@@ -87,6 +88,7 @@ class _FetchRun:
     ) -> None:
         self.failure = Failure()
         self._pipeline = pipeline
+        self._store = source.store
         self._manifest = manifest
         self._free_chunks = FreeList(range(pipeline.chunks.count), self.failure)
         self._threads = TransferThreads(pipeline.downloaders, self.failure)
@@ -99,6 +101,7 @@ class _FetchRun:
             failure=self.failure,
             ready=self._hand_to_worker,
         )
+        source.store.regulate(lambda _length: break_off_after(self.failure))
         self._scheduler = threading.Thread(target=self._downloads.run, name="downloads", daemon=True)
         self._scheduler.start()
 
@@ -115,6 +118,7 @@ class _FetchRun:
             self._pipeline.workers.kill()
         self._scheduler.join()
         self._threads.stop()
+        self._store.regulate(free_flow)
         self._downloads.remove_spooled()
         self.failure.close()
 

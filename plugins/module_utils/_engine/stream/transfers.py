@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable
 
 from .failure import Failure
 
 STOP_TIMEOUT_S = 30.0
-"""How long a clean stop waits for requests in flight; they hold no lock, so leaving them is safe."""
+"""How long a clean stop waits for all requests in flight together; they hold no lock, so leaving them is safe."""
 
 
 class TransferThreads:
@@ -34,8 +35,9 @@ class TransferThreads:
         """End the threads; after a failure, jobs that have not begun are dropped."""
         for _thread in self._threads:
             self._jobs.put(None)
+        deadline = time.monotonic() + STOP_TIMEOUT_S
         for thread in self._threads:
-            thread.join(STOP_TIMEOUT_S)
+            thread.join(max(0.0, deadline - time.monotonic()))
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
