@@ -13,7 +13,7 @@ from tests.integration.nas_fixtures import Nas
 
 
 def test_three_levels_come_back_file_by_file(nas: Nas) -> None:
-    make_tree(nas.dataset.mountpoint, seed=1, files=60, big_bytes=16 * MIB if nas.config.s3 else MIB)
+    make_tree(nas.dataset.mountpoint, seed=1, files=60, big_bytes=13 * MIB if nas.config.s3 else MIB)
     full = nas.back_up(0)
     change_tree(nas.dataset.mountpoint, 1)
     after_first = describe_tree(nas.dataset.mountpoint)

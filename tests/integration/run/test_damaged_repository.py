@@ -29,7 +29,7 @@ Chain = tuple[Nas, BackupResult, BackupResult]
 @pytest.fixture
 def chain(local_nas: Nas) -> Chain:
     """A NAS with a level 0 of several parts and a level 1."""
-    make_tree(local_nas.dataset.mountpoint, seed=5, files=10, big_bytes=256 * KIB)
+    make_tree(local_nas.dataset.mountpoint, seed=5, files=10, big_bytes=128 * KIB)
     full = local_nas.back_up(0)
     change_tree(local_nas.dataset.mountpoint, 1)
     return local_nas, full, local_nas.back_up(1)

@@ -115,7 +115,7 @@ def test_killed_around_a_store_call(changed_nas: Nas, call: str, when: Any, key_
 
 
 def test_a_resumed_backup_is_the_uninterrupted_one(nas: Nas, tmp_path: Path) -> None:
-    make_tree(nas.dataset.mountpoint, seed=4, files=60, big_bytes=24 * MIB if nas.config.s3 else 2 * MIB)
+    make_tree(nas.dataset.mountpoint, seed=4, files=60, big_bytes=19 * MIB if nas.config.s3 else 2 * MIB)
     expected = describe_tree(nas.dataset.mountpoint)
     env = at_store_call(nas.environment(), "put_chunk", when="after", nth=2, key_part="part-000002", completed=2)
     kill_backup(nas, env, 0)

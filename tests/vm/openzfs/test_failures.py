@@ -184,9 +184,10 @@ def test_a_full_pool_is_named_and_the_next_run_goes_on_once_there_is_space(local
 
 def exhaust(path: Path) -> None:
     """Write until the file system refuses, also when what it has in memory becomes blocks on the disk."""
+    data = os.urandom(8 * MIB)
     with path.open("wb", buffering=0) as file:
         while True:
-            file.write(os.urandom(MIB))
+            file.write(data)
             os.fsync(file.fileno())
 
 
