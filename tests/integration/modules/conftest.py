@@ -20,6 +20,7 @@ import yaml
 from zrb.run.keys import write_age_key, write_signing_key
 
 from tests.fixtures.file_tree import make_tree
+from tests.integration.s3_fixtures import ACCESS_KEY, SECRET_KEY, LocalBucket
 from tests.integration.zfs_fixtures import MadeDataset, MadePool
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -220,3 +221,15 @@ def nas(zpool: MadePool, make_dataset: Callable[..., MadeDataset], tmp_path: Pat
     for part in ("", "repository", "state", "usb"):
         (directory / part).mkdir()
     return Nas(dataset=made.name, files=made.mountpoint, restore=zpool.restore, directory=directory)
+
+
+def s3_options(bucket: LocalBucket) -> dict[str, Any]:
+    """Options that reach a repository in ``bucket``."""
+    return {
+        "bucket": bucket.name,
+        "prefix": "nas/",
+        "endpoint_url": bucket.endpoint,
+        "access_key": ACCESS_KEY,
+        "secret_key": SECRET_KEY,
+        "region": "us-east-1",
+    }

@@ -14,8 +14,8 @@ from typing import Any
 from zrb.values.manifest_json import decode_manifest
 
 from tests.fixtures.file_tree import change_tree
-from tests.integration.modules.conftest import Ansible, Fail, Nas
-from tests.integration.s3_fixtures import ACCESS_KEY, SECRET_KEY, LocalBucket
+from tests.integration.modules.conftest import Ansible, Fail, Nas, s3_options
+from tests.integration.s3_fixtures import SECRET_KEY, LocalBucket
 from tests.integration.zfs_fixtures import MadePool
 
 BACKUP = "zrb.fleet.zfs_backup"
@@ -113,12 +113,7 @@ def test_defaults_of_the_action_group_hold(ansible: Ansible, nas: Nas) -> None:
 
 def test_a_bucket_holds_a_repository(ansible: Ansible, nas: Nas, bucket: LocalBucket) -> None:
     options = {name: value for name, value in nas.explicit.items() if name != "repository"} | {
-        "bucket": bucket.name,
-        "prefix": "nas/",
-        "endpoint_url": bucket.endpoint,
-        "access_key": ACCESS_KEY,
-        "secret_key": SECRET_KEY,
-        "region": "us-east-1",
+        **s3_options(bucket),
         "storage_classes": ["STANDARD_IA", "STANDARD"],
         "part_size": "8MiB",
         "chunk_size": "8MiB",

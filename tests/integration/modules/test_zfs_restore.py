@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 
 from tests.fixtures.file_tree import change_tree, compare, describe_tree
-from tests.integration.modules.conftest import Ansible, Fail, Nas, Result
-from tests.integration.s3_fixtures import ACCESS_KEY, SECRET_KEY, LocalBucket
+from tests.integration.modules.conftest import Ansible, Fail, Nas, Result, s3_options
 from tests.integration.zfs_fixtures import command
 
 BACKUP = "zrb.fleet.zfs_backup"
@@ -83,18 +82,6 @@ def test_three_levels_come_back_from_both_kinds_of_storage(
     command("zfs", "set", "canmount=on", target)
     command("zfs", "set", f"mountpoint={nas.directory / 'back'}", target)
     assert compare(describe_tree(nas.files), describe_tree(nas.directory / "back")) == []
-
-
-def s3_options(bucket: LocalBucket) -> dict[str, Any]:
-    """Options that reach a repository in ``bucket``."""
-    return {
-        "bucket": bucket.name,
-        "prefix": "nas/",
-        "endpoint_url": bucket.endpoint,
-        "access_key": ACCESS_KEY,
-        "secret_key": SECRET_KEY,
-        "region": "us-east-1",
-    }
 
 
 def test_an_older_state_comes_back(ansible: Ansible, nas: Nas, chain: list[Result]) -> None:
