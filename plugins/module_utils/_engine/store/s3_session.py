@@ -11,6 +11,7 @@ import stat
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -110,6 +111,7 @@ def _new_client(settings: S3Settings, *, connections: int) -> Any:
         session.set_config_variable("credentials_file", credentials_file)
     explicit = settings.credentials
     try:
+        session.register_component("data_loader", _service_definitions(session.get_config_variable("data_path")))
         client = session.create_client(
             "s3",
             region_name=settings.region,
@@ -136,6 +138,14 @@ def _new_client(settings: S3Settings, *, connections: int) -> Any:
         raise bad_settings(settings, str(error)) from error
     client.meta.events.register("before-send.s3", before_send)
     return client
+
+
+@cache
+def _service_definitions(data_path: str | None) -> Any:
+    """What botocore reads from its files about S3: most of the time that a client takes, and the same for all."""
+    from botocore.loaders import create_loader
+
+    return create_loader(data_path)
 
 
 def _verification(settings: S3Settings) -> bool | str | None:
