@@ -6,8 +6,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -22,7 +23,7 @@ from zrb.values.config import KIB, MIB, Config, Limits, LocalSettings, S3Setting
 from zrb.zfs.command import CommandZfs
 
 from tests.fixtures.file_tree import Description, compare, describe_tree
-from tests.integration.zfs_fixtures import MadeDataset, MadePool, command
+from tests.integration.zfs_fixtures import MadeDataset, MadePool, command, create_dataset
 
 SMALL = Limits(part_size=256 * KIB, chunk_size=64 * KIB, memory_limit=48 * MIB, workers=3)
 """Several chunks a part and several parts a stream, of little data."""
@@ -110,45 +111,50 @@ def repository(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Loca
     """Where backups go: each test that asks for a NAS runs with both kinds of storage."""
     if request.param == "s3":
         return {"s3": request.getfixturevalue("bucket").settings}
-    path = tmp_path / "repository"
+    return directory_repository(tmp_path / "repository")
+
+
+def directory_repository(path: Path) -> dict[str, LocalSettings | S3Settings]:
+    """A new directory for backups, as :func:`new_nas` takes it."""
     path.mkdir(mode=0o700)
     return {"local": LocalSettings(PurePosixPath(path))}
 
 
+def new_nas(
+    pool: MadePool, root: Path, repository: Mapping[str, Any], *, limits: Limits | None = None, **task: Any
+) -> Nas:
+    """A NAS with a dataset in ``pool``, keys and state below ``root``, which backs up to ``repository``."""
+    dataset = create_dataset(pool, "data")
+    keys = root / "keys"
+    keys.mkdir(mode=0o700)
+    identity = write_age_key(keys / "age.key")
+    write_signing_key(keys / "signing.key")
+    config = Config(
+        base_dir=PurePosixPath(root / "state"),
+        log_dir=PurePosixPath(root / "logs"),
+        host="nas1",
+        recipients=(identity.public,),
+        signing_key=PurePosixPath(keys / "signing.key"),
+        limits=limits or (SMALL_S3 if "s3" in repository else SMALL),
+        tasks=(Task(name="test", pool=pool.name, dataset="data", **task),),
+        **repository,
+    )
+    return Nas(pool, dataset, config, keys / "age.key", root)
+
+
 @pytest.fixture
-def make_nas(zpool: MadePool, make_dataset: Callable[..., MadeDataset], tmp_path: Path) -> Callable[..., Nas]:
+def make_nas(zpool: MadePool, tmp_path: Path) -> Callable[..., Nas]:
     """Make a NAS for a repository and, where given, other limits."""
-
-    def make(repository: dict[str, Any], *, limits: Limits | None = None, **task: Any) -> Nas:
-        dataset = make_dataset("data")
-        keys = tmp_path / "keys"
-        keys.mkdir(mode=0o700)
-        identity = write_age_key(keys / "age.key")
-        write_signing_key(keys / "signing.key")
-        config = Config(
-            base_dir=PurePosixPath(tmp_path / "state"),
-            log_dir=PurePosixPath(tmp_path / "logs"),
-            host="nas1",
-            recipients=(identity.public,),
-            signing_key=PurePosixPath(keys / "signing.key"),
-            limits=limits or (SMALL_S3 if "s3" in repository else SMALL),
-            tasks=(Task(name="test", pool=zpool.name, dataset="data", **task),),
-            **repository,
-        )
-        return Nas(zpool, dataset, config, keys / "age.key", tmp_path)
-
-    return make
+    return partial(new_nas, zpool, tmp_path)
 
 
 @pytest.fixture
-def nas(make_nas: Callable[..., Nas], repository: dict[str, Any]) -> Iterator[Nas]:
+def nas(make_nas: Callable[..., Nas], repository: dict[str, Any]) -> Nas:
     """A NAS with each kind of repository."""
-    yield make_nas(repository)
+    return make_nas(repository)
 
 
 @pytest.fixture
-def local_nas(make_nas: Callable[..., Nas], tmp_path: Path) -> Iterator[Nas]:
+def local_nas(make_nas: Callable[..., Nas], tmp_path: Path) -> Nas:
     """A NAS with a repository in a directory."""
-    path = tmp_path / "repository"
-    path.mkdir(mode=0o700)
-    yield make_nas({"local": LocalSettings(PurePosixPath(path))})
+    return make_nas(directory_repository(tmp_path / "repository"))

@@ -19,7 +19,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -171,17 +173,17 @@ def _stop_daemon(record: IO[str]) -> None:
         os.close(handle)
 
 
-@pytest.fixture
-def make_pool(real_zfs: None, tmp_path: Path) -> Iterator[Callable[[], MadePool]]:
-    """Make pools, each on a sparse file; they are destroyed after the test."""
+@contextmanager
+def pools_below(directory: Path) -> Iterator[Callable[[], MadePool]]:
+    """Make pools, each on a sparse file in ``directory``; they are destroyed in the end."""
     made: list[tuple[str, Path]] = []
 
     def make() -> MadePool:
         name = f"{pool_guard.TEST_POOL_PREFIX}-{secrets.token_hex(4)}"
-        image = tmp_path / f"{name}.img"
+        image = directory / f"{name}.img"
         with image.open("wb") as file:
             file.truncate(POOL_BYTES)
-        pool = MadePool(name=name, mountpoint=tmp_path / name)
+        pool = MadePool(name=name, mountpoint=directory / name)
         made.append((name, image))
         command("zpool", "create", "-o", "cachefile=none", "-m", str(pool.mountpoint), name, str(image))
         command("zfs", "create", "-o", "mountpoint=none", pool.restore)
@@ -191,6 +193,13 @@ def make_pool(real_zfs: None, tmp_path: Path) -> Iterator[Callable[[], MadePool]
         yield make
     finally:
         _destroy(made)
+
+
+@pytest.fixture
+def make_pool(real_zfs: None, tmp_path: Path) -> Iterator[Callable[[], MadePool]]:
+    """Make pools that are destroyed after the test."""
+    with pools_below(tmp_path) as make:
+        yield make
 
 
 def _destroy(made: list[tuple[str, Path]]) -> None:
@@ -218,14 +227,15 @@ def zpool(make_pool: Callable[[], MadePool]) -> MadePool:
     return make_pool()
 
 
+def create_dataset(pool: MadePool, path: str, **properties: str) -> MadeDataset:
+    """Make a mounted filesystem, and its parents."""
+    name = f"{pool.name}/{path}"
+    options = [word for key, value in properties.items() for word in ("-o", f"{key}={value}")]
+    command("zfs", "create", "-p", *options, name)
+    return MadeDataset(name=name, mountpoint=pool.mountpoint / path)
+
+
 @pytest.fixture
 def make_dataset(zpool: MadePool) -> Callable[..., MadeDataset]:
     """Make a mounted filesystem: ``make_dataset("a/b", atime="off")``; parents are made too."""
-
-    def make(path: str, **properties: str) -> MadeDataset:
-        name = f"{zpool.name}/{path}"
-        options = [word for key, value in properties.items() for word in ("-o", f"{key}={value}")]
-        command("zfs", "create", "-p", *options, name)
-        return MadeDataset(name=name, mountpoint=zpool.mountpoint / path)
-
-    return make
+    return partial(create_dataset, zpool)

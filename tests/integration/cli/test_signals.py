@@ -67,7 +67,7 @@ def test_a_signal_stops_a_backup_cleanly_and_the_next_one_resumes(
 
 def test_two_runs_at_once(local_zrb: CommandLine) -> None:
     (local_zrb.files / "big").write_bytes(random.Random(1).randbytes(4 * MIB))
-    local_zrb.edit(bandwidth_limit=1 * MIB)
+    local_zrb.edit(bandwidth_limit=MIB // 64)  # so that the first is never done before the second
     with subprocess.Popen(
         local_zrb.words("backup", "--level", 0, "--progress", "json"),
         env=local_zrb.environment(),

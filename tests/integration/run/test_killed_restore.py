@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from zrb.errors import TargetExists
@@ -18,8 +18,8 @@ from zrb.values.config import MIB
 
 from tests.fakes.kill import at_checkpoint, at_store_call, dies_by_kill
 from tests.fixtures.file_tree import Description, change_tree, describe_tree, make_tree
-from tests.integration.nas_fixtures import Nas
-from tests.integration.zfs_fixtures import command
+from tests.integration.nas_fixtures import Nas, directory_repository, new_nas
+from tests.integration.zfs_fixtures import command, pools_below
 
 Deadly = Callable[[Environment], Environment]
 
@@ -36,47 +36,56 @@ POINTS: dict[str, tuple[Deadly, int]] = {
 }
 
 
-@pytest.fixture
-def two_levels(local_nas: Nas) -> tuple[Nas, Description, list[str], list[str]]:
-    """A NAS with levels 0 and 1, the files, the backup ids, and the guids of the snapshots."""
-    make_tree(local_nas.dataset.mountpoint, seed=6, files=10, big_bytes=MIB)
-    full = local_nas.back_up(0).manifest
-    change_tree(local_nas.dataset.mountpoint, 1)
-    first = local_nas.back_up(1).manifest
-    files = describe_tree(local_nas.dataset.mountpoint)
-    return local_nas, files, [full.backup_id, first.backup_id], [full.snapshot.guid, first.snapshot.guid]
+TwoLevels = tuple[Nas, Description, list[str], list[str]]
+
+
+@pytest.fixture(scope="module")
+def two_levels(real_zfs: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoLevels]:
+    """A NAS with levels 0 and 1, the files, the backup ids, and the guids of the snapshots; restores change none of
+    it."""
+    root = tmp_path_factory.mktemp("two-levels")
+    with pools_below(root) as make_pool:
+        nas = new_nas(make_pool(), root, directory_repository(root / "repository"))
+        make_tree(nas.dataset.mountpoint, seed=6, files=10, big_bytes=MIB)
+        full = nas.back_up(0).manifest
+        change_tree(nas.dataset.mountpoint, 1)
+        first = nas.back_up(1).manifest
+        files = describe_tree(nas.dataset.mountpoint)
+        yield nas, files, [full.backup_id, first.backup_id], [full.snapshot.guid, first.snapshot.guid]
 
 
 @pytest.mark.parametrize("point", POINTS)
-def test_killed_restore(two_levels: tuple[Nas, Description, list[str], list[str]], point: str) -> None:
+def test_killed_restore(two_levels: TwoLevels, point: str) -> None:
     nas, files, ids, guids = two_levels
     deadly, most_links = POINTS[point]
+    name = point.replace(" ", "-")
+    target = nas.target(name)
     env = nas.environment()
-    selection = RestoreSelection(dataset=nas.dataset.name, target=nas.target())
+    selection = RestoreSelection(dataset=nas.dataset.name, target=target)
     identities = read_identities(nas.identity)
     assert dies_by_kill(lambda: restore(deadly(env), selection, identities=identities, trusted=env.trusted_signers()))
-    received = _received_when_settled(nas)
+    received = _received_when_settled(nas, target)
     assert received == guids[: len(received)]
     assert len(received) <= most_links
     match len(received):
         case 0:
-            nas.restore()
+            nas.restore(name)
         case 1:
             with pytest.raises(TargetExists, match=f"--only --backup-id {ids[1]}"):
-                nas.restore()
-            nas.restore(backup_id=ids[1], only=True)
+                nas.restore(name)
+            nas.restore(name, backup_id=ids[1], only=True)
         case 2:
             # All is there but the last word: the dataset is still read-only, as it is between two links.
-            command("zfs", "inherit", "readonly", nas.target())
-    nas.assert_restored(nas.target(), files)
+            command("zfs", "inherit", "readonly", target)
+    nas.assert_restored(target, files)
 
 
-def _received_when_settled(nas: Nas) -> list[str]:
+def _received_when_settled(nas: Nas, target: str) -> list[str]:
     """The guids in the target once the ``zfs receive`` that lost its sender has given up."""
     zfs = nas.environment().zfs
     deadline = time.monotonic() + 60
-    while zfs.exists(nas.target()):
-        guids = [snapshot.guid for snapshot in zfs.snapshots(nas.target())]
+    while zfs.exists(target):
+        guids = [snapshot.guid for snapshot in zfs.snapshots(target)]
         if guids:
             return guids
         assert time.monotonic() < deadline, "a dataset without a snapshot was left behind"
