@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -18,11 +19,10 @@ import pytest
 from tests.vm.host.nas_program import REACHED
 from tests.vm.testbed.engine_tests import send_checkout
 from tests.vm.testbed.image import ensure_image
-from tests.vm.testbed.machine import Machine, Size
+from tests.vm.testbed.machine import Machine
 from tests.vm.testbed.runtime_layer import CHECKOUT_INSIDE, PYTHON_INSIDE, ensure_runtime_layer
 
 _numbers = count(1)
-SIZE = Size(memory_mib=1536)
 
 
 @dataclass(frozen=True)
@@ -44,16 +44,16 @@ class PoweredNas:
         """What is backed up."""
         return f"{self.pool}/data"
 
-    def words(self, *arguments: object) -> list[str]:
+    def words(self, *actions: str) -> list[str]:
         """The program inside."""
         return [
             *("env", "--chdir", CHECKOUT_INSIDE, PYTHON_INSIDE, "-m", "tests.vm.host.nas_program", self.directory),
-            *(str(argument) for argument in arguments),
+            *actions,
         ]
 
-    def act(self, *arguments: object) -> None:
-        """One action of the program, which has to succeed."""
-        ended = self.machine.ssh(*self.words(*arguments), capture=True, check=False)
+    def act(self, *actions: str) -> None:
+        """Actions of the program, which have to succeed."""
+        ended = self.machine.ssh(*self.words(*actions), capture=True, check=False)
         assert ended.returncode == 0, (ended.stdout + ended.stderr).decode(errors="replace")
 
     def zrb(self, *arguments: object) -> tuple[int, Any, str]:
@@ -73,10 +73,10 @@ class PoweredNas:
         """Restore with the identity, which has to succeed."""
         return self.succeed("restore", "--target", target, "--private-key", f"{self.directory}/age.key", *arguments)
 
-    def stop_at(self, *action: object) -> None:
-        """Start an action that stops at a point, and return when it is there."""
+    def stop_at(self, *actions: str) -> None:
+        """Start actions of which the last stops at a point, and return when it is there."""
         remote = subprocess.Popen(
-            [*self.machine.ssh_words(), " ".join(self.words(*action))],
+            [*self.machine.ssh_words(), shlex.join(self.words(*actions))],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -85,7 +85,7 @@ class PoweredNas:
         assert remote.stdout is not None
         if remote.stdout.readline().strip() != REACHED:
             _, said = remote.communicate()
-            pytest.fail(f"{action} ended with status {remote.returncode} before its point was reached: {said}")
+            pytest.fail(f"{actions} ended with status {remote.returncode} before its point was reached: {said}")
         self.waiting.append(remote)
 
 
@@ -94,9 +94,8 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """One machine for the session; its power may be cut, its disk stays."""
     image = ensure_image()
     machine = Machine(image, tmp_path_factory.mktemp("machines") / "power")
-    machine.create(ensure_runtime_layer(image))
     try:
-        machine.start(SIZE)
+        machine.resume(ensure_runtime_layer(image))
         machine.wait_until_ready()
         send_checkout(machine)
         machine.ssh("sync")
@@ -105,11 +104,9 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
         machine.cut_power()
 
 
-def make_nas(machine: Machine, *, levels: int) -> PoweredNas:
-    """A NAS with files, and committed backups of so many levels."""
-    nas = PoweredNas(machine, f"/srv/zrbtest-{next(_numbers)}")
-    nas.act("prepare", levels)
-    return nas
+def new_nas(machine: Machine) -> PoweredNas:
+    """A NAS that its first action ``prepare`` makes."""
+    return PoweredNas(machine, f"/srv/zrbtest-{next(_numbers)}")
 
 
 def lose_power(machine: Machine, fleet: Iterable[PoweredNas]) -> None:
@@ -118,7 +115,7 @@ def lose_power(machine: Machine, fleet: Iterable[PoweredNas]) -> None:
     for nas in fleet:
         for remote in nas.waiting:
             remote.communicate()
-    machine.start(SIZE)
+    machine.start()
     machine.wait_until_ready()
     for nas in fleet:
-        nas.act("power-up")
+        machine.ssh("zpool", "import", "-o", "cachefile=none", "-d", nas.directory, nas.pool)

@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the host's tests do inside a machine: ``python -m tests.vm.host.nas_program DIRECTORY ACTION …``.
+"""What the host's tests do inside a machine: ``python -m tests.vm.host.nas_program DIRECTORY ACTION [ACTION …]``.
+
+An action is a name and its arguments, with commas in between. They come in one command where one follows the other:
+under emulation, a start of Python takes as long as most of what it does here.
 
 A NAS is a directory that outlives the machine's power: a pool in a file, keys, configuration, repository.
 """
@@ -103,10 +106,6 @@ class Nas:
         self.description.write_text(json.dumps(describe_tree(self.files)))
         run("sync")
 
-    def power_up(self) -> None:
-        """Import the pool, as a machine does after it has booted."""
-        run("zpool", "import", "-o", "cachefile=none", "-d", self.directory, self.pool)
-
     def environment(self, point: str) -> Environment:
         """The real one, in which ``point`` is reached and never left."""
         kill.kill_own_group = pause_forever
@@ -142,21 +141,21 @@ class Nas:
 
 
 def main() -> None:
-    """Run one action."""
+    """Run the actions."""
     parser = argparse.ArgumentParser()
     parser.add_argument("directory", type=Path)
-    parser.add_argument("action")
-    parser.add_argument("arguments", nargs="*")
+    parser.add_argument("actions", nargs="+")
     asked = parser.parse_args()
     nas = Nas(asked.directory)
     actions: dict[str, Any] = {
         "prepare": lambda levels: nas.prepare(int(levels)),
-        "power-up": nas.power_up,
         "compare": nas.compare,
         "stop-in-backup": lambda level, point: nas.stop_in_backup(int(level), point),
         "stop-in-restore": nas.stop_in_restore,
     }
-    actions[asked.action](*asked.arguments)
+    for action in asked.actions:
+        name, *arguments = action.split(",")
+        actions[name](*arguments)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -55,26 +55,27 @@ def run(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
 def test_an_interrupted_run_leaves_no_machine(
     run: subprocess.Popen[bytes], tmp_path: Path, number: signal.Signals
 ) -> None:
-    machine = wait_for_machine(run, tmp_path)
-    handle = os.pidfd_open(machine)
-    try:
+    wait_for_machine(run, tmp_path)
+    with ExitStack() as handles:
+        running = []
+        for pid in processes_that_name(tmp_path):
+            running.append(os.pidfd_open(pid))
+            handles.callback(os.close, running[-1])
         os.killpg(run.pid, number)  # what Ctrl-C does
         run.wait(END_S)
-        assert select.select([handle], [], [], END_S)[0], "the machine still runs"
-    finally:
-        os.close(handle)
+        for handle in running:
+            assert select.select([handle], [], [], END_S)[0], "the machine, or a connection to it, is still there"
     assert processes_that_name(tmp_path) == {}
     if number == signal.SIGINT:
         assert run.returncode == 128 + number
         assert list(tmp_path.glob("zrb-*")) == []
 
 
-def wait_for_machine(run: subprocess.Popen[bytes], place: Path) -> int:
-    """Process id of the machine of ``run``, once it has one."""
+def wait_for_machine(run: subprocess.Popen[bytes], place: Path) -> None:
+    """Return once ``run`` has a machine."""
     for _ in range(START_S * 10):
-        for pid, words in processes_that_name(place).items():
-            if words.startswith("qemu-system"):
-                return pid
+        if any(words.startswith("qemu-system") for words in processes_that_name(place).values()):
+            return
         with suppress(subprocess.TimeoutExpired):
             run.wait(0.1)
             pytest.fail(f"the run ended with status {run.returncode}")

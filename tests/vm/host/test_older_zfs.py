@@ -22,13 +22,15 @@ from zrb.values.config import LocalSettings
 from zrb.zfs.command import CommandZfs
 
 from tests.integration.zfs_fixtures import MadePool
-from tests.vm.host.conftest import PoweredNas, make_nas
+from tests.vm.host.conftest import PoweredNas, new_nas
 from tests.vm.testbed.machine import Machine
 
 
 @pytest.fixture(scope="module")
 def powered_nas(machine: Machine) -> PoweredNas:
-    return make_nas(machine, levels=1)
+    nas = new_nas(machine)
+    nas.act("prepare,1")
+    return nas
 
 
 @pytest.fixture

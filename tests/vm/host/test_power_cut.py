@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.vm.host.conftest import PoweredNas, lose_power, make_nas
+from tests.vm.host.conftest import PoweredNas, lose_power, new_nas
 from tests.vm.testbed.machine import Machine
 
 IN_BACKUP = {"put_chunk:part-000003": 1, "manifest-stored": 2}
@@ -26,14 +26,14 @@ CutNas = Callable[[str], PoweredNas]
 
 
 def in_the_middle_of_a_backup(machine: Machine, point: str) -> PoweredNas:
-    nas = make_nas(machine, levels=1)
-    nas.stop_at("stop-in-backup", 1, point)
+    nas = new_nas(machine)
+    nas.stop_at("prepare,1", f"stop-in-backup,1,{point}")
     return nas
 
 
 def in_the_middle_of_a_restore(machine: Machine, point: str) -> PoweredNas:
-    nas = make_nas(machine, levels=2)
-    nas.stop_at("stop-in-restore", target_in(nas), point)
+    nas = new_nas(machine)
+    nas.stop_at("prepare,2", f"stop-in-restore,{target_in(nas)},{point}")
     return nas
 
 
@@ -58,7 +58,7 @@ def assert_all_restore(nas: PoweredNas) -> None:
     """Every committed backup is whole to its last byte, and the newest brings back the files described."""
     nas.succeed("verify", "--depth", "decrypt", "--private-key", f"{nas.directory}/age.key")
     nas.restore(target_in(nas))
-    nas.act("compare", target_in(nas))
+    nas.act(f"compare,{target_in(nas)}")
 
 
 @pytest.mark.parametrize("point", IN_BACKUP)
@@ -83,6 +83,6 @@ def test_power_cut_in_a_restore(cut: CutNas, point: str) -> None:
         assert status == 1
         assert f"--only --backup-id {newest}" in said
         nas.restore(target, "--only", "--backup-id", newest)
-        nas.act("compare", target)
+        nas.act(f"compare,{target}")
     else:
         assert_all_restore(nas)

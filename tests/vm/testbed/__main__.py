@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from tests.vm.testbed.image import ensure_image
-from tests.vm.testbed.machine import MachineFailed, Size
+from tests.vm.testbed.machine import MachineFailed
 from tests.vm.testbed.places import CHECKOUT, REPORT
 
 
@@ -23,7 +23,6 @@ def _arguments() -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True)
     up = commands.add_parser("up", help="start machines that stay")
     up.add_argument("--machines", type=int, default=1)
-    up.add_argument("--memory-mib", type=int, default=1024)
     commands.add_parser("down", help="end them")
     run = commands.add_parser("test-openzfs", help="run the engine's tests inside a machine of their own")
     run.add_argument("--half", choices=["inside", "host"], help="run one half only")
@@ -44,7 +43,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.command == "up":
         from tests.vm.testbed import standing
 
-        machines = standing.start(image, arguments.machines, Size(memory_mib=arguments.memory_mib))
+        machines = standing.start(image, arguments.machines)
         print(f"Ready after {time.monotonic() - began:.0f} s:")
         print("\n".join(standing.describe(machine) for machine in machines))
         return 0

@@ -22,7 +22,7 @@ from queue import SimpleQueue
 from typing import Literal
 
 from tests.vm.testbed.image import Image
-from tests.vm.testbed.machine import Machine, Size
+from tests.vm.testbed.machine import Machine, SavedMachine
 from tests.vm.testbed.places import CHECKOUT
 from tests.vm.testbed.runtime_layer import CHECKOUT_INSIDE, PYTHON_INSIDE, ensure_runtime_layer
 from tests.vm.testbed.s3_server import s3_server_for_machines
@@ -49,7 +49,6 @@ LANES = (("production",), ("engine", "host"))
 """What runs beside each other, and after each other: an emulated machine has the worth of one processor, and three on
 two processors take longer than one after the other."""
 
-SIZE = Size(memory_mib=1536)
 LIMIT_S = 3600
 """After that, a test hangs."""
 
@@ -90,7 +89,7 @@ def _is_in(half: Half | None, name: str) -> bool:
 class _Runs:
     """Several runs, of which each lane has one at a time. A machine goes when its run has ended."""
 
-    def __init__(self, image: Image, layer: Path, inside: Mapping[str, Sequence[str]], report: Path) -> None:
+    def __init__(self, image: Image, layer: SavedMachine, inside: Mapping[str, Sequence[str]], report: Path) -> None:
         self._image = image
         self._layer = layer
         self._inside = inside
@@ -119,9 +118,8 @@ class _Runs:
     def _power_on(self, name: str, scratch: Path, stack: ExitStack) -> None:
         if name in self._inside:
             machine = self._machines[name] = Machine(self._image, scratch / name)
-            machine.create(self._layer)
             stack.callback(machine.cut_power)
-            machine.start(SIZE)
+            machine.resume(self._layer)
 
     def _launch(self, name: str, stack: ExitStack) -> _Run:
         if name in self._inside:
@@ -202,7 +200,7 @@ def _pytest_on_host(report: Path) -> list[str]:
 
 
 def _coverage(report: Path) -> Outcome:
-    """Merge what the processes inside measured, those of all machines."""
+    """Merge what was measured inside, on all machines."""
     data = report / "coverage"
     coverage = [sys.executable, "-m", "coverage"]
     settings = ["--rcfile", COVERAGE_SETTINGS, "--data-file", str(data)]

@@ -2,16 +2,21 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A layer above the image: the wheelhouse, and a virtual environment made of it by the machine's own Python."""
+"""A layer above the image: a virtual environment made of the wheelhouse by the machine's own Python, and a machine
+that has booted and stands ready for tests, saved for others to go on from there."""
 
 from __future__ import annotations
 
 import json
+import platform
+import subprocess
 import tempfile
 from pathlib import Path
 
+from tests.vm.testbed import machine as machines
+from tests.vm.testbed.accelerator import accelerator
 from tests.vm.testbed.image import Image
-from tests.vm.testbed.machine import Machine, Size
+from tests.vm.testbed.machine import Machine, SavedMachine
 from tests.vm.testbed.places import CHECKOUT, cache_root, digest_of, forget_old, locked, mark_used
 from tests.vm.testbed.wheelhouse import ensure_wheelhouse, project, requirements
 
@@ -21,35 +26,48 @@ PYTHON_INSIDE = "/opt/venv/bin/python"
 _SKELETON = ("pyproject.toml", "plugins/module_utils/_engine/version.py")
 """What an editable installation of the checkout reads, but for the packages' directories."""
 
+_FIRST_TEST = "import boto3, hypothesis, jsonschema, yaml\ndef test(): pass\n"
+"""Once pytest has run it, what tests import is in memory, and compiled the way pytest compiles it."""
 
-def ensure_runtime_layer(image: Image) -> Path:
-    """A disk on which :data:`PYTHON_INSIDE` has all that the engine's tests import; made once for a set of wheels."""
+
+def ensure_runtime_layer(image: Image) -> SavedMachine:
+    """A machine that is ready, on which :data:`PYTHON_INSIDE` has all that the engine's tests import; made once for a
+    set of wheels."""
     python_version = ".".join(image.version_of("python3").split(".")[:2])
     wheels = ensure_wheelhouse(python_version)
     names = sorted(path.name for path in wheels.iterdir())
-    recipe = (Path(__file__).read_bytes(), json.dumps(project()["tool"]["setuptools"]))
-    layer = cache_root() / f"layer-{digest_of(image.name, *recipe, *names)}.qcow2"
+    recipe = [Path(file).read_bytes() for file in (__file__, machines.__file__)]
+    # What was saved is understood by the same QEMU with the same processor alone.
+    qemu = subprocess.run(["qemu-system-x86_64", "--version"], check=True, capture_output=True).stdout
+    processor = (*accelerator(image), platform.release())
+    stated = json.dumps(project()["tool"]["setuptools"])
+    directory = cache_root() / f"layer-{digest_of(image.name, *recipe, stated, *names, qemu, *processor)}"
     with locked("layer"):
-        if not layer.exists():
-            _build(image, wheels, layer)
-        mark_used(layer)
-        forget_old("layer-*.qcow2", keep=[layer])
-    return layer
+        if not directory.exists():
+            _build(image, wheels, directory)
+        mark_used(directory)
+        forget_old("layer-*", keep=[directory])
+    return SavedMachine(directory)
 
 
-def _build(image: Image, wheels: Path, layer: Path) -> None:
+def _build(image: Image, wheels: Path, directory: Path) -> None:
     print("Preparing the machines' Python (once for each set of wheels)", flush=True)
     with tempfile.TemporaryDirectory(dir=cache_root(), prefix="layering-") as scratch:
-        machine = Machine(image, Path(scratch) / "layer")
+        machine = Machine(image, Path(scratch) / "testbed")
         machine.create(image.disk)
         try:
-            machine.start(Size(processors=2))
+            machine.start()
             machine.wait_until_ready()
             _install(machine, wheels)
             machine.shut_down()
+            # Booted once more, it has nothing in memory but what it needs.
+            machine.start(savable=True)
+            machine.wait_until_ready()
+            _settle(machine)
+            machine.save(Path(scratch) / "saved")
         finally:
             machine.cut_power()
-        machine.overlay.rename(layer)
+        (Path(scratch) / "saved").rename(directory)
 
 
 def _install(machine: Machine, wheels: Path) -> None:
@@ -61,3 +79,15 @@ def _install(machine: Machine, wheels: Path) -> None:
     packages = [path.parent for path in sorted((CHECKOUT / "plugins/module_utils/_engine").glob("**/__init__.py"))]
     machine.ssh("mkdir", "-p", *(f"{CHECKOUT_INSIDE}/{path.relative_to(CHECKOUT)}" for path in packages))
     machine.ssh(*pip, "--no-deps", "--no-build-isolation", "--editable", CHECKOUT_INSIDE)
+
+
+def _settle(machine: Machine) -> None:
+    """Have it use once what every test uses, and finish what it still does after it has booted."""
+    machine.ssh("mkdir", "/tmp/first")
+    machine.ssh("tee", "/tmp/first/test_first.py", input=_FIRST_TEST.encode(), capture=True)
+    pytest = [PYTHON_INSIDE, "-m", "coverage", "run", "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_first.py"]
+    machine.ssh("env", "--chdir", "/tmp/first", *pytest, capture=True)
+    machine.ssh("zfs", "list", capture=True)
+    machine.ssh("rm", "-r", "/tmp/first")
+    machine.ssh("systemctl", "is-system-running", "--wait", capture=True)
+    machine.ssh("sync")

@@ -10,7 +10,7 @@ import shlex
 import shutil
 
 from tests.vm.testbed.image import Image
-from tests.vm.testbed.machine import Machine, Size
+from tests.vm.testbed.machine import Machine
 from tests.vm.testbed.places import STANDING
 from tests.vm.testbed.runtime_layer import ensure_runtime_layer
 
@@ -22,7 +22,7 @@ def names(count: int) -> list[str]:
     return [f"nas{number}" for number in range(1, count + 1)]
 
 
-def start(image: Image, count: int, size: Size) -> list[Machine]:
+def start(image: Image, count: int) -> list[Machine]:
     """Start those of the first ``count`` machines that do not run, at once, and wait for all."""
     if not 1 <= count <= MOST:
         raise SystemExit(f"The testbed has 1 to {MOST} machines, not {count}")
@@ -35,9 +35,8 @@ def start(image: Image, count: int, size: Size) -> list[Machine]:
                 continue
             machine.cut_power()
             shutil.rmtree(machine.directory, ignore_errors=True)
-            machine.create(layer)
             started.append(machine)
-            machine.start(size, standing=True)
+            machine.resume(layer, standing=True)
         for machine in machines:
             machine.wait_until_ready()
     except BaseException:
