@@ -35,11 +35,13 @@ INSIDE: Mapping[str, Sequence[str]] = {
         "tests/vm/openzfs",
         "tests/integration/zfs",
         "--ignore=tests/integration/zfs/test_pool_guard.py",
+    ),
+    "engine": (
+        "tests/integration/run",
         "tests/integration/cli/test_main_job.py::test_a_snapshot_is_sent_by_the_backup_that_follows",
         "tests/integration/cli/test_main_job.py::test_validate_config_on_a_real_nas[directory]",
         "tests/integration/cli/test_signals.py",
     ),
-    "engine": ("tests/integration/run",),
 }
 """What runs inside, a machine each. What the command prints, and makes of bad input, has nothing to do with the ZFS
 below it, and every start of it takes seconds under emulation: the power cuts use it for all else."""
