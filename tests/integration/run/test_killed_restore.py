@@ -22,6 +22,7 @@ from tests.integration.nas_fixtures import Nas, directory_repository, new_nas
 from tests.integration.zfs_fixtures import command, pools_below
 
 Deadly = Callable[[Environment], Environment]
+TwoLevels = tuple[Nas, Description, list[str], list[str]]
 
 POINTS: dict[str, tuple[Deadly, int]] = {
     "before any part was read": (lambda env: at_store_call(env, "read_into", when="before"), 0),
@@ -34,9 +35,6 @@ POINTS: dict[str, tuple[Deadly, int]] = {
     "in the second link": (lambda env: at_store_call(env, "read_into", when="after", key_part="level1/"), 1),
     "after the last link": (lambda env: at_checkpoint(env, "link-1-received"), 2),
 }
-
-
-TwoLevels = tuple[Nas, Description, list[str], list[str]]
 
 
 @pytest.fixture(scope="module")

@@ -37,7 +37,6 @@ _KERNEL_LINE = (
     "transparent_hugepage=never preempt=none"
 )
 
-
 _LONGEST_SOCKET_PATH = 80
 """Linux takes 107 bytes, of which ssh needs some for itself."""
 
@@ -118,6 +117,7 @@ class Machine:
         saved = SavedMachine(directory)
         directory.mkdir()
         control = _Control(self._process)
+        self._hang_up()
         control.run("migrate", uri=f"exec:cat >{shlex.quote(str(saved.memory))}")
         control.wait_for_migration()
         self.cut_power()
@@ -127,7 +127,7 @@ class Machine:
         """Return once SSH lets root in, and name and clock are right. Raises :class:`MachineFailed`."""
         deadline = time.monotonic() + BOOT_S
         patience_s = 1.0
-        while not (self._greets(patience_s) and self._knows_name_and_time()):
+        while not (self._greets(patience_s) and self._takes_name_and_time()):
             if not self.runs():
                 raise MachineFailed(f"{self.name} ended before it was ready. {self._last_words()}")
             if time.monotonic() > deadline:
@@ -177,6 +177,12 @@ class Machine:
         if len(str(path)) > _LONGEST_SOCKET_PATH:
             return []
         return ["-o", "ControlMaster=auto", "-o", f"ControlPath={path}", "-o", "ControlPersist=yes"]
+
+    def _hang_up(self) -> None:
+        """End the connection that commands share: whoever goes on from a saved machine would find it dead inside."""
+        if options := self._one_connection():
+            ssh, *words = self.ssh_words()
+            subprocess.run([ssh, *options, "-O", "exit", *words], check=False, capture_output=True)
 
     def send_files(self, source: Path, names: Sequence[str], target: str) -> None:
         """Copy ``names`` below ``source`` into the directory ``target`` inside, which is made."""
@@ -291,8 +297,8 @@ class Machine:
                 self._process.wait(0.3)
         return False
 
-    def _knows_name_and_time(self) -> bool:
-        """Tell it both: one that was resumed has those of another machine, and of another day."""
+    def _takes_name_and_time(self) -> bool:
+        """Tell it both, since one that was resumed has another machine's, of another day; whether that went well."""
         words = f"hostname {shlex.quote(self.name)} && date --set=@{time.time():.3f}"
         return self.shell(words, capture=True, check=False).returncode == 0
 
@@ -332,7 +338,7 @@ class _Control:
             if message.get("event") == "MIGRATION":
                 status = message["data"]["status"]
             if status == "failed":
-                raise MachineFailed("QEMU could not write the machine's memory")
+                raise MachineFailed(f"The machine's memory could not be saved: are {MEMORY_MIB} MiB free in the cache?")
 
     def _next(self) -> dict[str, Any]:
         line = self._replies.readline()
