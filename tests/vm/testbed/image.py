@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import re
 import subprocess
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.vm.testbed.places import CHECKOUT, cache_root, digest_of, forget_old, locked, mark_used
+from tests.vm.testbed.places import CHECKOUT, cache_root, digest_of, forget_old, locked, mark_used, workplace
 
 RECIPE = CHECKOUT / "tests/vm/image/build"
 
@@ -74,8 +73,8 @@ def ensure_image() -> Image:
 
 
 def _build(directory: Path) -> None:
-    with tempfile.TemporaryDirectory(dir=cache_root(), prefix="building-", ignore_cleanup_errors=True) as scratch:
-        built = Path(scratch) / "image"
+    with workplace("image") as scratch:
+        built = scratch / "image"
         built.mkdir(mode=0o700)
         key = built / "key"
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "zrb-testbed", "-f", key], check=True)

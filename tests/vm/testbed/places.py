@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -52,6 +53,17 @@ def locked(name: str) -> Iterator[None]:
     with (cache_root() / f"{name}.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+@contextmanager
+def workplace(name: str) -> Iterator[Path]:
+    """A directory in the cache to make something in, for whoever holds the lock ``name``. Removed at the end, as is
+    what a process left that was killed at the same work."""
+    prefix = f"making-{name}-"
+    for left in cache_root().glob(f"{prefix}*"):
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(dir=cache_root(), prefix=prefix, ignore_cleanup_errors=True) as path:
+        yield Path(path)
 
 
 def mark_used(path: Path) -> None:

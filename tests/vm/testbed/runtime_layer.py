@@ -10,14 +10,13 @@ from __future__ import annotations
 import json
 import platform
 import subprocess
-import tempfile
 from pathlib import Path
 
 from tests.vm.testbed import machine as machines
 from tests.vm.testbed.accelerator import accelerator
 from tests.vm.testbed.image import Image
 from tests.vm.testbed.machine import Machine, SavedMachine
-from tests.vm.testbed.places import CHECKOUT, cache_root, digest_of, forget_old, locked, mark_used
+from tests.vm.testbed.places import CHECKOUT, cache_root, digest_of, forget_old, locked, mark_used, workplace
 from tests.vm.testbed.wheelhouse import ensure_wheelhouse, project, requirements
 
 CHECKOUT_INSIDE = "/srv/fleet"
@@ -52,8 +51,8 @@ def ensure_runtime_layer(image: Image) -> SavedMachine:
 
 def _build(image: Image, wheels: Path, directory: Path) -> None:
     print("Preparing the machines' Python (once for each set of wheels)", flush=True)
-    with tempfile.TemporaryDirectory(dir=cache_root(), prefix="layering-") as scratch:
-        machine = Machine(image, Path(scratch) / "testbed")
+    with workplace("layer") as scratch:
+        machine = Machine(image, scratch / "testbed")
         machine.create(image.disk)
         try:
             machine.start()
@@ -64,10 +63,10 @@ def _build(image: Image, wheels: Path, directory: Path) -> None:
             machine.start(savable=True)
             machine.wait_until_ready()
             _settle(machine)
-            machine.save(Path(scratch) / "saved")
+            machine.save(scratch / "saved")
         finally:
             machine.cut_power()
-        (Path(scratch) / "saved").rename(directory)
+        (scratch / "saved").rename(directory)
 
 
 def _install(machine: Machine, wheels: Path) -> None:

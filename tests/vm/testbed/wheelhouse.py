@@ -9,12 +9,11 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-import tempfile
 import tomllib
 from pathlib import Path
 from typing import Any
 
-from tests.vm.testbed.places import CHECKOUT, cache_root, digest_of, forget_old, locked, mark_used
+from tests.vm.testbed.places import CHECKOUT, cache_root, digest_of, forget_old, locked, mark_used, workplace
 
 _FOR_TESTS = ("coverage", "hypothesis", "jsonschema", "pytest")
 _PLATFORMS = ("manylinux_2_34_x86_64", "manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
@@ -50,8 +49,8 @@ def ensure_wheelhouse(python_version: str) -> Path:
 def _download(python_version: str, wanted: list[str], directory: Path) -> None:
     print(f"Fetching wheels for Python {python_version}", flush=True)
     platforms = [word for platform in _PLATFORMS for word in ("--platform", platform)]
-    with tempfile.TemporaryDirectory(dir=cache_root(), prefix="fetching-") as scratch:
-        fetched = Path(scratch) / "wheels"
+    with workplace("wheels") as scratch:
+        fetched = scratch / "wheels"
         pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input"]
         options = ["--only-binary=:all:", "--implementation", "cp", "--python-version", python_version, *platforms]
         subprocess.run([*pip, *options, "--dest", fetched, *wanted], check=True, stdin=subprocess.DEVNULL)
