@@ -32,6 +32,7 @@ def processes_with(argument: str) -> list[str]:
     return found
 
 
+@pytest.mark.usefixtures("signals_heard")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_stops_a_backup_cleanly_and_the_next_one_resumes(
     local_zrb: CommandLine, number: signal.Signals, code: int

@@ -176,6 +176,7 @@ def test_characters_that_the_terminal_cannot_show_are_no_failure(monkeypatch: py
     assert b"zrbsign1\\u2026" in raw.getvalue()
 
 
+@pytest.mark.usefixtures("signals_heard")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_ends_the_command_through_its_error_path(
     zrb: Zrb, config: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, code: int

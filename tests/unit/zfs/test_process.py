@@ -93,6 +93,7 @@ class TestRun:
             run(shell('sleep 600 & echo "$! $$" > "$1"; wait', str(pids)), timeout_s=0.5)
         assert all(gone(int(pid)) for pid in pids.read_text().split())
 
+    @pytest.mark.usefixtures("signals_heard")
     def test_an_interrupted_command_is_killed(self, tmp_path: Path) -> None:
         fifo = tmp_path / "started"
         os.mkfifo(fifo)
