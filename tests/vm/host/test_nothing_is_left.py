@@ -17,10 +17,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.vm.testbed.places import CHECKOUT
+from tests.vm.testbed.places import CHECKOUT, cache_root, workplace
 
 START_S = 120
 END_S = 60
+
+_MAKE_FOR_EVER = """
+import time
+from tests.vm.testbed.places import workplace
+with workplace("image") as place:
+    (place / "half").mkdir()
+    print("at it", flush=True)
+    time.sleep(3600)
+"""
 
 
 def processes_that_name(place: Path) -> dict[int, str]:
@@ -69,6 +78,21 @@ def test_an_interrupted_run_leaves_no_machine(
     if number == signal.SIGINT:
         assert run.returncode == 128 + number
         assert list(tmp_path.glob("zrb-*")) == []
+
+
+def test_what_a_killed_preparation_left_goes_with_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with subprocess.Popen([sys.executable, "-c", _MAKE_FOR_EVER], cwd=CHECKOUT, stdout=subprocess.PIPE) as killed:
+        assert killed.stdout is not None
+        killed.stdout.readline()
+        killed.kill()
+    (left,) = cache_root().iterdir()
+    assert (left / "half").exists()
+    with workplace("layer"):
+        assert left.exists(), "that of another work may be going on"
+    with workplace("image") as place:
+        assert list(cache_root().iterdir()) == [place]
+    assert list(cache_root().iterdir()) == []
 
 
 def wait_for_machine(run: subprocess.Popen[bytes], place: Path) -> None:
