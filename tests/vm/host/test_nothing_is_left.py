@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A test run on machines that is interrupted, or killed, takes everything with it that it started."""
+"""A test run on machines takes everything with it that it started, however it ends."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -20,7 +20,7 @@ import pytest
 from tests.vm.testbed.places import CHECKOUT, cache_root, workplace
 
 START_S = 120
-END_S = 60
+END_S = 120
 
 _MAKE_FOR_EVER = """
 import time
@@ -52,6 +52,7 @@ def run(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
         cwd=CHECKOUT,
         env={**os.environ, "TMPDIR": str(tmp_path)},
         stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
         start_new_session=True,
     ) as process:
         try:
@@ -60,9 +61,25 @@ def run(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
             process.kill()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_an_interrupted_run_leaves_no_machine(
-    run: subprocess.Popen[bytes], tmp_path: Path, number: signal.Signals
+def press_ctrl_c(run: subprocess.Popen[bytes]) -> None:
+    os.killpg(run.pid, signal.SIGINT)
+
+
+def kill(run: subprocess.Popen[bytes]) -> None:
+    os.killpg(run.pid, signal.SIGKILL)
+
+
+def stop_reading(run: subprocess.Popen[bytes]) -> None:
+    assert run.stdout is not None
+    run.stdout.close()
+
+
+@pytest.mark.parametrize(
+    ("end", "status"),
+    [(press_ctrl_c, 128 + signal.SIGINT), (kill, -signal.SIGKILL), (stop_reading, 128 + signal.SIGPIPE)],
+)
+def test_a_run_that_ends_early_leaves_no_machine(
+    run: subprocess.Popen[bytes], tmp_path: Path, end: Callable[[subprocess.Popen[bytes]], None], status: int
 ) -> None:
     wait_for_machine(run, tmp_path)
     with ExitStack() as handles:
@@ -70,13 +87,13 @@ def test_an_interrupted_run_leaves_no_machine(
         for pid in processes_that_name(tmp_path):
             running.append(os.pidfd_open(pid))
             handles.callback(os.close, running[-1])
-        os.killpg(run.pid, number)  # what Ctrl-C does
+        end(run)
         run.wait(END_S)
         for handle in running:
             assert select.select([handle], [], [], END_S)[0], "the machine, or a connection to it, is still there"
     assert processes_that_name(tmp_path) == {}
-    if number == signal.SIGINT:
-        assert run.returncode == 128 + number
+    assert run.returncode == status
+    if end is not kill:
         assert list(tmp_path.glob("zrb-*")) == []
 
 

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import subprocess
 import sys
@@ -69,6 +70,10 @@ def main() -> int:
         said = (failure.stderr or b"").decode(errors="replace")
         print(f"{failure.cmd[-1]!r} ended with status {failure.returncode}. {said}", file=sys.stderr)
         return 1
+    except BrokenPipeError:
+        # Who read this has left; what is still to be written at the exit has nobody to go to either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
 
 
 if __name__ == "__main__":

@@ -151,6 +151,7 @@ class _Run:
         self._ended = ended
         self._began = time.monotonic()
         self._seconds = 0.0
+        self._failure: OSError | None = None
         self._process = subprocess.Popen(
             words,
             cwd=CHECKOUT,
@@ -164,13 +165,18 @@ class _Run:
         threading.Thread(target=self._show, daemon=True).start()
 
     def _show(self) -> None:
-        for line in self._process.stdout or ():
-            print(f"[{self.name}] {line}", end="", flush=True)
+        try:
+            for line in self._process.stdout or ():
+                print(f"[{self.name}] {line}", end="", flush=True)
+        except OSError as failure:
+            self._failure = failure
         self._seconds = time.monotonic() - self._began
         self._ended.put(self)
 
     def outcome(self) -> Outcome:
-        """What became of it, once it has ended."""
+        """What became of it, once it has ended. Raises ``OSError`` where its lines could not be shown."""
+        if self._failure:
+            raise self._failure
         return self._process.wait() == 0, f"{self._seconds:5.0f} s  {self.name}"
 
     def end(self) -> None:
