@@ -189,7 +189,7 @@ class Machine:
         pack = subprocess.Popen(["tar", "--create", "--directory", source, *names], stdout=subprocess.PIPE)
         try:
             quoted = shlex.quote(target)
-            unpack = f"mkdir -p {quoted} && tar --extract --no-same-owner --directory {quoted}"
+            unpack = f"mkdir -p {quoted} && tar --extract --no-same-owner --warning=no-timestamp --directory {quoted}"
             self.shell(unpack, stdin=pack.stdout)
         finally:
             if pack.stdout:
