@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import subprocess
@@ -71,7 +72,9 @@ def main() -> int:
         print(f"{failure.cmd[-1]!r} ended with status {failure.returncode}. {said}", file=sys.stderr)
         return 1
     except BrokenPipeError:
-        # Who read this has left; what is still to be written at the exit has nobody to go to either.
+        with contextlib.suppress(OSError):
+            print("Ended early: whoever read the output has left. Send it to a file to read it later.", file=sys.stderr)
+        # What is still to be written at the exit has nobody to go to either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
 
