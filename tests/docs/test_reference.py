@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 from zrb import errors
-from zrb.cli.arguments import build_parser
-from zrb.run import config_schema
-from zrb.run.config_file import load_config
-from zrb.run.verification import DEPTHS
+from zrb.cli.parser import build_parser
+from zrb.config import schema as config_schema
+from zrb.config.file import load_config
+from zrb.run.verify import DEPTHS
 from zrb.values.manifest_json import decode_manifest
 
 from tests.docs.page import Block, blocks_of

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Literal
 
-from zrb.run.environment import Environment
+from zrb.run.context import Environment
 from zrb.store.protocol import Buffer, Store, StoredObject, Upload
 from zrb.values.manifest import Checksum
 

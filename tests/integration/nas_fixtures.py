@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 from zrb.run.backup import BackupResult, back_up
-from zrb.run.environment import Environment
-from zrb.run.keys import read_identities, write_age_key, write_signing_key
+from zrb.run.context import Environment
+from zrb.run.keys.keys import read_identities, write_age_key, write_signing_key
 from zrb.run.restore import RestoreResult, RestoreSelection, restore
 from zrb.store.open import open_store
 from zrb.store.protocol import Store

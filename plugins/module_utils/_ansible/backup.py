@@ -11,10 +11,10 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from .._engine.config.tasks import task_datasets
 from .._engine.run.backup import BackupOutcome, back_up, plan_backup
-from .._engine.run.environment import Environment
-from .._engine.run.listing import ListedBackup, list_backups
-from .._engine.run.selection import task_datasets
+from .._engine.run.context import Environment
+from .._engine.run.list import ListedBackup, list_backups
 from .._engine.values.config import Task
 from .engine_config import config_from, task_from
 from .results import fail_from, pass_on_warnings

@@ -11,8 +11,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from .._engine.run.environment import Environment
-from .._engine.run.listing import ListedBackup, compile_query, list_backups
+from .._engine.run.context import Environment
+from .._engine.run.list import ListedBackup, compile_query, list_backups
 from .engine_config import config_from, dataset_task, task_from
 from .results import pass_on_warnings
 from .s3_options import warn_if_unverified

@@ -17,10 +17,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from .._engine.config.file import load_config
+from .._engine.config.nodes import parse_yaml
+from .._engine.config.schema import read_config
+from .._engine.config.tasks import find_tasks
 from .._engine.errors import ConfigError
-from .._engine.run.config_file import find_tasks, load_config
-from .._engine.run.config_schema import read_config
-from .._engine.run.config_schema_nodes import parse_yaml
 from .._engine.values.config import Config, S3Credentials, S3Settings, Task
 
 Params = Mapping[str, Any]

@@ -11,11 +11,10 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from .._engine.config.key_files import read_identities
 from .._engine.errors import UsageError
-from .._engine.run.environment import Environment
-from .._engine.run.keys import read_identities
-from .._engine.run.restore import RestoreSelection, plan_restore, restore
-from .._engine.run.restored import restored_guid
+from .._engine.run.context import Environment
+from .._engine.run.restore import RestoreSelection, plan_restore, restore, restored_guid
 from .engine_config import Params, config_from
 from .results import pass_on_warnings
 from .s3_options import warn_if_unverified

@@ -10,8 +10,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from .._engine.run.environment import Environment
-from .._engine.run.snapshotting import SnapshotTaken, plan_snapshot, take_snapshot
+from .._engine.run.context import Environment
+from .._engine.run.snapshot import SnapshotTaken, plan_snapshot, take_snapshot
 from .engine_config import snapshot_config_from, task_from
 
 

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from zrb.errors import ChainBroken, EngineError, IntegrityError, PartMissing, SignatureInvalid
 from zrb.run.backup import BackupResult
-from zrb.run.keys import read_identities, write_age_key, write_signing_key
+from zrb.run.keys.keys import read_identities, write_age_key, write_signing_key
 from zrb.run.restore import RestoreSelection, plan_restore, restore
-from zrb.run.verification import verify
+from zrb.run.verify import verify
 from zrb.values.config import KIB, MIB
 
 from tests.fixtures.file_tree import change_tree, describe_tree, make_tree

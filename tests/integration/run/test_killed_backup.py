@@ -12,10 +12,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
+from zrb.repository.catalogue import read_catalogue
 from zrb.run.backup import back_up
-from zrb.run.catalogue import read_catalogue
-from zrb.run.environment import Environment
-from zrb.run.verification import verify
+from zrb.run.context import Environment
+from zrb.run.verify import verify
 from zrb.values.config import KIB, MIB, LocalSettings
 from zrb.values.manifest import Manifest
 from zrb.values.manifest_json import encode_manifest
@@ -63,7 +63,7 @@ def committed(nas: Nas) -> list[Manifest]:
 
 
 def _identities(nas: Nas) -> list[str]:
-    from zrb.run.keys import read_identities
+    from zrb.config.key_files import read_identities
 
     return read_identities(nas.identity)
 

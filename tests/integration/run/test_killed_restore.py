@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from zrb.config.key_files import read_identities
 from zrb.errors import TargetExists
-from zrb.run.environment import Environment
-from zrb.run.keys import read_identities
+from zrb.run.context import Environment
 from zrb.run.restore import RestoreSelection, restore
 from zrb.values.config import MIB
 

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 from zrb.cli import command_line, main
-from zrb.cli.arguments import build_parser
 from zrb.cli.backup import combined_exit_code
+from zrb.cli.parser import build_parser
 from zrb.cli.signals import stopping_on_signals
 from zrb.errors import EngineError, Interrupted
 from zrb.version import VERSION
@@ -116,7 +116,7 @@ def test_a_defect_is_a_message_and_with_v_a_traceback(zrb: Zrb, config: Path, mo
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("AGE-SECRET-KEY-1QQPQYQSZQGPQYQSZQGPQYQSZQGPQYQSZQGPQYQSZQGPQYQSZQGPQGWCXTK")
 
-    monkeypatch.setattr("zrb.run.config_file.load_config", broken)
+    monkeypatch.setattr("zrb.config.file.load_config", broken)
     ended = zrb("list", "--config", config)
     assert ended.code == 1
     assert "met something that it does not expect: ZeroDivisionError" in ended.err
@@ -190,7 +190,7 @@ def test_a_signal_ends_the_command_through_its_error_path(
             signal.raise_signal(number)  # a second one, while stopping, does not stop the stopping
             stopped.append("clean")
 
-    monkeypatch.setattr("zrb.run.config_file.load_config", interrupted)
+    monkeypatch.setattr("zrb.config.file.load_config", interrupted)
     before = signal.getsignal(number)
     ended = zrb("list", "--config", config, "--json")
     assert (ended.code, stopped) == (code, ["clean"])

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from zrb.cli.tables import printable, show_table
-from zrb.run.verification import verify
+from zrb.run.verify import verify
 from zrb.seal.age import public_of
 from zrb.seal.signing import SigningKey
 from zrb.values.size_text import human_size

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from zrb.config.limits import PIPELINE_BYTES
 from zrb.plan.buffers import (
     BLOCK_BYTES,
     MAX_BLOCKS,
@@ -21,7 +22,6 @@ from zrb.plan.buffers import (
     plan_restore_buffers,
 )
 from zrb.plan.parts import count_parts
-from zrb.run.config_schema_limits import PIPELINE_BYTES
 from zrb.values.config import KIB, MIB, Limits
 
 BOTH = pytest.mark.parametrize("plan", [plan_backup_buffers, plan_restore_buffers])

@@ -24,13 +24,13 @@ from zrb.errors import (
     ZfsUnable,
 )
 from zrb.run.backup import BackupOutcome, back_up, plan_backup
-from zrb.run.lock import dataset_state_dir
-from zrb.run.pending_snapshot import note_pending
-from zrb.run.snapshotting import take_snapshot
+from zrb.run.snapshot import take_snapshot
+from zrb.state.locks import dataset_state_dir
+from zrb.state.pending_snapshot import note_pending
 from zrb.values.config import KIB, S3Settings, StorageClasses, Task
 
+from tests.fakes.fleet import DATASET, NOON, TAG, Fleet, random_bytes
 from tests.fakes.zfs import ZFS_FUSE, FakeZfs
-from tests.unit.run.fleet import DATASET, NOON, TAG, Fleet, random_bytes
 
 
 @pytest.fixture

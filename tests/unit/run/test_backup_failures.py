@@ -29,14 +29,14 @@ from zrb.errors import (
     StreamDamaged,
     ZfsError,
 )
-from zrb.run.journal import Journal
-from zrb.run.lock import dataset_state_dir
 from zrb.seal.age import new_identity
+from zrb.state.journal import Journal
+from zrb.state.locks import dataset_state_dir
 from zrb.store.protocol import Store
 from zrb.values.config import KIB, S3Settings, StorageClasses
 
+from tests.fakes.fleet import DATASET, TAG, Fleet
 from tests.fakes.zfs import SendFault
-from tests.unit.run.fleet import DATASET, TAG, Fleet
 
 
 @pytest.fixture

@@ -10,22 +10,22 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from zrb.config.key_files import read_signing_key
 from zrb.errors import Interrupted, StreamDamaged, ZfsError
 from zrb.run.backup import back_up
-from zrb.run.commit import build_manifest, check_stream_edges, commit, settle_committed
-from zrb.run.high_water import highest_seen, remember
-from zrb.run.journal import Binding, Journal
-from zrb.run.keys import read_signing_key
-from zrb.run.situation import Situation, look
+from zrb.run.backup.commit import build_manifest, check_stream_edges, commit, settle_committed
+from zrb.run.backup.survey import Situation, look
 from zrb.seal.signing import open_envelope
+from zrb.state.heads import highest_seen, remember
+from zrb.state.journal import Binding, Journal
 from zrb.stream.backup import StoredStream
 from zrb.values.manifest import Manifest
 from zrb.values.manifest_json import decode_manifest
 from zrb.values.repository import Line
 from zrb.version import VERSION
 
+from tests.fakes.fleet import DATASET, TAG, Fleet
 from tests.fakes.zfs_streams import make_stream
-from tests.unit.run.fleet import DATASET, TAG, Fleet
 
 
 @pytest.fixture

@@ -29,17 +29,16 @@ from zrb.errors import (
     ZfsUnable,
 )
 from zrb.run.backup import BackupResult
-from zrb.run.high_water import highest_seen
-from zrb.run.restore import RestoreSelection, plan_restore, restore
-from zrb.run.restored import restored_guid
+from zrb.run.restore import RestoreSelection, plan_restore, restore, restored_guid
 from zrb.seal.age import new_identity
+from zrb.state.heads import highest_seen
 from zrb.values.config import KIB
 from zrb.values.zfs import DatasetType, Snapshot
 from zrb.zfs.process import ReceiveChild
 from zrb.zfs.protocol import ReceiveProcess
 
+from tests.fakes.fleet import DATASET, Fleet, random_bytes
 from tests.fakes.zfs import ZFS_FUSE, FakeZfs, ReceiveFault
-from tests.unit.run.fleet import DATASET, Fleet, random_bytes
 
 TARGET = "tank/restore/copy"
 Chain = tuple[Fleet, list[BackupResult], list[bytes]]

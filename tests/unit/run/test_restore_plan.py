@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 from zrb.errors import ChainBroken, EngineError, ManifestInvalid, NoSuchBackup, PartDamaged, PartMissing
-from zrb.run.high_water import remember
-from zrb.run.restore_plan import RestorePlan, RestoreSelection, read_plan
+from zrb.run.restore.plan import RestorePlan, RestoreSelection, read_plan
+from zrb.state.heads import remember
 from zrb.values.manifest import Manifest
 from zrb.values.repository import Line
 

@@ -12,11 +12,10 @@ from typing import Any
 
 import pytest
 from zrb.errors import StoreUnavailable, ZfsMissing
-from zrb.run.checks import Check
-from zrb.run.environment import Environment
+from zrb.run.context import Environment
+from zrb.run.doctor import Check, exit_code, validate_config
+from zrb.run.doctor.repository import feature_checks, settings_checks
 from zrb.run.keys import write_age_key, write_signing_key
-from zrb.run.repository_checks import feature_checks, settings_checks
-from zrb.run.validation import exit_code, validate_config
 from zrb.seal.age import new_identity
 from zrb.store.directory import DirectoryStore
 from zrb.store.s3_features import EndpointFeatures

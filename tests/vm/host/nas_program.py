@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from zrb.config.file import load_config
 from zrb.run.backup import back_up
-from zrb.run.config_file import load_config
-from zrb.run.environment import Environment
-from zrb.run.keys import read_identities, write_age_key, write_signing_key
+from zrb.run.context import Environment
+from zrb.run.keys.keys import read_identities, write_age_key, write_signing_key
 from zrb.run.restore import RestoreSelection, restore
 
 from tests.fakes import kill

@@ -11,11 +11,11 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import pytest
+from zrb.config.file import load_config
+from zrb.config.key_files import read_identities
 from zrb.errors import ReceiveFailed, ZfsUnable
-from zrb.run.catalogue import read_catalogue
-from zrb.run.config_file import load_config
-from zrb.run.environment import Environment
-from zrb.run.keys import read_identities
+from zrb.repository.catalogue import read_catalogue
+from zrb.run.context import Environment
 from zrb.run.restore import RestoreSelection, plan_restore, restore
 from zrb.seal.age import AgeOpener
 from zrb.values.config import LocalSettings

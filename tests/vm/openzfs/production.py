@@ -12,8 +12,8 @@ import subprocess
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from zrb.config.key_files import read_identities
 from zrb.run.backup import BackupOutcome, back_up
-from zrb.run.keys import read_identities
 from zrb.run.restore import RestoreResult, RestoreSelection, restore
 from zrb.seal.age import AgeOpener
 from zrb.values.config import KIB, MIB

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from zrb.errors import SendFailed, ZfsUnable
-from zrb.run.verification import verify
+from zrb.run.verify import verify
 from zrb.zfs.command import CommandZfs
 
 from tests.integration.nas_fixtures import Nas

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from zrb.config.key_files import read_identities
 from zrb.errors import EngineError, ReceiveFailed, SendFailed, ZfsError
 from zrb.run.backup import back_up
-from zrb.run.keys import read_identities
 from zrb.run.restore import RestoreSelection, restore
 from zrb.values.config import MIB
 from zrb.zfs.command import CommandZfs

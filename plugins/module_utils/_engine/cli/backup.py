@@ -16,7 +16,7 @@ from .session import Session
 from .tables import human_size, show_table
 
 if TYPE_CHECKING:
-    from ..run.environment import Environment
+    from ..run.context import Environment
     from ..values.config import Task
 
 _EXAMPLE = """\

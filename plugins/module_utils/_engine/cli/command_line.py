@@ -13,8 +13,8 @@ from argparse import Namespace
 from collections.abc import Sequence
 
 from ..errors import EngineError, Explained, Interrupted
-from .arguments import build_parser
 from .output import put
+from .parser import build_parser
 from .session import Session, reader_may_leave, say, settle_errors
 from .signals import stopping_on_signals
 
@@ -46,7 +46,7 @@ def _parse(argv: Sequence[str]) -> Namespace | None:
 
 
 def _report(error: Explained, *, as_json: bool, verbose: bool) -> int:
-    from ..run.logs import redact
+    from ..report.logs import redact
 
     code = error.exit_code
     say(redact(error.explain()))

@@ -14,7 +14,7 @@ from .session import say
 
 def show_failures(failures: list[dict[str, Any]]) -> None:
     """Print one line a failure; each has the ``facts()`` of an error and may name a ``dataset``."""
-    from ..run.logs import redact
+    from ..report.logs import redact
 
     for failure in failures:
         explained = EngineError(

@@ -32,8 +32,8 @@ def add_to(commands: Any) -> None:
 
 def run(session: Session) -> int:
     """Carry the command out."""
-    from ..run.listing import list_backups
-    from ..run.selection import check_source
+    from ..config.tasks import check_source
+    from ..run.list import list_backups
 
     args = session.args
     with session.open_environment(writes=False) as env:

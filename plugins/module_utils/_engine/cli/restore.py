@@ -55,7 +55,7 @@ def add_to(commands: Any) -> None:
 
 def run(session: Session) -> int:
     """Carry the command out."""
-    from ..run.keys import read_identities
+    from ..config.key_files import read_identities
     from ..run.restore import RestoreSelection, plan_restore, restore
 
     args = session.args

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from .output import put
 
 if TYPE_CHECKING:
-    from ..run.environment import Environment
+    from ..run.context import Environment
     from ..values.config import Config, Task
 
 
@@ -31,7 +31,7 @@ class Session:
 
     def find_tasks(self, config: Config) -> list[Task]:
         """The tasks that ``--task`` names, or all enabled ones."""
-        from ..run.config_file import find_tasks
+        from ..config.tasks import find_tasks
 
         return find_tasks(config, self.args.task or [])
 
@@ -39,9 +39,9 @@ class Session:
     def open_environment(self, *, writes: bool) -> Iterator[Environment]:
         """The environment for the configuration that ``--config`` names, with the progress that ``--progress`` asks
         for on stderr. Where the command never ``writes`` to the repository, the configuration needs no recipient."""
-        from ..run.config_file import load_config
-        from ..run.environment import Environment
-        from ..run.progress import open_progress
+        from ..config.file import load_config
+        from ..report.progress import open_progress
+        from ..run.context import Environment
 
         config = load_config(Path(self.args.config), writes=writes)
         with open_progress(

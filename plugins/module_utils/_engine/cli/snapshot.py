@@ -32,7 +32,7 @@ def add_to(commands: Any) -> None:
 
 def run(session: Session) -> int:
     """Carry the command out."""
-    from ..run.snapshotting import plan_snapshot, take_snapshot
+    from ..run.snapshot import plan_snapshot, take_snapshot
 
     level = session.args.level
     with session.open_environment(writes=True) as env:

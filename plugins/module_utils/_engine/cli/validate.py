@@ -14,7 +14,7 @@ from .output import put
 from .session import Session
 
 if TYPE_CHECKING:
-    from ..run.checks import Check
+    from ..run.doctor import Check
 
 _EXAMPLE = """\
   zrb validate-config
@@ -36,7 +36,7 @@ def add_to(commands: Any) -> None:
 
 def run(session: Session) -> int:
     """Carry the command out."""
-    from ..run.validation import exit_code, validate_config
+    from ..run.doctor import exit_code, validate_config
 
     with session.open_environment(writes=True) as env:
         checks = validate_config(env, offline=session.args.offline, config_path=Path(session.args.config))

@@ -61,8 +61,8 @@ def add_keys(parser: Any) -> None:
 
 def run(session: Session) -> int:
     """Carry the command out."""
-    from ..run.keys import read_identities
-    from ..run.verification import verify
+    from ..config.key_files import read_identities
+    from ..run.verify import verify
 
     args = session.args
     identities = [identity for path in args.private_key for identity in read_identities(path)]

@@ -11,9 +11,12 @@ nothing that passes can be taken for an option.
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import Final
 
 from ..errors import UsageError
+from ..values.config import Task
+from ..values.repository import check_level
 
 MAX_NAME_BYTES: Final = 255
 """ZFS_MAX_DATASET_NAME_LEN without its final zero byte."""
@@ -118,3 +121,8 @@ def _component_fault(component: str) -> str:
     if not _COMPONENT.fullmatch(component):
         return f"{component!r} has characters other than letters, digits, space and _ . : -"
     return ""
+
+
+def snapshot_name(task: Task, level: int, now: datetime) -> str:
+    """``{prefix}_level{N}_{YYYYMMDDTHHMMSSZ}``, the part after the ``@``; ``now`` is in UTC."""
+    return f"{task.snapshot_prefix}_level{check_level(level)}_{now:%Y%m%dT%H%M%SZ}"
