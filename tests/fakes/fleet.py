@@ -16,7 +16,7 @@ from typing import Any
 
 from zrb.repository.catalogue import read_catalogue
 from zrb.run.backup import BackupOutcome, BackupPlan, BackupResult, back_up, plan_backup
-from zrb.run.context import Environment
+from zrb.run.context import Context
 from zrb.run.keys import write_signing_key
 from zrb.run.restore import RestoreResult, RestoreSelection, restore
 from zrb.seal.age import new_identity
@@ -93,9 +93,9 @@ class Fleet:
         self.zfs.add_dataset(DATASET, content=random_bytes(200 * KIB), properties={"compression": "zstd"})
         self.zfs.add_dataset("tank/restore")
 
-    def environment(self, **changes: Any) -> Environment:
+    def context(self, **changes: Any) -> Context:
         """The surroundings of a run, with ``changes``."""
-        env = Environment(
+        context = Context(
             config=self.config,
             zfs=self.zfs,
             open_store=lambda: self.store,
@@ -103,7 +103,7 @@ class Fleet:
             clock=self.clock,
             token=lambda: f"{next(self._tokens):08x}",
         )
-        return replace(env, **changes)
+        return replace(context, **changes)
 
     def clock(self) -> datetime:
         """Now, a little later each time."""
@@ -120,7 +120,7 @@ class Fleet:
 
     def run(self, level: int = 0, *, strict: bool = False, job: Any = None, **changes: Any) -> BackupOutcome:
         """One run of the task."""
-        return back_up(self.environment(**changes), task=self.task, level=level, strict_level=strict, job=job)
+        return back_up(self.context(**changes), task=self.task, level=level, strict_level=strict, job=job)
 
     def back_up(self, level: int = 0, **changes: Any) -> BackupResult:
         """One backup, which has to succeed."""
@@ -140,14 +140,14 @@ class Fleet:
 
     def plan(self, level: int = 0, *, strict: bool = False) -> BackupPlan:
         """The plan of one backup."""
-        (plan,) = plan_backup(self.environment(), task=self.task, level=level, strict_level=strict)
+        (plan,) = plan_backup(self.context(), task=self.task, level=level, strict_level=strict)
         return plan
 
     def restore(self, target: str = "tank/restore/copy", **selection: Any) -> RestoreResult:
         """A restore, which has to succeed."""
-        env = self.environment()
+        context = self.context()
         selected = RestoreSelection(dataset=DATASET, target=target, **selection)
-        return restore(env, selected, identities=[self.identity], trusted=env.trusted_signers())
+        return restore(context, selected, identities=[self.identity], trusted=context.trusted_signers())
 
     def write(self, seed: int, *, length: int = 200 * KIB) -> bytes:
         """Change the last quarter of the dataset, and its length to ``length``."""
@@ -157,7 +157,7 @@ class Fleet:
 
     def manifests(self) -> list[Manifest]:
         """The committed backups."""
-        catalogue = read_catalogue(self.store, trusted=self.environment().trusted_signers())
+        catalogue = read_catalogue(self.store, trusted=self.context().trusted_signers())
         assert catalogue.problems == ()
         return [entry.manifest for entry in catalogue.manifests]
 

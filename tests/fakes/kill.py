@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Literal
 
-from zrb.run.context import Environment
+from zrb.run.context import Context
 from zrb.store.protocol import Buffer, Store, StoredObject, Upload
 from zrb.values.manifest import Checksum
 
@@ -40,27 +40,27 @@ def dies_by_kill(action: Callable[[], object]) -> bool:
     return os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
 
 
-def at_checkpoint(env: Environment, name: str) -> Environment:
-    """``env``, in which the process dies when it reaches checkpoint ``name``."""
+def at_checkpoint(context: Context, name: str) -> Context:
+    """``context``, in which the process dies when it reaches checkpoint ``name``."""
 
     def checkpoint(reached: str) -> None:
         if reached == name:
             kill_own_group()
 
-    return replace(env, checkpoint=checkpoint)
+    return replace(context, checkpoint=checkpoint)
 
 
 def at_store_call(
-    env: Environment, call: str, *, when: When, nth: int = 1, key_part: str = "", completed: int = 0
-) -> Environment:
-    """``env``, in which the process dies ``before`` or ``after`` the ``nth`` ``call`` to the store for a key that
+    context: Context, call: str, *, when: When, nth: int = 1, key_part: str = "", completed: int = 0
+) -> Context:
+    """``context``, in which the process dies ``before`` or ``after`` the ``nth`` ``call`` to the store for a key that
     contains ``key_part``, but not before ``completed`` chunked uploads are complete. ``call`` is a method of the
     store or of its uploads."""
 
     def open_store() -> Store:
-        return _KillingStore(env.open_store(), call, when, nth, key_part, completed)
+        return _KillingStore(context.open_store(), call, when, nth, key_part, completed)
 
-    return replace(env, open_store=open_store)
+    return replace(context, open_store=open_store)
 
 
 class _KillingStore:

@@ -13,7 +13,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from .._engine.config.tasks import task_datasets
 from .._engine.run.backup import BackupOutcome, back_up, plan_backup
-from .._engine.run.context import Environment
+from .._engine.run.context import Context
 from .._engine.run.list import ListedBackup, list_backups
 from .._engine.values.config import Task
 from .engine_config import config_from, task_from
@@ -26,29 +26,29 @@ def run_backup(module: AnsibleModule) -> dict[str, Any]:
     """The result of ``zfs_backup``. Raises what the engine raises."""
     params = module.params
     warn_if_unverified(module)
-    env = Environment.for_config(config_from(params))
-    task = task_from(params, env.config)
-    fresh = _fresh_backups(env, task, level=params["level"], younger_than=params["unless_newer_than"])
+    context = Context.for_config(config_from(params))
+    task = task_from(params, context.config)
+    fresh = _fresh_backups(context, task, level=params["level"], younger_than=params["unless_newer_than"])
     if fresh:
         return {"changed": False, "fresh": fresh, ("plan" if module.check_mode else "backups"): []}
     if module.check_mode:
-        plans = plan_backup(env, task=task, level=params["level"], strict_level=params["strict_level"])
+        plans = plan_backup(context, task=task, level=params["level"], strict_level=params["strict_level"])
         planned = [plan.as_json() for plan in plans]
         return {"changed": True, "plan": planned, "diff": _diff(planned)}
     job = {str(key): str(value) for key, value in params["job"].items()}
-    outcome = back_up(env, task=task, level=params["level"], strict_level=params["strict_level"], job=job)
+    outcome = back_up(context, task=task, level=params["level"], strict_level=params["strict_level"], job=job)
     return _result(module, outcome)
 
 
-def _fresh_backups(env: Environment, task: Task, *, level: int, younger_than: str | None) -> dict[str, str]:
+def _fresh_backups(context: Context, task: Task, *, level: int, younger_than: str | None) -> dict[str, str]:
     """The id of a backup that is fresh enough for each dataset of ``task``; empty unless there is one for each."""
     if younger_than is None:
         return {}
-    now = env.clock()
+    now = context.clock()
     since = now - parse_age(younger_than, option="unless_newer_than")
-    listed = list_backups(env, task=task).entries
+    listed = list_backups(context, task=task).entries
     fresh = {entry.dataset: str(entry.backup_id) for entry in listed if _suffices(entry, level, since, now)}
-    datasets = task_datasets(env.zfs, task)
+    datasets = task_datasets(context.zfs, task)
     return {name: fresh[name] for name in datasets} if all(name in fresh for name in datasets) else {}
 
 

@@ -41,7 +41,7 @@ def test_a_signal_stops_a_backup_cleanly_and_the_next_one_resumes(
     local_zrb.edit(bandwidth_limit=1 * MIB)
     words = local_zrb.words("backup", "--level", 0, "--progress", "json", "--json")
     with subprocess.Popen(
-        words, env=local_zrb.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        words, env=local_zrb.context(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stderr is not None
         assert process.stdout is not None
@@ -71,7 +71,7 @@ def test_two_runs_at_once(local_zrb: CommandLine) -> None:
     local_zrb.edit(bandwidth_limit=MIB // 64)  # so that the first is never done before the second
     with subprocess.Popen(
         local_zrb.words("backup", "--level", 0, "--progress", "json"),
-        env=local_zrb.environment(),
+        env=local_zrb.context(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

@@ -153,7 +153,7 @@ def test_verify_shows_warnings(zrb: Zrb, config: Path, repository: CommittedRepo
     repository.commit()
     newest = repository.commit()
     assert zrb("verify", "--config", config).code == 0
-    repository.file_of(newest.line.manifest_key(newest.backup_id)).unlink()
+    repository.file_of(newest.series.manifest_key(newest.backup_id)).unlink()
     ended = zrb("verify", "--config", config)
     assert ended.code == 4
     assert "zrb: warning: tank/data: The repository shows 1 as the newest backup" in ended.err
@@ -246,7 +246,7 @@ def test_a_table_obeys_no_name(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_verify_is_the_same_from_python(config: Path, repository: CommittedRepository, zrb: Zrb) -> None:
     repository.commit()
-    report = verify(repository.environment(), depth="exists").as_json()
+    report = verify(repository.context(), depth="exists").as_json()
     assert zrb("verify", "--config", config, "--json").document == report
 
 

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from zrb.errors import ChainBroken, NoSuchBackup
-from zrb.plan.chain import check_line, next_place, resolve_chain, select_backup
+from zrb.plan.chain import check_series, next_place, resolve_chain, select_backup
 from zrb.values.manifest import Manifest, SendRecord
 from zrb.values.repository import BackupId
 
@@ -79,7 +79,7 @@ def test_a_missing_link_is_named() -> None:
         ),
         (lambda m: replace(m, host="nas2"), "is of another host or dataset than its base"),
         (lambda m: replace(m, dataset=replace(m.dataset, guid="9")), "was made from another dataset than its base"),
-        (lambda m: replace(m, seq=2), "has the number 2 in its line, and its base 20260201T020000Z-L0-00000001 2"),
+        (lambda m: replace(m, seq=2), "has the number 2 in its series, and its base 20260201T020000Z-L0-00000001 2"),
         (
             lambda m: replace(m, snapshot=replace(m.snapshot, createtxg=20)),
             "has no younger snapshot than its base",
@@ -150,30 +150,30 @@ def test_the_next_place_follows_the_highest_number() -> None:
 @given(LEVELS)
 def test_a_line_as_it_was_made_is_not_complained_about(levels: list[int]) -> None:
     entries = catalogued(history(levels))
-    assert check_line(entries, highest_seen=len(levels)) == []
-    assert check_line(list(reversed(entries))) == []
+    assert check_series(entries, highest_seen=len(levels)) == []
+    assert check_series(list(reversed(entries))) == []
 
 
 @given(LEVELS, st.data())
 def test_whatever_is_taken_out_of_the_middle_shows(levels: list[int], data: st.DataObject) -> None:
     entries = catalogued(history([0, *levels, 1]))
     lost = data.draw(st.sampled_from(entries[1:-1]))
-    (warning,) = check_line([entry for entry in entries if entry is not lost])
-    assert f"number {lost.manifest.seq} of its line is missing" in warning
+    (warning,) = check_series([entry for entry in entries if entry is not lost])
+    assert f"number {lost.manifest.seq} of its series is missing" in warning
 
 
 def test_numbers_order_a_line_also_where_the_clock_went_back() -> None:
     line = history([0, 1, 1])
     early = sample_manifest(3, level=1, base=line[0], backup_id=BackupId("20250101T000000Z-L1-00000003"))
     entries = catalogued([*line[:2], early])
-    assert check_line(entries) == []
+    assert check_series(entries) == []
     assert next_place(entries)[0] == 4
 
 
 def test_gaps_say_how_wide_they_are() -> None:
     entries = catalogued(history([0, 1, 1, 1]))
-    assert check_line([entries[0], entries[3]]) == [
-        f"Before the backup {entries[3].manifest.backup_id} number 2 to 3 of its line is missing: "
+    assert check_series([entries[0], entries[3]]) == [
+        f"Before the backup {entries[3].manifest.backup_id} number 2 to 3 of its series is missing: "
         "removed by cleanup, or lost."
     ]
 
@@ -181,7 +181,7 @@ def test_gaps_say_how_wide_they_are() -> None:
 def test_an_exchanged_backup_shows() -> None:
     entries = catalogued(history([0, 1]))
     other = replace(entries[0], payload_sha256="0" * 64)
-    assert check_line([other, entries[1]]) == [
+    assert check_series([other, entries[1]]) == [
         f"The backup {entries[0].manifest.backup_id} is not the one that {entries[1].manifest.backup_id} followed: "
         "it was exchanged."
     ]
@@ -191,15 +191,15 @@ def test_a_number_that_was_given_twice_shows() -> None:
     entries = catalogued(history([0, 1, 1]))
     twin = replace(entries[2], manifest=replace(entries[2].manifest, seq=2))
     two = f"{entries[1].manifest.backup_id} and {twin.manifest.backup_id}"
-    assert check_line([entries[0], entries[1], twin]) == [f"The backups {two} have the same number 2 in their line."]
+    assert check_series([entries[0], entries[1], twin]) == [f"The backups {two} have the same number 2 in the series."]
 
 
 def test_a_rollback_shows_to_a_reader_with_a_memory() -> None:
     entries = catalogued(history([0, 1, 1]))
-    assert check_line(entries[:2]) == []
-    (warning,) = check_line(entries[:2], highest_seen=3)
+    assert check_series(entries[:2]) == []
+    (warning,) = check_series(entries[:2], highest_seen=3)
     assert warning.startswith(
         "The repository shows 2 as the newest backup of this dataset, and number 3 was seen before"
     )
-    (warning,) = check_line([], highest_seen=3)
+    (warning,) = check_series([], highest_seen=3)
     assert warning.startswith("The repository shows 0 as the newest")

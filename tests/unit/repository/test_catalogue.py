@@ -21,7 +21,7 @@ from zrb.errors import (
     StoreDenied,
     ThawNeeded,
 )
-from zrb.plan.chain import check_line
+from zrb.plan.chain import check_series
 from zrb.repository.catalogue import Catalogue, read_catalogue
 from zrb.seal.signing import SigningKey
 from zrb.store.directory import DirectoryStore
@@ -42,7 +42,7 @@ def read(repository: CommittedRepository, **choice: object) -> Catalogue:
 
 
 def key_of(manifest: Manifest) -> str:
-    return manifest.line.manifest_key(manifest.backup_id)
+    return manifest.series.manifest_key(manifest.backup_id)
 
 
 def only_problem(catalogue: Catalogue) -> EngineError:
@@ -67,7 +67,7 @@ def test_backups_come_by_line_and_number_with_their_signer_and_hash(repository: 
     assert {entry.signer for entry in catalogue.manifests} == {repository.signing_key.public}
     assert [entry.key for entry in catalogue.manifests][:2] == [key_of(full), key_of(first)]
     assert catalogue.manifests[0].payload_sha256 == first.previous
-    assert check_line(catalogue.manifests[:2]) == []
+    assert check_series(catalogue.manifests[:2]) == []
 
 
 def test_a_host_and_a_dataset_can_be_chosen(repository: CommittedRepository) -> None:

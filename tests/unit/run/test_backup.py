@@ -130,13 +130,13 @@ class TestOneBackup:
     def test_a_level_that_does_not_exist(self, fleet: Fleet) -> None:
         for call in (back_up, plan_backup):
             with pytest.raises(UsageError, match="Level 5 does not exist"):
-                call(fleet.environment(), task=fleet.task, level=5)
+                call(fleet.context(), task=fleet.task, level=5)
 
     def test_without_a_signing_key(self, fleet: Fleet) -> None:
         fleet.change_config(signing_key=None)
         for call in (back_up, plan_backup):
             with pytest.raises(ConfigError, match="names no signing_key") as caught:
-                call(fleet.environment(), task=fleet.task, level=0)
+                call(fleet.context(), task=fleet.task, level=0)
             assert "zrb signing-key --output" in caught.value.next_step
         assert fleet.store.keys == []
 
@@ -146,9 +146,9 @@ class TestOneBackup:
             (replace(fleet.task, pool="gone"), NoSuchPool),
         ):
             with pytest.raises(kind):
-                back_up(fleet.environment(), task=task, level=0)
+                back_up(fleet.context(), task=task, level=0)
             with pytest.raises(kind):
-                plan_backup(fleet.environment(), task=task, level=0)
+                plan_backup(fleet.context(), task=task, level=0)
         assert fleet.store.closed
 
 
@@ -265,7 +265,7 @@ class TestSnapshots:
 
     def test_one_taken_before_is_sent(self, fleet: Fleet) -> None:
         fleet.task = replace(fleet.task, take_snapshot=False)
-        taken = take_snapshot(fleet.environment(), task=fleet.task, level=0)
+        taken = take_snapshot(fleet.context(), task=fleet.task, level=0)
         before = fleet.zfs.content(DATASET)
         fleet.write(2)
         assert fleet.plan(0).snapshot == taken.name
@@ -278,8 +278,8 @@ class TestSnapshots:
     def test_the_newest_of_them(self, fleet: Fleet) -> None:
         fleet.task = replace(fleet.task, take_snapshot=False)
         for level in (0, 1, 0):
-            newest = take_snapshot(fleet.environment(), task=fleet.task, level=level)
-        take_snapshot(fleet.environment(), task=fleet.task, level=2)
+            newest = take_snapshot(fleet.context(), task=fleet.task, level=level)
+        take_snapshot(fleet.context(), task=fleet.task, level=2)
         assert fleet.back_up(0).manifest.snapshot.name == newest.name
 
     def test_none_was_taken(self, fleet: Fleet) -> None:
@@ -293,7 +293,7 @@ class TestSnapshots:
 
     def test_it_was_backed_up_already(self, fleet: Fleet) -> None:
         fleet.task = replace(fleet.task, take_snapshot=False)
-        taken = take_snapshot(fleet.environment(), task=fleet.task, level=0)
+        taken = take_snapshot(fleet.context(), task=fleet.task, level=0)
         first = fleet.back_up(0)
         error = fleet.fail(0)
         assert error.problem == (
@@ -303,7 +303,7 @@ class TestSnapshots:
     def test_holds_of_snapshots_that_wait_for_their_backup_stay(self, fleet: Fleet) -> None:
         fleet.task = replace(fleet.task, take_snapshot=False)
         for level in (0, 1):
-            waiting = take_snapshot(fleet.environment(), task=fleet.task, level=level)
+            waiting = take_snapshot(fleet.context(), task=fleet.task, level=level)
         fleet.back_up(0)
         assert waiting.name in fleet.held()
         assert fleet.back_up(1).manifest.level == 1
@@ -363,7 +363,7 @@ class TestRecursive:
             fleet.run(0)
 
     def test_plans_for_each(self, fleet: Fleet) -> None:
-        plans = plan_backup(fleet.environment(), task=fleet.task, level=1)
+        plans = plan_backup(fleet.context(), task=fleet.task, level=1)
         assert [plan.dataset for plan in plans] == fleet.zfs.descendants(DATASET)
 
 
@@ -396,7 +396,7 @@ class TestPlan:
 
     def test_with_an_estimate_where_there_is_a_snapshot(self, fleet: Fleet) -> None:
         fleet.task = replace(fleet.task, take_snapshot=False)
-        take_snapshot(fleet.environment(), task=fleet.task, level=0)
+        take_snapshot(fleet.context(), task=fleet.task, level=0)
         plan, result = fleet.plan(0), fleet.back_up(0)
         assert plan.estimated_bytes == result.manifest.stream.bytes
         assert plan.parts == len(result.manifest.parts)

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 from zrb.errors import KeyFileError
-from zrb.run.context import Environment, utc_now
+from zrb.run.context import Context, utc_now
 from zrb.run.keys import write_signing_key
 from zrb.seal.signing import SigningKey
 from zrb.store.directory import DirectoryStore
@@ -35,20 +35,20 @@ def config(tmp_path: Path) -> Config:
 
 
 def test_the_real_one(config: Config, tmp_path: Path) -> None:
-    env = Environment.for_config(config)
-    assert isinstance(env.zfs, CommandZfs)
-    store = env.open_store()
+    context = Context.for_config(config)
+    assert isinstance(context.zfs, CommandZfs)
+    store = context.open_store()
     assert isinstance(store, DirectoryStore)
     assert store.location == str(tmp_path / "repository")
-    assert env.base_dir == tmp_path / "state"
-    assert isinstance(env.progress, Silent)
-    assert env.checkpoint("anything") is None
-    assert not env.base_dir.exists(), "nothing is made by looking"
+    assert context.base_dir == tmp_path / "state"
+    assert isinstance(context.progress, Silent)
+    assert context.checkpoint("anything") is None
+    assert not context.base_dir.exists(), "nothing is made by looking"
 
 
 def test_tokens_are_random(config: Config) -> None:
-    env = Environment.for_config(config)
-    tokens = {env.token() for _ in range(20)}
+    context = Context.for_config(config)
+    tokens = {context.token() for _ in range(20)}
     assert len(tokens) == 20
     assert all(len(token) == 8 and int(token, 16) >= 0 for token in tokens)
 
@@ -67,7 +67,7 @@ def test_whom_it_trusts(config: Config, tmp_path: Path) -> None:
     with_key = replace(configured, signing_key=PurePosixPath(tmp_path / "signing.key"))
 
     def trusted(config: Config) -> tuple[str, ...]:
-        return Environment.for_config(config).trusted_signers()
+        return Context.for_config(config).trusted_signers()
 
     assert trusted(config) == ()
     assert trusted(configured) == (other, own)
@@ -79,18 +79,18 @@ def test_whom_it_trusts(config: Config, tmp_path: Path) -> None:
 def test_a_key_that_is_not_there_is_trusted_by_nobody(config: Config, tmp_path: Path) -> None:
     """A machine that only restores has the public half alone."""
     missing = replace(config, signing_key=PurePosixPath(tmp_path / "none"), trusted_signers=("zrbsign1x",))
-    assert Environment.for_config(missing).trusted_signers() == ("zrbsign1x",)
+    assert Context.for_config(missing).trusted_signers() == ("zrbsign1x",)
 
 
 def test_a_key_that_may_not_be_looked_for_is_an_error(config: Config, tmp_path: Path) -> None:
     """As where its directory is closed to this user; a name that is too long is refused to everybody."""
     unseen = replace(config, signing_key=PurePosixPath(tmp_path / ("x" * 300)))
     with pytest.raises(KeyFileError, match="File name too long"):
-        Environment.for_config(unseen).trusted_signers()
+        Context.for_config(unseen).trusted_signers()
 
 
 def test_a_key_that_is_none_is_an_error(config: Config, tmp_path: Path) -> None:
     (tmp_path / "signing.key").write_text("nonsense")
     (tmp_path / "signing.key").chmod(0o600)
     with pytest.raises(KeyFileError):
-        Environment.for_config(replace(config, signing_key=PurePosixPath(tmp_path / "signing.key"))).trusted_signers()
+        Context.for_config(replace(config, signing_key=PurePosixPath(tmp_path / "signing.key"))).trusted_signers()

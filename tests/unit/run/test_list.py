@@ -38,7 +38,7 @@ class Archive(DirectoryStore):
 def test_entries_say_what_was_backed_up(repository: CommittedRepository) -> None:
     full = repository.commit()
     repository.commit(1, base=full, size=10)
-    entries = [entry.as_json() for entry in list_backups(repository.environment()).entries]
+    entries = [entry.as_json() for entry in list_backups(repository.context()).entries]
     assert entries[1] == {
         "backup_id": "20260131T040000Z-L1-00000002",
         "host": "nas1",
@@ -70,15 +70,15 @@ def test_entries_say_what_was_backed_up(repository: CommittedRepository) -> None
 def test_a_missing_part_shows(repository: CommittedRepository) -> None:
     manifest = repository.commit()
     repository.file_of(manifest.parts[1].key).unlink()
-    (entry,) = list_backups(repository.environment()).entries
+    (entry,) = list_backups(repository.context()).entries
     assert (entry.missing_parts, entry.readable) == (1, False)
 
 
 def test_archived_parts_show(repository: CommittedRepository) -> None:
     full = repository.commit()
     repository.commit(1, base=full)
-    env = repository.environment(open_store=lambda: Archive(repository.path))
-    assert [(entry.storage_class, entry.readable) for entry in list_backups(env).entries] == [
+    context = repository.context(open_store=lambda: Archive(repository.path))
+    assert [(entry.storage_class, entry.readable) for entry in list_backups(context).entries] == [
         ("DEEP_ARCHIVE", False),
         ("STANDARD", True),
     ]
@@ -90,11 +90,11 @@ def test_level_task_and_host_select(repository: CommittedRepository) -> None:
     repository.commit(dataset="tank/data/child")
     repository.commit(dataset="tank/database")
     repository.commit(host="nas2")
-    env = repository.environment()
+    context = repository.context()
     task = Task(name="t", pool="tank", dataset="data")
 
     def listed(**selection: object) -> list[tuple[str, str, int]]:
-        found = list_backups(env, **selection)  # type: ignore[arg-type]
+        found = list_backups(context, **selection)  # type: ignore[arg-type]
         return [(entry.host, entry.dataset, entry.level) for entry in found.entries]
 
     assert listed(level=1) == [("nas1", "tank/data", 1)]
@@ -109,8 +109,8 @@ def test_level_task_and_host_select(repository: CommittedRepository) -> None:
 def test_a_damaged_and_a_foreign_manifest_do_not_hide_the_good_ones(repository: CommittedRepository) -> None:
     good, damaged = repository.commit(), repository.commit()
     foreign = repository.commit(signing_key=SigningKey.generate())
-    repository.flip_bit(damaged.line.manifest_key(damaged.backup_id), 100)
-    listing = list_backups(repository.environment())
+    repository.flip_bit(damaged.series.manifest_key(damaged.backup_id), 100)
+    listing = list_backups(repository.context())
     assert [entry.backup_id for entry in listing.entries] == [good.backup_id]
     assert listing.exit_code == 5
     told = sorted(problem.explain() for problem in listing.problems)
@@ -122,34 +122,34 @@ def test_a_damaged_and_a_foreign_manifest_do_not_hide_the_good_ones(repository: 
 
 def test_without_a_trusted_signer_everything_is_listed_as_unsigned(repository: CommittedRepository) -> None:
     repository.commit()
-    env = repository.environment()
-    env = replace(env, config=replace(env.config, trusted_signers=()))
-    (entry,) = list_backups(env).entries
+    context = repository.context()
+    context = replace(context, config=replace(context.config, trusted_signers=()))
+    (entry,) = list_backups(context).entries
     assert entry.signer is None
 
 
 def test_a_query_answers_from_the_document(repository: CommittedRepository) -> None:
     full = repository.commit()
     repository.commit(1, base=full)
-    answer = list_backups(repository.environment(), query="entries[?level==`0`].backup_id").answer
+    answer = list_backups(repository.context(), query="entries[?level==`0`].backup_id").answer
     assert answer == [full.backup_id]
 
 
 @pytest.mark.parametrize("query", ["entries[", "length(exit_code)", ""])
 def test_a_query_that_cannot_be_applied_is_an_error_that_says_so(repository: CommittedRepository, query: str) -> None:
     with pytest.raises(UsageError) as caught:
-        list_backups(repository.environment(), query=query)
+        list_backups(repository.context(), query=query)
     assert f"The query {query!r} cannot be applied" in caught.value.explain()
     assert "jmespath.org" in caught.value.explain()
 
 
 def test_an_empty_repository_lists_nothing(repository: CommittedRepository) -> None:
-    listing = list_backups(repository.environment())
+    listing = list_backups(repository.context())
     assert (listing.entries, listing.problems, listing.exit_code) == ((), (), 0)
 
 
 def test_a_repository_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     repository = CommittedRepository(tmp_path / "repository")
-    env = repository.environment(open_store=lambda: DirectoryStore(tmp_path / "unmounted"))
+    context = repository.context(open_store=lambda: DirectoryStore(tmp_path / "unmounted"))
     with pytest.raises(NoSuchRepository):
-        list_backups(env)
+        list_backups(context)

@@ -62,12 +62,12 @@ def chain(fleet: Fleet) -> Chain:
     return fleet, results, contents
 
 
-def fails(fleet: Fleet, *, env: Any = None, identity: str | None = None, **selection: Any) -> EngineError:
+def fails(fleet: Fleet, *, context: Any = None, identity: str | None = None, **selection: Any) -> EngineError:
     """A restore that has to fail; its error."""
-    env = env or fleet.environment()
+    context = context or fleet.context()
     selected = RestoreSelection(**{"dataset": DATASET, "target": TARGET, **selection})
     with pytest.raises(EngineError) as caught:
-        restore(env, selected, identities=[identity or fleet.identity], trusted=env.trusted_signers())
+        restore(context, selected, identities=[identity or fleet.identity], trusted=context.trusted_signers())
     assert fleet.store.closed
     return caught.value
 
@@ -127,10 +127,10 @@ class TestReceived:
 
     def test_it_remembers_what_it_saw(self, chain: Chain, tmp_path: Path) -> None:
         fleet, results, _ = chain
-        line = results[0].manifest.line
+        series = results[0].manifest.series
         fleet.change_config(base_dir=tmp_path / "elsewhere")
         fleet.restore(level=1)
-        assert highest_seen(tmp_path / "elsewhere", results[0].manifest.repository_id, line) == 2
+        assert highest_seen(tmp_path / "elsewhere", results[0].manifest.repository_id, series) == 2
         fleet.store.remove(results[1].manifest_key)
         fleet.store.remove(results[2].manifest_key)
         result = fleet.restore("tank/restore/other")
@@ -156,11 +156,11 @@ class TestReceived:
 
     def test_unsigned_manifests_only_with_a_word_for_it(self, chain: Chain) -> None:
         fleet, _, _ = chain
-        env = fleet.environment()
+        context = fleet.context()
         selection = RestoreSelection(dataset=DATASET, target=TARGET)
         with pytest.raises(SignatureInvalid):
-            restore(env, selection, identities=[fleet.identity], trusted=[])
-        result = restore(env, selection, identities=[fleet.identity], trusted=[], allow_unsigned=True)
+            restore(context, selection, identities=[fleet.identity], trusted=[])
+        result = restore(context, selection, identities=[fleet.identity], trusted=[], allow_unsigned=True)
         assert result.warnings[0].startswith("Manifests without a trusted signature were accepted: ")
         assert result.exit_code == 4
 
@@ -241,7 +241,7 @@ class TestRefused:
         fleet, results, _ = chain
         old = FakeZfs(capabilities=ZFS_FUSE)
         old.add_dataset("tank/restore")
-        error = fails(fleet, env=fleet.environment(zfs=old))
+        error = fails(fleet, context=fleet.context(zfs=old))
         assert type(error) is ZfsUnable
         assert error.explain() == (
             f"Backup {results[0].manifest.backup_id} was sent with -L -c, and pool version 23 cannot receive such a "
@@ -259,7 +259,7 @@ class TestRefused:
         assert error.explain() == (
             f"1 of 3 backups of this chain ({frozen.stored_bytes} bytes) are in an archive class (DEEP_ARCHIVE) and "
             "not thawed. Request their thaw with S3 RestoreObject for the keys below "
-            f"{frozen.line.data_prefix(frozen.backup_id, 1)}, then run this command again."
+            f"{frozen.series.data_prefix(frozen.backup_id, 1)}, then run this command again."
         )
 
     def test_only_without_its_base(self, chain: Chain) -> None:
@@ -286,9 +286,9 @@ class TestRefused:
 class TestPlan:
     def test_it_names_every_link_and_changes_nothing(self, chain: Chain) -> None:
         fleet, results, _ = chain
-        env = fleet.environment()
+        context = fleet.context()
         selection = RestoreSelection(dataset=DATASET, target=TARGET)
-        plan = plan_restore(env, selection, trusted=env.trusted_signers())
+        plan = plan_restore(context, selection, trusted=context.trusted_signers())
         manifests = [result.manifest for result in results]
         assert plan.as_json() == {
             "dataset": DATASET,
@@ -314,23 +314,23 @@ class TestPlan:
         assert fleet.store.closed
         assert not fleet.zfs.exists(TARGET)
         with pytest.raises(TargetExists):
-            plan_restore(env, replace(selection, target=DATASET), trusted=env.trusted_signers())
+            plan_restore(context, replace(selection, target=DATASET), trusted=context.trusted_signers())
 
     def test_archived_parts_are_shown_and_no_error(self, chain: Chain) -> None:
         fleet, results, _ = chain
-        env = fleet.environment()
+        context = fleet.context()
         selection = RestoreSelection(dataset=DATASET, target=TARGET)
         fleet.store.archive(results[0].manifest.parts[0].key, "GLACIER")
-        plan = plan_restore(env, selection, trusted=env.trusted_signers())
+        plan = plan_restore(context, selection, trusted=context.trusted_signers())
         assert [(link.storage_class, link.readable) for link in plan.links] == [
             ("GLACIER+STANDARD", False),
             ("STANDARD", True),
             ("STANDARD", True),
         ]
         fleet.store.thaw(results[0].manifest.parts[0].key, done=False)
-        assert not plan_restore(env, selection, trusted=env.trusted_signers()).links[0].readable
+        assert not plan_restore(context, selection, trusted=context.trusted_signers()).links[0].readable
         fleet.store.thaw(results[0].manifest.parts[0].key)
-        assert plan_restore(env, selection, trusted=env.trusted_signers()).links[0].readable
+        assert plan_restore(context, selection, trusted=context.trusted_signers()).links[0].readable
 
 
 class EagerZfs(FakeZfs):
@@ -467,7 +467,7 @@ class TestFailed:
                 raise Interrupted(15, next_step="Run again")
 
         with pytest.raises(Interrupted):
-            fails(fleet, env=fleet.environment(checkpoint=stop))
+            fails(fleet, context=fleet.context(checkpoint=stop))
         assert not fleet.zfs.exists(TARGET)
 
     def test_an_interrupt_after_the_last_link_is_no_warning(self, tmp_path: Path) -> None:
@@ -486,7 +486,7 @@ class TestFailed:
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            fails(fleet, env=fleet.environment(checkpoint=stop))
+            fails(fleet, context=fleet.context(checkpoint=stop))
         assert not fleet.zfs.exists(TARGET)
 
     def test_the_spool_cannot_be_made(self, chain: Chain) -> None:
@@ -502,9 +502,9 @@ class TestDoneAlready:
     """Whether a restore need not be run again."""
 
     def guid(self, fleet: Fleet, **selection: Any) -> str | None:
-        env = fleet.environment()
+        context = fleet.context()
         selected = RestoreSelection(**{"dataset": DATASET, "target": TARGET, **selection})
-        return restored_guid(env, selected, trusted=env.trusted_signers())
+        return restored_guid(context, selected, trusted=context.trusted_signers())
 
     def test_only_where_the_newest_snapshot_is_the_wanted_one(self, chain: Chain) -> None:
         fleet, results, _ = chain

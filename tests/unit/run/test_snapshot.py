@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from zrb.errors import UsageError, ZfsDenied, ZfsError
-from zrb.run.context import Environment
+from zrb.run.context import Context
 from zrb.run.snapshot.snapshot import plan_snapshot, snapshot_name, take_snapshot
 from zrb.values.config import Config, LocalSettings, Task
 
@@ -30,13 +30,13 @@ def zfs() -> FakeZfs:
     return fake
 
 
-def environment(zfs: FakeZfs) -> Environment:
+def context(zfs: FakeZfs) -> Context:
     def no_store() -> Any:
         raise AssertionError("a snapshot needs no repository")
 
     path = PurePosixPath("/nonexistent")
     config = Config(path, path, "nas1", ("age1x",), None, local=LocalSettings(path))
-    return Environment(config=config, zfs=zfs, open_store=no_store, clock=lambda: NOW)
+    return Context(config=config, zfs=zfs, open_store=no_store, clock=lambda: NOW)
 
 
 def test_the_name_says_prefix_level_and_utc_time() -> None:
@@ -46,7 +46,7 @@ def test_the_name_says_prefix_level_and_utc_time() -> None:
 
 
 def test_all_datasets_are_taken_at_one_instant_and_held(zfs: FakeZfs) -> None:
-    taken = take_snapshot(environment(zfs), task=TASK, level=1)
+    taken = take_snapshot(context(zfs), task=TASK, level=1)
     assert taken.name == "tank/data@zrb_level1_20260131T020000Z"
     assert [below.name for below in taken.descendants] == ["tank/data/a@zrb_level1_20260131T020000Z"]
     assert taken.createtxg == taken.descendants[0].createtxg
@@ -64,20 +64,20 @@ def test_all_datasets_are_taken_at_one_instant_and_held(zfs: FakeZfs) -> None:
 
 
 def test_planning_takes_nothing(zfs: FakeZfs) -> None:
-    names = plan_snapshot(environment(zfs), task=TASK, level=0)
+    names = plan_snapshot(context(zfs), task=TASK, level=0)
     assert names == ["tank/data@zrb_level0_20260131T020000Z", "tank/data/a@zrb_level0_20260131T020000Z"]
     assert zfs.snapshots("tank/data") == []
 
 
 def test_a_second_one_in_the_same_second_fails_and_leaves_the_first(zfs: FakeZfs) -> None:
-    first = take_snapshot(environment(zfs), task=TASK, level=0)
+    first = take_snapshot(context(zfs), task=TASK, level=0)
     with pytest.raises(ZfsError):
-        take_snapshot(environment(zfs), task=TASK, level=0)
+        take_snapshot(context(zfs), task=TASK, level=0)
     assert zfs.tags(first.name) == {"zrb:nightly"}
 
 
 def test_what_zfs_denies_is_raised(zfs: FakeZfs, tmp_path: Path) -> None:
     zfs.fail("create_snapshots", ZfsDenied("no", next_step="zfs allow"))
     with pytest.raises(ZfsDenied):
-        take_snapshot(environment(zfs), task=TASK, level=0)
+        take_snapshot(context(zfs), task=TASK, level=0)
     assert zfs.snapshots("tank/data") == []

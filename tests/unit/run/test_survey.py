@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from zrb.errors import NoSuchDataset, NoSuchSnapshot
 from zrb.repository.identity import RepositoryIdentity, ensure_identity
-from zrb.run.backup.survey import Decision, Situation, binding_for, decide, look
+from zrb.run.backup.survey import Decision, Survey, binding_for, decide, survey_dataset
 from zrb.state.journal import Journal
 from zrb.state.locks import dataset_state_dir
 from zrb.values.repository import BackupId
@@ -26,9 +26,9 @@ def fleet(tmp_path: Path) -> Fleet:
     return Fleet(tmp_path)
 
 
-def situation(fleet: Fleet) -> Situation:
+def survey(fleet: Fleet) -> Survey:
     ensure_identity(fleet.store, now=fleet.now, new_id="0" * 32)
-    return look(fleet.environment(), fleet.store, DATASET)
+    return survey_dataset(fleet.context(), fleet.store, DATASET)
 
 
 def identity(fleet: Fleet) -> RepositoryIdentity:
@@ -36,18 +36,18 @@ def identity(fleet: Fleet) -> RepositoryIdentity:
 
 
 def decision(fleet: Fleet, level: int = 0) -> Decision:
-    env = fleet.environment()
-    return decide(env, identity(fleet), fleet.task, situation(fleet), level=level, strict=False)
+    context = fleet.context()
+    return decide(context, identity(fleet), fleet.task, survey(fleet), level=level, strict=False)
 
 
 def unfinished(fleet: Fleet, level: int, token: str) -> Journal:
     """A journal as a run at ``level`` would have left it, with its snapshot held."""
-    env, found = fleet.environment(), situation(fleet)
+    context, found = fleet.context(), survey(fleet)
     choice = decision(fleet, level).choice
     (snapshot,) = fleet.zfs.create_snapshots([f"{DATASET}@zrb_level{level}_{token}"])
     fleet.zfs.hold(snapshot.name, TAG)
     binding = binding_for(
-        env,
+        context,
         identity(fleet),
         found,
         choice,
@@ -62,8 +62,8 @@ def unfinished(fleet: Fleet, level: int, token: str) -> Journal:
 
 class TestLook:
     def test_nothing_yet(self, fleet: Fleet) -> None:
-        found = situation(fleet)
-        assert (found.line.host, found.line.dataset) == ("nas1", DATASET)
+        found = survey(fleet)
+        assert (found.series.host, found.series.dataset) == ("nas1", DATASET)
         assert (found.dataset, found.pool) == (fleet.zfs.dataset(DATASET), fleet.zfs.pool("tank"))
         assert (found.manifests, found.snapshots, found.bookmarks, found.journals, found.warnings) == ((),) * 5
         assert found.committed("any") is None
@@ -71,7 +71,7 @@ class TestLook:
 
     def test_what_there_is(self, fleet: Fleet) -> None:
         manifests = [fleet.back_up(level).manifest for level in (0, 1)]
-        found = situation(fleet)
+        found = survey(fleet)
         assert list(found.manifests) == manifests
         assert found.committed(manifests[1].backup_id) == manifests[1]
         snapshot = found.snapshot_with(manifests[0].snapshot.guid)
@@ -83,7 +83,7 @@ class TestLook:
         fleet.zfs.add_dataset(f"{DATASET}/child")
         fleet.task = replace(fleet.task, dataset="data/child")
         fleet.back_up(0)
-        assert situation(fleet).manifests == ()
+        assert survey(fleet).manifests == ()
 
     def test_damaged_journals_are_told_apart(self, fleet: Fleet) -> None:
         whole = unfinished(fleet, 0, "1")
@@ -91,13 +91,13 @@ class TestLook:
         torn.write_text('{"journal":1')
         renamed = whole.path.with_name("20260131T040000Z-L0-00000004.journal")
         renamed.write_bytes(whole.path.read_bytes())
-        found = situation(fleet)
+        found = survey(fleet)
         assert [journal.path for journal in found.journals] == [whole.path]
         assert list(found.damaged_journals) == [torn, renamed]
 
     def test_a_dataset_that_is_gone(self, fleet: Fleet) -> None:
         with pytest.raises(NoSuchDataset):
-            look(fleet.environment(), fleet.store, "tank/gone")
+            survey_dataset(fleet.context(), fleet.store, "tank/gone")
 
 
 class TestDecide:
@@ -158,7 +158,7 @@ class TestDecide:
         Journal.create(dataset_state_dir(Path(fleet.config.base_dir), DATASET), binding)
         (fleet.journals()[0]).unlink()
         found = decision(fleet)
-        assert [journal.binding.backup_id for journal in found.situation.journals] == [manifest.backup_id]
+        assert [journal.binding.backup_id for journal in found.survey.journals] == [manifest.backup_id]
         assert (found.journal, found.obsolete) == (None, ())
 
     def test_its_base_was_followed_by_another(self, fleet: Fleet) -> None:
@@ -183,10 +183,10 @@ class TestDecide:
 
 def test_a_binding_holds_all_that_shapes_the_backup(fleet: Fleet) -> None:
     full = fleet.back_up(0).manifest
-    env, found = fleet.environment(), situation(fleet)
+    context, found = fleet.context(), survey(fleet)
     snapshot = fleet.zfs.create_snapshots([f"{DATASET}@next"])[0]
     made = binding_for(
-        env,
+        context,
         identity(fleet),
         found,
         decision(fleet, 3).choice,

@@ -41,9 +41,9 @@ def repository(tmp_path: Path) -> CommittedRepository:
 
 
 def verified(repository: CommittedRepository, depth: str, **selection: Any) -> VerifyReport:
-    env = selection.pop("env", None) or repository.environment()
+    context = selection.pop("context", None) or repository.context()
     selection.setdefault("identities", [repository.age_key[0]])
-    return verify(env, depth=depth, **selection)  # type: ignore[arg-type]
+    return verify(context, depth=depth, **selection)  # type: ignore[arg-type]
 
 
 def told(report: VerifyReport) -> str:
@@ -141,11 +141,11 @@ def test_exists_compares_the_checksum_that_the_store_keeps(repository: Committed
         parts = tuple(replace(part, checksum=Checksum(kind, "recorded")) for part in manifest.parts)
         return replace(manifest, parts=parts)
 
-    env = repository.environment(open_store=lambda: Checksums(repository.path))
+    context = repository.context(open_store=lambda: Checksums(repository.path))
     repository.commit(change=lambda manifest: with_checksum(manifest, "etag"), size=10)
-    assert verified(repository, "exists", env=env).exit_code == 0, "another kind says nothing"
+    assert verified(repository, "exists", context=context).exit_code == 0, "another kind says nothing"
     repository.commit(change=lambda manifest: with_checksum(manifest, "sha256"), size=10)
-    report = verified(repository, "exists", env=env)
+    report = verified(repository, "exists", context=context)
     assert report.exit_code == 5
     assert "another checksum (sha256) than its signed manifest states: expected recorded, found other" in told(report)
 
@@ -204,7 +204,7 @@ def test_a_repository_of_damaged_manifests_alone_is_a_problem_not_an_empty_succe
     repository: CommittedRepository,
 ) -> None:
     manifest = repository.commit()
-    repository.flip_bit(manifest.line.manifest_key(manifest.backup_id), 60)
+    repository.flip_bit(manifest.series.manifest_key(manifest.backup_id), 60)
     report = verified(repository, "exists")
     assert (report.exit_code, report.backups) == (5, ())
 
@@ -212,7 +212,7 @@ def test_a_repository_of_damaged_manifests_alone_is_a_problem_not_an_empty_succe
 def test_a_chain_with_a_missing_link_is_a_problem(repository: CommittedRepository) -> None:
     full = repository.commit()
     child = repository.commit(1, base=full)
-    repository.file_of(full.line.manifest_key(full.backup_id)).unlink()
+    repository.file_of(full.series.manifest_key(full.backup_id)).unlink()
     report = verified(repository, "signature")
     assert [(problem.backup_id, problem.as_json()["error"]) for problem in report.problems] == [
         (child.backup_id, "ChainBroken")
@@ -235,7 +235,7 @@ def test_backups_that_vanished_since_the_last_look_are_a_warning(repository: Com
     repository.commit()
     newest = repository.commit()
     assert verified(repository, "signature").exit_code == 0
-    repository.file_of(newest.line.manifest_key(newest.backup_id)).unlink()
+    repository.file_of(newest.series.manifest_key(newest.backup_id)).unlink()
     report = verified(repository, "signature")
     assert (report.exit_code, report.status) == (4, "warning")
     assert "tank/data: The repository shows 1 as the newest backup" in report.warnings[0]
@@ -306,8 +306,8 @@ def test_archived_parts_wait_for_thawing_where_they_must_be_read(
     repository: CommittedRepository, depth: str, code: int
 ) -> None:
     repository.commit()
-    env = repository.environment(open_store=lambda: Archived(repository.path))
-    report = verified(repository, depth, env=env)
+    context = repository.context(open_store=lambda: Archived(repository.path))
+    report = verified(repository, depth, context=context)
     assert report.exit_code == code
     if code:
         assert "is in an archive class and cannot be read now: InvalidObjectState. Thaw it first" in told(report)
@@ -316,8 +316,8 @@ def test_archived_parts_wait_for_thawing_where_they_must_be_read(
 def test_damage_counts_more_than_waiting(repository: CommittedRepository) -> None:
     repository.commit()
     repository.commit(signing_key=SigningKey.generate())
-    env = repository.environment(open_store=lambda: Archived(repository.path))
-    assert verified(repository, "checksum", env=env).exit_code == 5
+    context = repository.context(open_store=lambda: Archived(repository.path))
+    assert verified(repository, "checksum", context=context).exit_code == 5
 
 
 @pytest.mark.parametrize("depth", READING)
@@ -329,9 +329,9 @@ def test_what_makes_the_repository_unreadable_is_raised_not_reported_part_by_par
             raise StoreDenied("Reading is not allowed", subject=key, next_step="Allow s3:GetObject")
 
     repository.commit(size=6500)
-    env = repository.environment(open_store=lambda: Denied(repository.path))
+    context = repository.context(open_store=lambda: Denied(repository.path))
     with pytest.raises(StoreDenied, match="Allow s3:GetObject"):
-        verified(repository, depth, env=env)
+        verified(repository, depth, context=context)
 
 
 class Heard:
@@ -358,13 +358,13 @@ def test_progress_reaches_the_total_and_tells_of_damage(repository: CommittedRep
     sound, damaged = repository.commit(), repository.commit()
     total = sound.stored_bytes + damaged.stored_bytes
     heard = Heard()
-    verified(repository, depth, env=repository.environment(progress=heard))
+    verified(repository, depth, context=repository.context(progress=heard))
     assert heard.told[0] == ("start", "verify", total, f"2 backups, {depth}")
     assert max(call[1] for call in heard.told if call[0] == "advance") == total
     assert heard.told[-1] == ("finish", "ok", 0)
     repository.file_of(damaged.parts[0].key).unlink()
     heard = Heard()
-    verified(repository, depth, env=repository.environment(progress=heard))
+    verified(repository, depth, context=repository.context(progress=heard))
     assert [call for call in heard.told if call[0] == "warning"] != []
     assert heard.told[-1] == ("finish", "failed", 5)
 
@@ -383,5 +383,5 @@ def test_every_depth_closes_the_stores_that_it_opens(repository: CommittedReposi
 
     repository.flip_bit(repository.commit().parts[0].key)
     for depth in DEPTHS:
-        verified(repository, depth, env=repository.environment(open_store=opened))
+        verified(repository, depth, context=repository.context(open_store=opened))
         assert open_stores == []

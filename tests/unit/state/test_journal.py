@@ -282,7 +282,7 @@ def test_a_line_that_finds_no_room_leaves_nothing(journal: Journal, count: int, 
     assert (again.stored_parts, again.known(1), again.known(2)) == (2, None, part(2))
 
 
-class TestSettle:
+class TestReconcile:
     """What became of the parts that were on their way."""
 
     @pytest.fixture
@@ -294,7 +294,7 @@ class TestSettle:
         journal.sealed(part(1))
         checksum = store.put(part(0).key, b"sealed")
         resumed = Journal.load(journal.path)
-        resumed.settle(store)
+        resumed.reconcile(store)
         arrived = replace(part(0), checksum=checksum)
         assert (resumed.known(0), resumed.known(1), resumed.stored_parts) == (arrived, None, 1)
         assert Journal.load(journal.path).known(0) == arrived
@@ -303,20 +303,20 @@ class TestSettle:
         journal.sealed(part(0))
         journal.stored(part(0))
         journal.opened(0, part(0).key, "upload-1")
-        Journal.load(journal.path).settle(store)
+        Journal.load(journal.path).reconcile(store)
         assert store.calls == []
 
     def test_other_content_under_the_key(self, journal: Journal, store: MemoryStore) -> None:
         journal.sealed(part(0))
         store.put(part(0).key, b"something else")
         with pytest.raises(ObjectExists, match=part(0).key):
-            Journal.load(journal.path).settle(store)
+            Journal.load(journal.path).reconcile(store)
 
     def test_a_store_that_does_not_answer(self, journal: Journal, store: MemoryStore) -> None:
         journal.sealed(part(0))
         store.fail("holds")
         with pytest.raises(StoreUnavailable):
-            Journal.load(journal.path).settle(store)
+            Journal.load(journal.path).reconcile(store)
 
     def test_unfinished_uploads_are_thrown_away(self, journal: Journal, store: MemoryStore) -> None:
         uploads = [store.open_upload(part(index).key, total_chunks=None) for index in range(3)]
@@ -339,6 +339,6 @@ class TestSettle:
         journal.sealed(part(0))
         upload.complete()
         resumed = Journal.load(journal.path)
-        resumed.settle(store)
+        resumed.reconcile(store)
         assert resumed.stored_parts == 1
         assert "abort_upload" not in {call for call, _ in store.calls}

@@ -487,7 +487,7 @@ class TestSettling:
     def test_what_is_at_rest_is_left_alone(self) -> None:
         local = "canmount\tnoauto\nmountpoint\tnone\nreadonly\ton\nsharenfs\toff\nsharesmb\toff\n"
         zfs, line = openzfs({self.READ: said("mounted\tno\n"), f"{self.LOCAL} {self.NAMES} tank/r": said(local)})
-        zfs.settle_received("tank/r", type="filesystem")
+        zfs.protect_received("tank/r", type="filesystem")
         assert not [command for command in line.asked if " set " in command or "unmount" in command]
 
     def test_what_is_mounted_is_unmounted_and_set(self) -> None:
@@ -502,11 +502,11 @@ class TestSettling:
                 "zfs set sharesmb=off tank/r": OK,
             }
         )
-        zfs.settle_received("tank/r", type="filesystem")
+        zfs.protect_received("tank/r", type="filesystem")
         assert line.asked[1] == "zfs unmount tank/r"
         assert len([command for command in line.asked if " set " in command]) == 4
 
     def test_a_volume_is_only_read_only(self) -> None:
         zfs, line = openzfs({f"{self.LOCAL} readonly tank/r": said(""), "zfs set readonly=on tank/r": OK})
-        zfs.settle_received("tank/r", type="volume")
+        zfs.protect_received("tank/r", type="volume")
         assert len(line.asked) == 2

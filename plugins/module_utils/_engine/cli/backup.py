@@ -16,7 +16,7 @@ from .session import Session
 from .tables import human_size, show_table
 
 if TYPE_CHECKING:
-    from ..run.context import Environment
+    from ..run.context import Context
     from ..values.config import Task
 
 _EXAMPLE = """\
@@ -45,15 +45,15 @@ def add_to(commands: Any) -> None:
 
 def run(session: Session) -> int:
     """Carry the command out."""
-    with session.open_environment(writes=True) as env:
-        tasks = session.find_tasks(env.config)
+    with session.open_context(writes=True) as context:
+        tasks = session.find_tasks(context.config)
         if session.args.dry_run:
-            return _plan(session, env, tasks)
+            return _plan(session, context, tasks)
         results: list[dict[str, Any]] = []
         failures: list[dict[str, Any]] = []
         codes: list[int] = []
         for task in tasks:
-            codes.append(_back_up(session, env, task, results, failures))
+            codes.append(_back_up(session, context, task, results, failures))
     code = combined_exit_code(codes)
     session.give(
         {"exit_code": code, "results": results, "failures": failures}, lambda: _show_results(results, failures)
@@ -72,7 +72,7 @@ def combined_exit_code(codes: Iterable[int]) -> int:
 
 def _back_up(
     session: Session,
-    env: Environment,
+    context: Context,
     task: Task,
     results: list[dict[str, Any]],
     failures: list[dict[str, Any]],
@@ -82,7 +82,7 @@ def _back_up(
     args = session.args
     try:
         outcome = back_up(
-            env,
+            context,
             task=task,
             level=args.level,
             strict_level=args.strict_level,
@@ -96,13 +96,13 @@ def _back_up(
     return outcome.exit_code
 
 
-def _plan(session: Session, env: Environment, tasks: list[Task]) -> int:
+def _plan(session: Session, context: Context, tasks: list[Task]) -> int:
     from ..run.backup import plan_backup
 
     plans = [
         plan.as_json()
         for task in tasks
-        for plan in plan_backup(env, task=task, level=session.args.level, strict_level=session.args.strict_level)
+        for plan in plan_backup(context, task=task, level=session.args.level, strict_level=session.args.strict_level)
     ]
     session.give({"exit_code": 0, "plans": plans}, lambda: _show_plans(plans))
     return 0

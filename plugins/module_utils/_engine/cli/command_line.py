@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from ..errors import EngineError, Explained, Interrupted
 from .output import put
 from .parser import build_parser
-from .session import Session, reader_may_leave, say, settle_errors
+from .session import Session, flush_errors, reader_may_leave, say
 from .signals import stopping_on_signals
 
 
@@ -34,7 +34,7 @@ def run_command_line(argv: Sequence[str]) -> int:
     except Exception as error:  # noqa: BLE001 - the one place where a defect becomes a message
         return _report(_unexpected(error), as_json=as_json, verbose=verbose)
     finally:
-        settle_errors()
+        flush_errors()
 
 
 def _parse(argv: Sequence[str]) -> Namespace | None:

@@ -36,10 +36,10 @@ def run(session: Session) -> int:
     from ..run.list import list_backups
 
     args = session.args
-    with session.open_environment(writes=False) as env:
-        check_source(env.config, args.source)
-        tasks = session.find_tasks(env.config) if args.task else ()
-        listing = list_backups(env, task=tasks, level=args.level, host=args.host, query=args.query)
+    with session.open_context(writes=False) as context:
+        check_source(context.config, args.source)
+        tasks = session.find_tasks(context.config) if args.task else ()
+        listing = list_backups(context, task=tasks, level=args.level, host=args.host, query=args.query)
     if args.query is not None:
         args.json = True
     document = listing.as_json()

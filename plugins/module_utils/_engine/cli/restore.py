@@ -65,9 +65,9 @@ def run(session: Session) -> int:
             "A restore needs the private age key",
             next_step="Give its file with --private-key, or --dry-run to see the plan without it",
         )
-    with session.open_environment(writes=False) as env:
+    with session.open_context(writes=False) as context:
         selection = RestoreSelection(
-            dataset=_dataset(session, env.config),
+            dataset=_dataset(session, context.config),
             target=args.target,
             host=args.host,
             level=args.level,
@@ -75,12 +75,12 @@ def run(session: Session) -> int:
             at=args.at,
             only=args.only,
         )
-        trusted = (*args.trusted_signer, *env.trusted_signers())
+        trusted = (*args.trusted_signer, *context.trusted_signers())
         if args.dry_run:
-            plan = plan_restore(env, selection, trusted=trusted, allow_unsigned=args.allow_unsigned).as_json()
+            plan = plan_restore(context, selection, trusted=trusted, allow_unsigned=args.allow_unsigned).as_json()
         else:
             result = restore(
-                env, selection, identities=identities, trusted=trusted, allow_unsigned=args.allow_unsigned
+                context, selection, identities=identities, trusted=trusted, allow_unsigned=args.allow_unsigned
             ).as_json()
     document = plan if args.dry_run else result
     code = 4 if document["warnings"] else 0

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What every command works with: its arguments, the configuration, the environment, and the way out."""
+"""What every command works with: its arguments, the configuration, the context, and the way out."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from .output import put
 
 if TYPE_CHECKING:
-    from ..run.context import Environment
+    from ..run.context import Context
     from ..values.config import Config, Task
 
 
@@ -36,18 +36,18 @@ class Session:
         return find_tasks(config, self.args.task or [])
 
     @contextmanager
-    def open_environment(self, *, writes: bool) -> Iterator[Environment]:
-        """The environment for the configuration that ``--config`` names, with the progress that ``--progress`` asks
+    def open_context(self, *, writes: bool) -> Iterator[Context]:
+        """The context for the configuration that ``--config`` names, with the progress that ``--progress`` asks
         for on stderr. Where the command never ``writes`` to the repository, the configuration needs no recipient."""
         from ..config.file import load_config
         from ..report.progress import open_progress
-        from ..run.context import Environment
+        from ..run.context import Context
 
         config = load_config(Path(self.args.config), writes=writes)
         with open_progress(
             self.args.progress, stream=sys.stderr, job_id=self.args.job_id, verbose=self.args.verbose
         ) as progress:
-            yield Environment.for_config(config, progress=progress)
+            yield Context.for_config(config, progress=progress)
 
     def give(self, document: Any, show: Callable[[], None]) -> None:
         """The result: with ``--json`` the document, else what ``show`` prints."""
@@ -79,7 +79,7 @@ def reader_may_leave() -> Iterator[None]:
         _listen_no_more(sys.stdout)
 
 
-def settle_errors() -> None:
+def flush_errors() -> None:
     """The last act of a command: where nobody listens on stderr, what is left in its buffer is no failure."""
     try:
         sys.stderr.flush()

@@ -35,13 +35,13 @@ def run(session: Session) -> int:
     from ..run.snapshot import plan_snapshot, take_snapshot
 
     level = session.args.level
-    with session.open_environment(writes=True) as env:
-        tasks = session.find_tasks(env.config)
+    with session.open_context(writes=True) as context:
+        tasks = session.find_tasks(context.config)
         if session.args.dry_run:
-            names = [name for task in tasks for name in plan_snapshot(env, task=task, level=level)]
+            names = [name for task in tasks for name in plan_snapshot(context, task=task, level=level)]
             session.give({"exit_code": 0, "would_take": names}, lambda: _show("would take", names))
             return 0
-        taken = [take_snapshot(env, task=task, level=level) for task in tasks]
+        taken = [take_snapshot(context, task=task, level=level) for task in tasks]
     session.give(
         {"exit_code": 0, "snapshots": [snapshot.as_json() for snapshot in taken]},
         lambda: _show("took and holds", [one.name for root in taken for one in (root, *root.descendants)]),

@@ -38,8 +38,8 @@ def run(session: Session) -> int:
     """Carry the command out."""
     from ..run.doctor import exit_code, validate_config
 
-    with session.open_environment(writes=True) as env:
-        checks = validate_config(env, offline=session.args.offline, config_path=Path(session.args.config))
+    with session.open_context(writes=True) as context:
+        checks = validate_config(context, offline=session.args.offline, config_path=Path(session.args.config))
     code = exit_code(checks)
     session.give({"exit_code": code, "checks": [check.as_json() for check in checks]}, lambda: _show(checks))
     return code

@@ -66,17 +66,17 @@ def run(session: Session) -> int:
 
     args = session.args
     identities = [identity for path in args.private_key for identity in read_identities(path)]
-    with session.open_environment(writes=False) as env:
+    with session.open_context(writes=False) as context:
         report = verify(
-            env,
+            context,
             depth=args.depth,
-            task=session.find_tasks(env.config) if args.task else None,
+            task=session.find_tasks(context.config) if args.task else None,
             backup_id=args.backup_id,
             level=args.level,
             host=args.host,
             subset=args.subset,
             identities=identities,
-            trusted=(*args.trusted_signer, *env.trusted_signers()),
+            trusted=(*args.trusted_signer, *context.trusted_signers()),
         )
     session.give(report.as_json(), lambda: _show(session, report.as_json()))
     return report.exit_code

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Which backups belong together: chains by base and guid, lines by number and hash.
+"""Which backups belong together: chains by base and guid, series by number and hash.
 
-All manifests given to a function here are those of one line (one dataset of one host).
+All manifests given to a function here are those of one series (one dataset of one host).
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ def _misfit(child: Manifest, parent: Manifest) -> str:
         ),
         (parent.level >= child.level, f"has the level {child.level}, and its base {name} the level {parent.level}"),
         (parent.chain != child.chain, f"is of the chain {child.chain}, and its base {name} of {parent.chain}"),
-        (parent.line != child.line, f"is of another host or dataset than its base {name}"),
+        (parent.series != child.series, f"is of another host or dataset than its base {name}"),
         (parent.dataset.guid != child.dataset.guid, f"was made from another dataset than its base {name}"),
-        (parent.seq >= child.seq, f"has the number {child.seq} in its line, and its base {name} {parent.seq}"),
+        (parent.seq >= child.seq, f"has the number {child.seq} in its series, and its base {name} {parent.seq}"),
         (parent.snapshot.createtxg >= child.snapshot.createtxg, f"has no younger snapshot than its base {name}"),
         (parent.send.flags != child.send.flags, f"was sent with other flags than its base {name}"),
     )
@@ -83,7 +83,7 @@ def select_backup(
 ) -> Manifest:
     """The newest backup that has this ``level``, this id, and was made not later than ``at``.
 
-    Newest is the highest number in the line. Raises :class:`NoSuchBackup`, which names some that exist.
+    Newest is the highest number in the series. Raises :class:`NoSuchBackup`, which names some that exist.
     """
     matches = [
         manifest
@@ -116,17 +116,17 @@ def _no_such_backup(problem: str, manifests: Sequence[Manifest]) -> NoSuchBackup
 
 
 def next_place(entries: Sequence[CataloguedManifest]) -> tuple[int, str | None]:
-    """``seq`` and ``previous`` of the next backup in a line."""
+    """``seq`` and ``previous`` of the next backup in a series."""
     if not entries:
         return 1, None
     newest = max(entries, key=lambda entry: entry.manifest.seq)
     return newest.manifest.seq + 1, newest.payload_sha256
 
 
-def check_line(entries: Sequence[CataloguedManifest], *, highest_seen: int = 0) -> list[str]:
-    """What the numbers and hashes of a line betray, as sentences: backups that were removed, exchanged or made twice.
+def check_series(entries: Sequence[CataloguedManifest], *, highest_seen: int = 0) -> list[str]:
+    """What the numbers and hashes of a series betray, as sentences: backups that were removed, exchanged or made twice.
 
-    ``highest_seen`` is the highest number that this reader has seen in the line before, 0 for none.
+    ``highest_seen`` is the highest number that this reader has seen in the series before, 0 for none.
     """
     ordered = sorted(entries, key=lambda entry: (entry.manifest.seq, entry.manifest.backup_id))
     warnings = [sentence for older, newer in pairwise(ordered) for sentence in _joint(older, newer)]
@@ -142,11 +142,11 @@ def check_line(entries: Sequence[CataloguedManifest], *, highest_seen: int = 0) 
 def _joint(older: CataloguedManifest, newer: CataloguedManifest) -> list[str]:
     before, after = older.manifest, newer.manifest
     if after.seq == before.seq:
-        return [f"The backups {before.backup_id} and {after.backup_id} have the same number {after.seq} in their line."]
+        return [f"The backups {before.backup_id} and {after.backup_id} have the same number {after.seq} in the series."]
     if after.seq > before.seq + 1:
         gap = f"{before.seq + 1} to {after.seq - 1}" if after.seq > before.seq + 2 else f"{before.seq + 1}"
         return [
-            f"Before the backup {after.backup_id} number {gap} of its line is missing: removed by cleanup, or lost."
+            f"Before the backup {after.backup_id} number {gap} of its series is missing: removed by cleanup, or lost."
         ]
     if after.previous != older.payload_sha256:
         return [f"The backup {before.backup_id} is not the one that {after.backup_id} followed: it was exchanged."]

@@ -69,7 +69,7 @@ def base_candidates(manifests: Sequence[Manifest]) -> tuple[Manifest, ...]:
     """The committed backups that a later one could start from, newest first, levels falling.
 
     As in dump(8), a backup stops being one when a backup of the same or a lower level is made after it. What has no
-    whole chain below it in ``manifests`` (those of one line) counts for nothing.
+    whole chain below it in ``manifests`` (those of one series) counts for nothing.
     """
     by_id = {manifest.backup_id: manifest for manifest in manifests}
     candidates: list[Manifest] = []
@@ -102,7 +102,7 @@ def choose_base(  # noqa: PLR0913 - the facts that decide, each by its name
 ) -> BaseChoice:
     """The base for a backup of ``dataset`` at ``level``, or the lowest level above it that is possible instead.
 
-    ``manifests`` are those of the line; ``flags`` are what a new chain would use, since an increment repeats those of
+    ``manifests`` are those of the series; ``flags`` are what a new chain would use, since an increment repeats those of
     its base; ``target`` is the snapshot to send where it exists already: a base is always older. With ``strict``,
     raises :class:`LevelUnavailable` instead of taking another level than ``level``.
     """

@@ -17,7 +17,7 @@ from ..seal.signing import MAX_ENVELOPE_BYTES, no_trusted_signer, open_envelope
 from ..store.protocol import Store
 from ..values.manifest import CataloguedManifest
 from ..values.manifest_json import decode_manifest
-from ..values.repository import IDENTITY_KEY, BackupId, Line, encode_component, parse_manifest_key
+from ..values.repository import IDENTITY_KEY, BackupId, Series, encode_component, parse_manifest_key
 from .identity import RepositoryIdentity, read_identity
 
 __all__ = ["Catalogue", "CataloguedManifest", "read_catalogue"]
@@ -25,7 +25,7 @@ __all__ = ["Catalogue", "CataloguedManifest", "read_catalogue"]
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """``manifests`` by host and dataset, then by number in their line; ``problems`` are those of single objects."""
+    """``manifests`` by host and dataset, then by number in their series; ``problems`` are those of single objects."""
 
     manifests: tuple[CataloguedManifest, ...]
     problems: tuple[EngineError, ...]
@@ -66,17 +66,17 @@ def read_catalogue(
 
 def _manifest_keys(
     store: Store, host: str | None, dataset: str | None, problems: list[EngineError]
-) -> list[tuple[str, Line, BackupId]]:
-    keys: list[tuple[str, Line, BackupId]] = []
+) -> list[tuple[str, Series, BackupId]]:
+    keys: list[tuple[str, Series, BackupId]] = []
     for item in store.list(_prefix(host, dataset)):
         try:
-            line, backup_id = parse_manifest_key(item.key)
+            series, backup_id = parse_manifest_key(item.key)
         except ManifestInvalid as error:
             problems.append(error)
             continue
         # The manifests of child datasets lie under the prefix of their parent.
-        if dataset in (None, line.dataset):
-            keys.append((item.key, line, backup_id))
+        if dataset in (None, series.dataset):
+            keys.append((item.key, series, backup_id))
     return keys
 
 
@@ -85,7 +85,7 @@ def _prefix(host: str | None, dataset: str | None) -> str:
         return "manifests/"
     if dataset is None:
         return f"manifests/{encode_component(host)}/"
-    return Line(host=host, dataset=dataset).manifest_prefix
+    return Series(host=host, dataset=dataset).manifest_prefix
 
 
 def _identity(store: Store, problems: list[EngineError], *, expected: bool) -> RepositoryIdentity | None:
@@ -107,18 +107,18 @@ def _identity(store: Store, problems: list[EngineError], *, expected: bool) -> R
 
 def _read_manifest(
     store: Store,
-    place: tuple[str, Line, BackupId],
+    place: tuple[str, Series, BackupId],
     *,
     identity: RepositoryIdentity | None,
     trusted: Sequence[str],
     allow_unsigned: bool,
 ) -> CataloguedManifest | EngineError | None:
     """The manifest, or what is wrong with it, or nothing where it was removed since it was listed."""
-    key, line, backup_id = place
+    key, series, backup_id = place
     try:
         opened = open_envelope(store.get(key, limit=MAX_ENVELOPE_BYTES), trusted=trusted, allow_unsigned=allow_unsigned)
         manifest = decode_manifest(opened.payload)
-        if (manifest.line, manifest.backup_id) != (line, backup_id):
+        if (manifest.series, manifest.backup_id) != (series, backup_id):
             raise _misplaced(f"says that it is {manifest.backup_id} of {manifest.dataset.name} on {manifest.host}")
         if identity is not None and manifest.repository_id != identity.repository_id:
             raise _misplaced(

@@ -21,7 +21,7 @@ from ..zfs.protocol import Zfs
 
 
 @dataclass(frozen=True, slots=True)
-class Environment:
+class Context:
     """One run's surroundings. ``token`` gives 8 hex digits of randomness."""
 
     config: Config
@@ -34,7 +34,7 @@ class Environment:
     """Called by name at every step after which the process may be killed; tests kill it there."""
 
     @classmethod
-    def for_config(cls, config: Config, *, progress: Progress = Silent()) -> Environment:  # noqa: B008 - immutable
+    def for_config(cls, config: Config, *, progress: Progress = Silent()) -> Context:  # noqa: B008 - immutable
         """The real thing: this machine's ZFS and the configured storage."""
         from ..store.open import open_store
         from ..zfs.command import CommandZfs

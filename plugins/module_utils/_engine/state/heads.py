@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The highest number seen in each line of backups, kept outside the repository: a repository that shows less than
+"""The highest number seen in each series of backups, kept outside the repository: a repository that shows less than
 was seen before has lost its newest backups, or shows an old state."""
 
 from __future__ import annotations
@@ -10,23 +10,23 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from ..values.repository import Line
+from ..values.repository import Series
 from .durable_files import replace_durably
 
 
-def highest_seen(base_dir: Path, repository_id: str, line: Line) -> int:
-    """The highest ``seq`` seen in ``line`` of a repository, 0 for none. An unreadable memory is no memory."""
+def highest_seen(base_dir: Path, repository_id: str, series: Series) -> int:
+    """The highest ``seq`` seen in ``series`` of a repository, 0 for none. An unreadable memory is no memory."""
     try:
-        return int(json.loads(_path(base_dir, repository_id, line).read_text(encoding="utf-8"))["seq"])
+        return int(json.loads(_path(base_dir, repository_id, series).read_text(encoding="utf-8"))["seq"])
     except (OSError, ValueError, KeyError, TypeError):
         return 0
 
 
-def remember(base_dir: Path, repository_id: str, line: Line, seq: int) -> None:
+def remember(base_dir: Path, repository_id: str, series: Series, seq: int) -> None:
     """Remember ``seq`` where it is higher than what was seen. Raises :class:`OSError`."""
-    if seq > highest_seen(base_dir, repository_id, line):
-        replace_durably(_path(base_dir, repository_id, line), json.dumps({"seq": seq}) + "\n")
+    if seq > highest_seen(base_dir, repository_id, series):
+        replace_durably(_path(base_dir, repository_id, series), json.dumps({"seq": seq}) + "\n")
 
 
-def _path(base_dir: Path, repository_id: str, line: Line) -> Path:
-    return base_dir / "state" / "seen" / repository_id / line.path / "seq.json"
+def _path(base_dir: Path, repository_id: str, series: Series) -> Path:
+    return base_dir / "state" / "seen" / repository_id / series.path / "seq.json"

@@ -127,7 +127,7 @@ class Journal:
         with self._lock:
             self._append({"stored": encode_part(part)})
 
-    def settle(self, store: Store) -> None:
+    def reconcile(self, store: Store) -> None:
         """Find out what became of the parts that were on their way when the earlier run ended: count those that
         arrived, abort the uploads of the others. Raises ``ObjectExists`` where a key holds something else."""
         for index, part in sorted(self._sealed.items()):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from .repository import BackupId, Line
+from .repository import BackupId, Series
 from .zfs import DatasetType
 
 
@@ -102,7 +102,7 @@ class Encryption:
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """The payload of one manifest, format 1. ``previous`` is the SHA-256 (hex) of the payload of the manifest
-    with ``seq`` - 1 in the same line, or ``None`` for the first."""
+    with ``seq`` - 1 in the same series, or ``None`` for the first."""
 
     repository_id: str
     backup_id: BackupId
@@ -127,9 +127,9 @@ class Manifest:
     job: dict[str, str]
 
     @property
-    def line(self) -> Line:
-        """The line of backups this one belongs to."""
-        return Line(host=self.host, dataset=self.dataset.name)
+    def series(self) -> Series:
+        """The series of backups this one belongs to."""
+        return Series(host=self.host, dataset=self.dataset.name)
 
     @property
     def stored_bytes(self) -> int:
@@ -140,7 +140,7 @@ class Manifest:
 @dataclass(frozen=True, slots=True)
 class CataloguedManifest:
     """A committed manifest with where it came from: its key, the public key that vouches for it (``None`` for
-    nobody), and the SHA-256 (hex) of its payload, which the next manifest of the line names as ``previous``."""
+    nobody), and the SHA-256 (hex) of its payload, which the next manifest of the series names as ``previous``."""
 
     manifest: Manifest
     key: str

@@ -18,7 +18,7 @@ _SNAPSHOT = re.compile(r"[^/@#]+(/[^/@#]+)*@[^/@#]+")
 def check_manifest(manifest: Manifest) -> None:
     """Raise :class:`ValueError`, with a reason that completes "it …", where the fields contradict each other."""
     _check_names(manifest)
-    _check_line(manifest)
+    _check_series(manifest)
     _check_chain(manifest)
     _check_parts(manifest)
 
@@ -42,12 +42,12 @@ def _check_names(manifest: Manifest) -> None:
     )
 
 
-def _check_line(manifest: Manifest) -> None:
-    _require(manifest.seq >= 1, "has the number 0 in its line, which begins with 1")
-    # A later one may name none too: its line goes on after the repository lost what came before.
+def _check_series(manifest: Manifest) -> None:
+    _require(manifest.seq >= 1, "has the number 0 in its series, which begins with 1")
+    # A later one may name none too: its series goes on after the repository lost what came before.
     _require(
         manifest.seq > 1 or manifest.previous is None,
-        "is number 1 in its line and names a previous manifest",
+        "is number 1 in its series and names a previous manifest",
     )
 
 
@@ -85,7 +85,7 @@ def _check_base(manifest: Manifest, base: Base) -> None:
 
 def _check_parts(manifest: Manifest) -> None:
     _require(manifest.part_size > 0, "has the part size 0")
-    data_prefix = manifest.line.data_prefix(manifest.backup_id, manifest.level)
+    data_prefix = manifest.series.data_prefix(manifest.backup_id, manifest.level)
     last = len(manifest.parts) - 1
     for position, part in enumerate(manifest.parts):
         if part.index != position:

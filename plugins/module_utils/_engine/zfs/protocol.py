@@ -93,7 +93,7 @@ class Zfs(Protocol):
         """Start ``zfs receive`` into ``target``: unmounted, mounting nothing and sharing nothing, without ``-F``.
         ``first`` is true for the stream that creates the dataset."""
 
-    def settle_received(self, target: str, *, type: DatasetType) -> None:
+    def protect_received(self, target: str, *, type: DatasetType) -> None:
         """After a link was received: make sure that ``target`` is not mounted, not changed by access times, and
         ready for the next incremental, also where ``receive`` has no ``-u`` and ``-o``."""
 

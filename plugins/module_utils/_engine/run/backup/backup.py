@@ -31,61 +31,63 @@ from ...values.config import Task
 from ...values.progress import Progress
 from ...values.repository import BackupId, check_level
 from ...values.zfs import Snapshot
-from ..context import Environment
-from .commit import build_manifest, check_stream_edges, commit, rehearse_manifest, settle_committed
+from ..context import Context
+from .commit import build_manifest, check_stream_edges, commit, finish_commit, rehearse_manifest
 from .pipelines import BackupPipelines
-from .recovery import clear_leftovers, forget
+from .recovery import give_up, recover
 from .results import BackupOutcome, BackupPlan, BackupResult
-from .survey import Decision, Situation, binding_for, decide, look
+from .survey import Decision, Survey, binding_for, decide, survey_dataset
 
 __all__ = ["BackupOutcome", "BackupPlan", "BackupResult", "back_up", "plan_backup"]
 
 
-def plan_backup(env: Environment, *, task: Task, level: int, strict_level: bool = False) -> list[BackupPlan]:
+def plan_backup(context: Context, *, task: Task, level: int, strict_level: bool = False) -> list[BackupPlan]:
     """What :func:`back_up` would do now, for every dataset of ``task``. Changes nothing."""
     check_level(level)
-    _signing_key(env)
-    store = env.open_store()
+    _signing_key(context)
+    store = context.open_store()
     try:
         # A repository that has no identity yet has no backups either, so that no journal fits this empty one.
-        identity = read_identity(store) or RepositoryIdentity(repository_id="", created=env.clock())
+        identity = read_identity(store) or RepositoryIdentity(repository_id="", created=context.clock())
         plans = []
-        at_once = _at_one_time(env)
-        for name in task_datasets(env.zfs, task):
-            decision = decide(at_once, identity, task, look(env, store, name), level=level, strict=strict_level)
-            plans.append(_plan(env, store, decision))
+        at_once = _at_one_time(context)
+        for name in task_datasets(context.zfs, task):
+            decision = decide(
+                at_once, identity, task, survey_dataset(context, store, name), level=level, strict=strict_level
+            )
+            plans.append(_plan(context, store, decision))
         return plans
     finally:
         store.close()
 
 
 def back_up(
-    env: Environment, *, task: Task, level: int, strict_level: bool = False, job: dict[str, str] | None = None
+    context: Context, *, task: Task, level: int, strict_level: bool = False, job: dict[str, str] | None = None
 ) -> BackupOutcome:
     """One run of ``task`` at ``level``. A dataset that fails does not stop the others; see the outcome.
 
     Raises what concerns all of them: keys, configuration, the repository; :class:`Interrupted` comes through.
     """
     check_level(level)
-    signing_key = _signing_key(env)
-    with BackupPipelines(env) as pipelines:  # forks, so it comes before the store has a client
-        store = env.open_store()
+    signing_key = _signing_key(context)
+    with BackupPipelines(context) as pipelines:  # forks, so it comes before the store has a client
+        store = context.open_store()
         try:
-            run = _TaskRun(env, store, signing_key, task, pipelines, job or {})
+            run = _TaskRun(context, store, signing_key, task, pipelines, job or {})
             return run.run(level, strict=strict_level)
         finally:
             store.close()
 
 
-def _at_one_time(env: Environment) -> Environment:
-    """``env`` whose clock stands still: snapshots taken at one instant have one name, whose seconds may pass while
+def _at_one_time(context: Context) -> Context:
+    """``context`` whose clock stands still: snapshots taken at one instant have one name, whose seconds may pass while
     the datasets are looked at. A ZFS that takes them by ``zfs snapshot -r`` can give them no other."""
-    now = env.clock()
-    return replace(env, clock=lambda: now)
+    now = context.clock()
+    return replace(context, clock=lambda: now)
 
 
-def _signing_key(env: Environment) -> SigningKey:
-    path = env.config.signing_key
+def _signing_key(context: Context) -> SigningKey:
+    path = context.config.signing_key
     if path is None:
         raise ConfigError(
             "The configuration names no signing_key, and a backup without a signature cannot be trusted later",
@@ -95,31 +97,33 @@ def _signing_key(env: Environment) -> SigningKey:
     return read_signing_key(Path(path))
 
 
-def _plan(env: Environment, store: Store, decision: Decision) -> BackupPlan:
-    part_size = env.config.limits.part_size
-    estimate = _estimate(env, decision, decision.snapshot)
+def _plan(context: Context, store: Store, decision: Decision) -> BackupPlan:
+    part_size = context.config.limits.part_size
+    estimate = _estimate(context, decision, decision.snapshot)
     return BackupPlan(
         task=decision.task.name,
-        dataset=decision.situation.dataset.name,
+        dataset=decision.survey.dataset.name,
         level_requested=decision.level_requested,
         choice=decision.choice,
         snapshot=decision.snapshot_name,
         estimated_bytes=estimate,
         parts=None if estimate is None else count_parts(estimate, part_size),
         part_size=part_size,
-        storage_class=env.config.storage_classes.for_level(decision.choice.level),
+        storage_class=context.config.storage_classes.for_level(decision.choice.level),
         destination=store.location,
         resumes=decision.journal.binding.backup_id if decision.journal else None,
     )
 
 
-def _estimate(env: Environment, decision: Decision, snapshot: Snapshot | None) -> int | None:
+def _estimate(context: Context, decision: Decision, snapshot: Snapshot | None) -> int | None:
     """Bytes of the stream, as zfs send foretells them, else about, else ``None``."""
     base, flags = decision.choice.base_source, decision.choice.flags
-    told = env.zfs.estimate_bytes(snapshot.name, base=base, flags=flags) if snapshot else None
+    told = context.zfs.estimate_bytes(snapshot.name, base=base, flags=flags) if snapshot else None
     if told is not None:
         return told
-    return env.zfs.changed_bytes(snapshot.name if snapshot else decision.situation.dataset.name, base=base, flags=flags)
+    return context.zfs.changed_bytes(
+        snapshot.name if snapshot else decision.survey.dataset.name, base=base, flags=flags
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +136,8 @@ class _Work:
     progress: Progress
 
     @property
-    def situation(self) -> Situation:
-        return self.decision.situation
+    def survey(self) -> Survey:
+        return self.decision.survey
 
 
 class _TaskRun:
@@ -141,14 +145,14 @@ class _TaskRun:
 
     def __init__(
         self,
-        env: Environment,
+        context: Context,
         store: Store,
         signing_key: SigningKey,
         task: Task,
         pipelines: BackupPipelines,
         job: dict[str, str],
     ) -> None:
-        self.env = env
+        self.context = context
         self.store = store
         self.signing_key = signing_key
         self.task = task
@@ -160,10 +164,10 @@ class _TaskRun:
         """Decide for every dataset, snapshot all at one instant, then send one after the other."""
         results: list[BackupResult] = []
         with ExitStack() as locks:
-            identity = ensure_identity(self.store, now=self.env.clock(), new_id=self._new_repository_id())
+            identity = ensure_identity(self.store, now=self.context.clock(), new_id=self._new_repository_id())
             decisions = self._decide_all(locks, identity, level, strict)
             for work in self._begin_all(identity, decisions):
-                name = work.situation.dataset.name
+                name = work.survey.dataset.name
                 try:
                     results.append(self._back_up(identity, work))
                 except EngineError as error:
@@ -171,19 +175,19 @@ class _TaskRun:
         return BackupOutcome(tuple(results), tuple(self.failures))
 
     def _state_dir(self, decision: Decision) -> Path:
-        return dataset_state_dir(self.env.base_dir, decision.situation.dataset.name)
+        return dataset_state_dir(self.context.base_dir, decision.survey.dataset.name)
 
     def _new_repository_id(self) -> str:
-        return "".join(self.env.token() for _piece in range(4))
+        return "".join(self.context.token() for _piece in range(4))
 
     def _progress_for(self, dataset: str) -> Logged:
-        env = self.env
+        context = self.context
         return Logged(
-            env.progress,
-            log_dir=Path(env.config.log_dir),
+            context.progress,
+            log_dir=Path(context.config.log_dir),
             dataset=dataset,
             job_id=self.job.get("id", ""),
-            clock=env.clock,
+            clock=context.clock,
         )
 
     def _failed(self, dataset: str, progress: Progress, error: EngineError) -> None:
@@ -192,13 +196,13 @@ class _TaskRun:
 
     def _decide_all(self, locks: ExitStack, identity: RepositoryIdentity, level: int, strict: bool) -> list[Decision]:
         decisions = []
-        at_once = _at_one_time(self.env)
-        for name in task_datasets(self.env.zfs, self.task):
+        at_once = _at_one_time(self.context)
+        for name in task_datasets(self.context.zfs, self.task):
             try:
-                locks.enter_context(dataset_lock(self.env.base_dir, name))
-                situation = look(self.env, self.store, name)
-                decision = decide(at_once, identity, self.task, situation, level=level, strict=strict)
-                clear_leftovers(self.env, self.store, decision)
+                locks.enter_context(dataset_lock(self.context.base_dir, name))
+                survey = survey_dataset(self.context, self.store, name)
+                decision = decide(at_once, identity, self.task, survey, level=level, strict=strict)
+                recover(self.context, self.store, decision)
                 decisions.append(decision)
             except EngineError as error:
                 self._failed(name, self._progress_for(name), error)
@@ -206,20 +210,20 @@ class _TaskRun:
 
     def _begin_all(self, identity: RepositoryIdentity, decisions: Sequence[Decision]) -> list[_Work]:
         snapshots = self._snapshots_for(decisions)
-        self.env.checkpoint("snapshot-taken")
+        self.context.checkpoint("snapshot-taken")
         works = []
         for decision in decisions:
             snapshot = snapshots.get(decision.snapshot_name)
             if snapshot is None:
                 continue
-            progress = self._progress_for(decision.situation.dataset.name)
+            progress = self._progress_for(decision.survey.dataset.name)
             try:
-                self.env.zfs.hold(snapshot.name, self.task.hold_tag)
-                self.env.checkpoint("snapshot-held")
+                self.context.zfs.hold(snapshot.name, self.task.hold_tag)
+                self.context.checkpoint("snapshot-held")
                 journal = decision.journal or self._new_journal(identity, decision, snapshot)
                 works.append(_Work(decision, snapshot, journal, progress))
             except EngineError as error:
-                self._failed(decision.situation.dataset.name, progress, error)
+                self._failed(decision.survey.dataset.name, progress, error)
         return works
 
     def _snapshots_for(self, decisions: Sequence[Decision]) -> dict[str, Snapshot]:
@@ -230,18 +234,18 @@ class _TaskRun:
             for decision in missing:
                 note_pending(self._state_dir(decision), decision.snapshot_name)
             if missing:
-                snapshots += self.env.zfs.create_snapshots([decision.snapshot_name for decision in missing])
+                snapshots += self.context.zfs.create_snapshots([decision.snapshot_name for decision in missing])
         except EngineError as error:
             for decision in missing:
-                name = decision.situation.dataset.name
+                name = decision.survey.dataset.name
                 self._failed(name, self._progress_for(name), error)
         return {snapshot.name: snapshot for snapshot in snapshots}
 
     def _new_journal(self, identity: RepositoryIdentity, decision: Decision, snapshot: Snapshot) -> Journal:
         binding = binding_for(
-            self.env,
+            self.context,
             identity,
-            decision.situation,
+            decision.survey,
             decision.choice,
             snapshot=snapshot,
             level_requested=decision.level_requested,
@@ -250,50 +254,50 @@ class _TaskRun:
         directory = self._state_dir(decision)
         journal = Journal.create(directory, binding)
         clear_pending(directory)
-        self.env.checkpoint("journal-created")
+        self.context.checkpoint("journal-created")
         return journal
 
     def _back_up(self, identity: RepositoryIdentity, work: _Work) -> BackupResult:
         started = time.monotonic()
-        total = _estimate(self.env, work.decision, work.snapshot)
+        total = _estimate(self.context, work.decision, work.snapshot)
         work.progress.start(
             "backup",
             total=total,
             message=f"{work.journal.binding.backup_id} of {work.snapshot.name} to {self.store.location}",
         )
         too_many = "" if total is None else _check_part_count(work, total)
-        for sentence in (work.decision.choice.reason, too_many, *work.situation.warnings):
+        for sentence in (work.decision.choice.reason, too_many, *work.survey.warnings):
             if sentence:
                 work.progress.log(sentence, level="warning")
-        rehearse_manifest(self.env, work.situation, work.journal.binding, work.snapshot, job=self.job)
+        rehearse_manifest(self.context, work.survey, work.journal.binding, work.snapshot, job=self.job)
         try:
             stored = self._store(work, total)
         except (StreamNotReproducible, ObjectExists) as error:
             if work.decision.journal is None:
                 raise
             work.progress.log(f"The interrupted backup cannot be continued. {error.explain()}", level="warning")
-            forget(self.store, work.journal)
+            give_up(self.store, work.journal)
             work = replace(work, journal=self._new_journal(identity, work.decision, work.snapshot))
             stored = self._store(work, total)
         return self._commit(work, stored, started)
 
     def _store(self, work: _Work, total: int | None) -> StoredStream:
         binding, journal = work.journal.binding, work.journal
-        journal.settle(self.store)
+        journal.reconcile(self.store)
         if journal.stored_parts:
             work.progress.log(f"Resuming {binding.backup_id}: {journal.stored_parts} parts are stored already")
         moved = _Moved(work.progress, total)
-        line, backup_id = work.situation.line, BackupId(binding.backup_id)
+        series, backup_id = work.survey.series, BackupId(binding.backup_id)
         destination = Destination(
             store=self.store,
-            key_of=lambda index: line.part_key(backup_id, binding.level, index),
+            key_of=lambda index: series.part_key(backup_id, binding.level, index),
             storage_class=binding.storage_class,
             part_size=binding.part_size,
             ledger=journal,
             moved=moved.add,
         )
         pipeline = self.pipelines.current()
-        send = self.env.zfs.send(work.snapshot.name, base=work.decision.choice.base_source, flags=binding.flags)
+        send = self.context.zfs.send(work.snapshot.name, base=work.decision.choice.base_source, flags=binding.flags)
 
         def at_end(head: bytes, tail: bytes) -> None:
             send.wait()
@@ -305,19 +309,19 @@ class _TaskRun:
             send.kill()
             self.pipelines.discard()
             raise
-        self.env.checkpoint("stream-stored")
+        self.context.checkpoint("stream-stored")
         return stored
 
     def _commit(self, work: _Work, stored: StoredStream, started: float) -> BackupResult:
-        env, situation = self.env, work.situation
+        context, survey = self.context, work.survey
         work.progress.advance("commit", current=stored.stream_bytes, total=stored.stream_bytes)
-        manifest = build_manifest(env, situation, work.journal.binding, work.snapshot, stored, job=self.job)
+        manifest = build_manifest(context, survey, work.journal.binding, work.snapshot, stored, job=self.job)
         try:
-            key = commit(env, self.store, self.signing_key, situation, manifest)
+            key = commit(context, self.store, self.signing_key, survey, manifest)
         except ObjectExists:
-            forget(self.store, work.journal)  # something else took this id: a run that resumed would end here again
+            give_up(self.store, work.journal)  # something else took this id: a run that resumed would end here again
             raise
-        warnings = [*situation.warnings, *settle_committed(env, self.task, situation, manifest, work.journal)]
+        warnings = [*survey.warnings, *finish_commit(context, self.task, survey, manifest, work.journal)]
         result = BackupResult(
             task=self.task.name,
             manifest=manifest,
@@ -335,7 +339,7 @@ class _TaskRun:
 
 def _check_part_count(work: _Work, total: int) -> str:
     binding = work.journal.binding
-    key = work.situation.line.part_key(BackupId(binding.backup_id), binding.level, 0)
+    key = work.survey.series.part_key(BackupId(binding.backup_id), binding.level, 0)
     return check_part_count(total, binding.part_size, key=key)
 
 

@@ -34,8 +34,8 @@ from ...values.repository import BackupId
 from ...values.zfs import Snapshot
 from ...version import VERSION
 from ...zfs.stream_records import parse_begin, parse_end
-from ..context import Environment
-from .survey import Situation
+from ..context import Context
+from .survey import Survey
 
 
 def check_stream_edges(binding: Binding, head: bytes, tail: bytes) -> None:
@@ -56,8 +56,8 @@ def check_stream_edges(binding: Binding, head: bytes, tail: bytes) -> None:
 
 
 def build_manifest(
-    env: Environment,
-    situation: Situation,
+    context: Context,
+    survey: Survey,
     binding: Binding,
     snapshot: Snapshot,
     stored: StoredStream,
@@ -65,61 +65,59 @@ def build_manifest(
     job: dict[str, str],
 ) -> Manifest:
     """The manifest of a stream that is stored whole."""
-    base = situation.committed(binding.base_id) if binding.base_id else None
-    seq, previous = next_place(situation.entries)
+    base = survey.committed(binding.base_id) if binding.base_id else None
+    seq, previous = next_place(survey.entries)
     backup_id = BackupId(binding.backup_id)
-    dataset = situation.dataset
+    dataset = survey.dataset
     return Manifest(
         repository_id=binding.repository_id,
         backup_id=backup_id,
         host=binding.host,
-        created=env.clock(),
-        seq=max(seq, highest_seen(env.base_dir, situation.repository_id, situation.line) + 1),
+        created=context.clock(),
+        seq=max(seq, highest_seen(context.base_dir, survey.repository_id, survey.series) + 1),
         previous=previous,
         level=binding.level,
         level_requested=binding.level_requested,
         chain=base.chain if base else backup_id,
         base=Base(base.backup_id, base.snapshot.name, base.snapshot.guid) if base else None,
-        pool=ManifestPool(situation.pool.name, situation.pool.guid),
+        pool=ManifestPool(survey.pool.name, survey.pool.guid),
         dataset=ManifestDataset(dataset.name, dataset.guid, dataset.type, dataset.encrypted),
         snapshot=ManifestSnapshot(snapshot.name, snapshot.guid, snapshot.createtxg, snapshot.creation),
-        send=SendRecord(binding.flags, binding.zfs_version, env.zfs.capabilities.platform),
+        send=SendRecord(binding.flags, binding.zfs_version, context.zfs.capabilities.platform),
         stream=StreamDigest(stored.stream_bytes, stored.blake3),
         encryption=Encryption(binding.recipients),
         part_size=binding.part_size,
         parts=stored.parts,
-        properties=env.zfs.local_properties(dataset.name),
+        properties=context.zfs.local_properties(dataset.name),
         tool=f"zrb {VERSION}",
         job=job,
     )
 
 
 def rehearse_manifest(
-    env: Environment, situation: Situation, binding: Binding, snapshot: Snapshot, *, job: dict[str, str]
+    context: Context, survey: Survey, binding: Binding, snapshot: Snapshot, *, job: dict[str, str]
 ) -> None:
     """Raise :class:`ManifestInvalid` now for what would make the manifest invalid after days of uploading: a name, a
     property, a number that the format does not allow."""
     digest = "0" * 64
-    key = situation.line.part_key(BackupId(binding.backup_id), binding.level, 0)
+    key = survey.series.part_key(BackupId(binding.backup_id), binding.level, 0)
     part = Part(0, key, 1, digest, 1000, digest, Checksum("none", ""))
     one_byte = StoredStream(stream_bytes=1, blake3=digest, parts=(part,), parts_resumed=0)
-    encode_manifest(build_manifest(env, situation, binding, snapshot, one_byte, job=job))
+    encode_manifest(build_manifest(context, survey, binding, snapshot, one_byte, job=job))
 
 
-def commit(env: Environment, store: Store, signing_key: SigningKey, situation: Situation, manifest: Manifest) -> str:
+def commit(context: Context, store: Store, signing_key: SigningKey, survey: Survey, manifest: Manifest) -> str:
     """Sign and write the manifest; its key. From here on the backup exists."""
     payload = encode_manifest(manifest)
-    key = situation.line.manifest_key(manifest.backup_id)
+    key = survey.series.manifest_key(manifest.backup_id)
     envelope = signing_key.sign(payload)
-    env.checkpoint("manifest-signed")
-    store.put(key, envelope, storage_class=env.config.storage_classes.manifest)
-    env.checkpoint("manifest-stored")
+    context.checkpoint("manifest-signed")
+    store.put(key, envelope, storage_class=context.config.storage_classes.manifest)
+    context.checkpoint("manifest-stored")
     return key
 
 
-def settle_committed(
-    env: Environment, task: Task, situation: Situation, manifest: Manifest, journal: Journal
-) -> list[str]:
+def finish_commit(context: Context, task: Task, survey: Survey, manifest: Manifest, journal: Journal) -> list[str]:
     """What follows a commit: bookmark, holds, journal. Nothing here can fail a backup; what goes wrong is returned
     as sentences. Safe to repeat after a crash."""
     warnings: list[str] = []
@@ -131,26 +129,26 @@ def settle_committed(
             warnings.append(error.explain())
         except OSError as error:
             warnings.append(f"{step}: {error.strerror or error}")
-        env.checkpoint(step)
+        context.checkpoint(step)
 
-    attempt("bookmarked", lambda: _bookmark(env, situation, manifest))
-    attempt("holds-released", lambda: _release(env, task, situation, manifest))
-    attempt("seq-remembered", lambda: remember(env.base_dir, situation.repository_id, situation.line, manifest.seq))
+    attempt("bookmarked", lambda: _bookmark(context, survey, manifest))
+    attempt("holds-released", lambda: _release(context, task, survey, manifest))
+    attempt("seq-remembered", lambda: remember(context.base_dir, survey.repository_id, survey.series, manifest.seq))
     attempt("journal-removed", journal.remove)
     return warnings
 
 
-def _bookmark(env: Environment, situation: Situation, manifest: Manifest) -> None:
-    if not env.zfs.capabilities.bookmarks:
+def _bookmark(context: Context, survey: Survey, manifest: Manifest) -> None:
+    if not context.zfs.capabilities.bookmarks:
         return
-    # Read again: the situation was read before this run took its snapshot.
-    for snapshot in env.zfs.snapshots(situation.dataset.name):
+    # Read again: the survey was read before this run took its snapshot.
+    for snapshot in context.zfs.snapshots(survey.dataset.name):
         if snapshot.guid == manifest.snapshot.guid:
-            env.zfs.bookmark(snapshot.name, f"{snapshot.dataset_name}#{snapshot.short_name}")
+            context.zfs.bookmark(snapshot.name, f"{snapshot.dataset_name}#{snapshot.short_name}")
 
 
-def _release(env: Environment, task: Task, situation: Situation, manifest: Manifest) -> None:
-    others = [other for other in situation.manifests if other.backup_id != manifest.backup_id]
-    snapshots = env.zfs.snapshots(situation.dataset.name)
+def _release(context: Context, task: Task, survey: Survey, manifest: Manifest) -> None:
+    others = [other for other in survey.manifests if other.backup_id != manifest.backup_id]
+    snapshots = context.zfs.snapshots(survey.dataset.name)
     for snapshot in snapshots_to_release([*others, manifest], snapshots):
-        env.zfs.release(snapshot.name, task.hold_tag)
+        context.zfs.release(snapshot.name, task.hold_tag)

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from ...plan.buffers import plan_backup_buffers
 from ...stream.backup import BackupPipeline
-from ..context import Environment
+from ..context import Context
 
 
 class BackupPipelines:
     """One pipeline at a time; a stream that failed uses its pipeline up, and the next one gets another."""
 
-    def __init__(self, env: Environment) -> None:
-        self._env = env
+    def __init__(self, context: Context) -> None:
+        self._context = context
         self._current: BackupPipeline | None = self._make()
 
     def __enter__(self) -> BackupPipelines:
@@ -37,7 +37,7 @@ class BackupPipelines:
             self._current = None
 
     def _make(self) -> BackupPipeline:
-        config = self._env.config
+        config = self._context.config
         return BackupPipeline(
             plan_backup_buffers(config.limits),
             recipients=config.recipients,

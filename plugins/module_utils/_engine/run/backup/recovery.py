@@ -14,42 +14,42 @@ from ...state.journal import Journal, snapshot_named_in
 from ...state.locks import dataset_state_dir
 from ...state.pending_snapshot import release_pending
 from ...store.protocol import Store
-from ..context import Environment
-from .commit import settle_committed
+from ..context import Context
+from .commit import finish_commit
 from .survey import Decision
 
 
-def clear_leftovers(env: Environment, store: Store, decision: Decision) -> None:
+def recover(context: Context, store: Store, decision: Decision) -> None:
     """Finish what an earlier run committed and was killed right after; give up what nothing can resume; release
     what a run held that was killed before it had a journal."""
-    situation, task = decision.situation, decision.task
-    for journal in situation.journals:
-        manifest = situation.committed(journal.binding.backup_id)
+    survey, task = decision.survey, decision.task
+    for journal in survey.journals:
+        manifest = survey.committed(journal.binding.backup_id)
         if manifest is not None:
-            settle_committed(env, task, situation, manifest, journal)
+            finish_commit(context, task, survey, manifest, journal)
         elif journal in decision.obsolete:
-            forget(store, journal)
+            give_up(store, journal)
             with suppress(NoSuchSnapshot):
-                env.zfs.release(journal.binding.snapshot, task.hold_tag)
-    for path in situation.damaged_journals:
-        _forget_damaged(env, path, hold_tag=task.hold_tag)
-    state_dir = dataset_state_dir(env.base_dir, situation.dataset.name)
-    release_pending(state_dir, env.zfs, hold_tag=task.hold_tag, bound=situation.bound_snapshots)
+                context.zfs.release(journal.binding.snapshot, task.hold_tag)
+    for path in survey.damaged_journals:
+        _forget_damaged(context, path, hold_tag=task.hold_tag)
+    state_dir = dataset_state_dir(context.base_dir, survey.dataset.name)
+    release_pending(state_dir, context.zfs, hold_tag=task.hold_tag, bound=survey.bound_snapshots)
 
 
-def forget(store: Store, journal: Journal) -> None:
+def give_up(store: Store, journal: Journal) -> None:
     """Throw away the unfinished uploads of a backup, and its journal. Its stored parts are garbage from now on."""
     journal.abort_uploads(store)
     journal.remove()
 
 
-def _forget_damaged(env: Environment, path: Path, *, hold_tag: str) -> None:
+def _forget_damaged(context: Context, path: Path, *, hold_tag: str) -> None:
     snapshot = snapshot_named_in(path)
     if snapshot:
         with suppress(NoSuchSnapshot):
-            env.zfs.release(snapshot, hold_tag)
+            context.zfs.release(snapshot, hold_tag)
     else:
-        env.progress.log(
+        context.progress.log(
             f"The journal {path} could not be read and was removed. The snapshot that it held stays held: look for "
             f"{hold_tag} in `zfs holds`, and release it with `zfs release {hold_tag} SNAPSHOT`.",
             level="warning",

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What there is before a backup begins: the dataset, its line in the repository, its journals. And what follows.
+"""What there is before a backup begins: the dataset, its series in the repository, its journals. And what follows.
 
 Reading changes nothing; :func:`decide` is what ``--dry-run`` shows and what a run acts upon.
 """
@@ -15,7 +15,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from ...errors import NoSuchSnapshot
-from ...plan.chain import check_line
+from ...plan.chain import check_series
 from ...plan.levels import BaseChoice, choose_base, send_flags
 from ...repository.catalogue import read_catalogue
 from ...repository.identity import RepositoryIdentity
@@ -25,18 +25,18 @@ from ...state.locks import dataset_state_dir
 from ...store.protocol import Store
 from ...values.config import Task
 from ...values.manifest import CataloguedManifest, Manifest
-from ...values.repository import BackupId, Line, new_backup_id
+from ...values.repository import BackupId, Series, new_backup_id
 from ...values.zfs import Bookmark, Dataset, Pool, Snapshot
 from ...zfs.names import snapshot_name
-from ..context import Environment
+from ..context import Context
 
 
 @dataclass(frozen=True, slots=True)
-class Situation:
+class Survey:
     """What was found about one dataset."""
 
     repository_id: str
-    line: Line
+    series: Series
     dataset: Dataset
     pool: Pool
     snapshots: tuple[Snapshot, ...]
@@ -50,7 +50,7 @@ class Situation:
 
     @property
     def manifests(self) -> tuple[Manifest, ...]:
-        """The committed backups of the line, oldest first."""
+        """The committed backups of the series, oldest first."""
         return tuple(entry.manifest for entry in self.entries)
 
     def committed(self, backup_id: str) -> Manifest | None:
@@ -68,7 +68,7 @@ class Decision:
     ``snapshot_name``; ``journal`` is the one to resume; ``obsolete`` are those that nothing can resume."""
 
     task: Task
-    situation: Situation
+    survey: Survey
     choice: BaseChoice
     level_requested: int
     snapshot: Snapshot | None
@@ -77,22 +77,22 @@ class Decision:
     obsolete: tuple[Journal, ...]
 
 
-def look(env: Environment, store: Store, dataset_name: str) -> Situation:
+def survey_dataset(context: Context, store: Store, dataset_name: str) -> Survey:
     """Read everything that a decision about ``dataset_name`` depends on."""
-    dataset = env.zfs.dataset(dataset_name)
-    line = Line(host=env.config.host, dataset=dataset_name)
-    catalogue = read_catalogue(store, trusted=env.trusted_signers(), host=line.host, dataset=line.dataset)
+    dataset = context.zfs.dataset(dataset_name)
+    series = Series(host=context.config.host, dataset=dataset_name)
+    catalogue = read_catalogue(store, trusted=context.trusted_signers(), host=series.host, dataset=series.dataset)
     repository_id = catalogue.identity.repository_id if catalogue.identity else ""
-    journals, damaged = _load_journals(dataset_state_dir(env.base_dir, dataset_name))
+    journals, damaged = _load_journals(dataset_state_dir(context.base_dir, dataset_name))
     warnings = [problem.explain() for problem in catalogue.problems]
-    warnings += check_line(catalogue.manifests, highest_seen=highest_seen(env.base_dir, repository_id, line))
-    return Situation(
+    warnings += check_series(catalogue.manifests, highest_seen=highest_seen(context.base_dir, repository_id, series))
+    return Survey(
         repository_id=repository_id,
-        line=line,
+        series=series,
         dataset=dataset,
-        pool=env.zfs.pool(dataset.pool_name),
-        snapshots=tuple(env.zfs.snapshots(dataset_name)),
-        bookmarks=tuple(env.zfs.bookmarks(dataset_name)),
+        pool=context.zfs.pool(dataset.pool_name),
+        snapshots=tuple(context.zfs.snapshots(dataset_name)),
+        bookmarks=tuple(context.zfs.bookmarks(dataset_name)),
         entries=catalogue.manifests,
         journals=tuple(journal for journal in journals if journal.binding.repository_id == repository_id),
         damaged_journals=tuple(damaged),
@@ -102,38 +102,38 @@ def look(env: Environment, store: Store, dataset_name: str) -> Situation:
 
 
 def decide(
-    env: Environment, identity: RepositoryIdentity, task: Task, situation: Situation, *, level: int, strict: bool
+    context: Context, identity: RepositoryIdentity, task: Task, survey: Survey, *, level: int, strict: bool
 ) -> Decision:
     """Choose level, base, snapshot, and whether an interrupted backup is continued."""
-    existing = None if task.take_snapshot else _newest_untaken(task, situation, level)
-    choice = _choose(env, task, situation, level=level, strict=strict, target=existing)
+    existing = None if task.take_snapshot else _newest_untaken(task, survey, level)
+    choice = _choose(context, task, survey, level=level, strict=strict, target=existing)
     resumable, obsolete = None, []
-    for journal in reversed(situation.journals):
-        held = situation.snapshot_with(journal.binding.snapshot_guid)
-        if situation.committed(journal.binding.backup_id) or (held and journal.binding.level != choice.level):
+    for journal in reversed(survey.journals):
+        held = survey.snapshot_with(journal.binding.snapshot_guid)
+        if survey.committed(journal.binding.backup_id) or (held and journal.binding.level != choice.level):
             continue
-        wanted = binding_for(env, identity, situation, choice, snapshot=held, level_requested=level, backup_id=None)
+        wanted = binding_for(context, identity, survey, choice, snapshot=held, level_requested=level, backup_id=None)
         if held is not None and resumable is None and journal.binding.fits(wanted):
             resumable = journal
         else:
             obsolete.append(journal)
-    snapshot = situation.snapshot_with(resumable.binding.snapshot_guid) if resumable else existing
-    name = snapshot.name if snapshot else _new_snapshot_name(env, task, situation, level)
-    return Decision(task, situation, choice, level, snapshot, name, resumable, tuple(obsolete))
+    snapshot = survey.snapshot_with(resumable.binding.snapshot_guid) if resumable else existing
+    name = snapshot.name if snapshot else _new_snapshot_name(context, task, survey, level)
+    return Decision(task, survey, choice, level, snapshot, name, resumable, tuple(obsolete))
 
 
-def _new_snapshot_name(env: Environment, task: Task, situation: Situation, level: int) -> str:
-    taken = {snapshot.name for snapshot in situation.snapshots}
-    now = env.clock()
-    while (name := f"{situation.dataset.name}@{snapshot_name(task, level, now)}") in taken:
+def _new_snapshot_name(context: Context, task: Task, survey: Survey, level: int) -> str:
+    taken = {snapshot.name for snapshot in survey.snapshots}
+    now = context.clock()
+    while (name := f"{survey.dataset.name}@{snapshot_name(task, level, now)}") in taken:
         now += timedelta(seconds=1)  # two runs within one second
     return name
 
 
 def binding_for(
-    env: Environment,
+    context: Context,
     identity: RepositoryIdentity,
-    situation: Situation,
+    survey: Survey,
     choice: BaseChoice,
     *,
     snapshot: Snapshot | None,
@@ -141,14 +141,14 @@ def binding_for(
     backup_id: BackupId | None,
 ) -> Binding:
     """What a backup made now would be bound to; a new id where none is given."""
-    limits = env.config.limits
-    new_id = backup_id or new_backup_id(now=env.clock(), level=choice.level, token=env.token())
+    limits = context.config.limits
+    new_id = backup_id or new_backup_id(now=context.clock(), level=choice.level, token=context.token())
     return Binding(
         repository_id=identity.repository_id,
         backup_id=new_id,
-        host=situation.line.host,
-        dataset=situation.dataset.name,
-        dataset_guid=situation.dataset.guid,
+        host=survey.series.host,
+        dataset=survey.dataset.name,
+        dataset_guid=survey.dataset.guid,
         snapshot=snapshot.name if snapshot else "",
         snapshot_guid=snapshot.guid if snapshot else "",
         base_id=choice.base.backup_id if choice.base else None,
@@ -157,42 +157,42 @@ def binding_for(
         level_requested=level_requested,
         reason=choice.reason,
         flags=choice.flags,
-        zfs_version=env.zfs.capabilities.version,
+        zfs_version=context.zfs.capabilities.version,
         part_size=limits.part_size,
-        recipients=env.config.recipients,
-        storage_class=env.config.storage_classes.for_level(choice.level),
+        recipients=context.config.recipients,
+        storage_class=context.config.storage_classes.for_level(choice.level),
     )
 
 
 def _choose(
-    env: Environment, task: Task, situation: Situation, *, level: int, strict: bool, target: Snapshot | None
+    context: Context, task: Task, survey: Survey, *, level: int, strict: bool, target: Snapshot | None
 ) -> BaseChoice:
-    capabilities = env.zfs.capabilities
+    capabilities = context.zfs.capabilities
     return choose_base(
         level=level,
-        manifests=situation.manifests,
-        dataset=situation.dataset,
-        snapshots=situation.snapshots,
-        bookmarks=situation.bookmarks,
+        manifests=survey.manifests,
+        dataset=survey.dataset,
+        snapshots=survey.snapshots,
+        bookmarks=survey.bookmarks,
         capabilities=capabilities,
-        flags=send_flags(capabilities, situation.dataset, task.raw),
+        flags=send_flags(capabilities, survey.dataset, task.raw),
         strict=strict,
         target=target,
     )
 
 
-def _newest_untaken(task: Task, situation: Situation, level: int) -> Snapshot:
+def _newest_untaken(task: Task, survey: Survey, level: int) -> Snapshot:
     wanted = f"{task.snapshot_prefix}_level{level}_"
-    matching = [snapshot for snapshot in situation.snapshots if snapshot.short_name.startswith(wanted)]
+    matching = [snapshot for snapshot in survey.snapshots if snapshot.short_name.startswith(wanted)]
     hint = f"Take one with `zrb snapshot --level {level} --task {task.name}`, or set `take_snapshot: true`"
     if not matching:
         raise NoSuchSnapshot(
-            f"{situation.dataset.name} has no snapshot named {wanted}…, and task {task.name} takes none itself",
-            subject=situation.dataset.name,
+            f"{survey.dataset.name} has no snapshot named {wanted}…, and task {task.name} takes none itself",
+            subject=survey.dataset.name,
             next_step=hint,
         )
     newest = matching[-1]
-    for manifest in situation.manifests:
+    for manifest in survey.manifests:
         if manifest.snapshot.guid == newest.guid:
             raise NoSuchSnapshot(
                 f"The newest snapshot {newest.name} was backed up already, as {manifest.backup_id}",

@@ -15,22 +15,22 @@ from ...store.protocol import Store
 from ...store.s3 import S3Store
 from ...store.s3_features import EndpointFeatures
 from ...values.config import S3Settings
-from ..context import Environment
+from ..context import Context
 from .bucket import bucket_checks
 from .check import Check
 
 
-def repository_checks(env: Environment) -> Iterator[Check]:
+def repository_checks(context: Context) -> Iterator[Check]:
     """Reach the repository, and try what its endpoint does."""
-    store = env.open_store()
+    store = context.open_store()
     try:
         yield from _identity_checks(store)
-        if isinstance(store, S3Store) and env.config.s3 is not None:
-            yield from settings_checks(env.config.s3)
+        if isinstance(store, S3Store) and context.config.s3 is not None:
+            yield from settings_checks(context.config.s3)
             yield from feature_checks(store.features(fresh=True))
-            yield from bucket_checks(env.config.s3, env.clock)
-        elif env.config.local is not None:
-            yield _writable(Path(env.config.local.path))
+            yield from bucket_checks(context.config.s3, context.clock)
+        elif context.config.local is not None:
+            yield _writable(Path(context.config.local.path))
     finally:
         store.close()
 

@@ -19,7 +19,7 @@ from ...config.tasks import task_datasets
 from ...errors import EngineError
 from ...values.config import Config, Task
 from ...values.zfs import Capabilities
-from ..context import Environment
+from ..context import Context
 from .check import Check, failed
 from .repository import repository_checks
 
@@ -27,20 +27,20 @@ _IDENTITY_MARK = b"AGE-SECRET-KEY-1"
 _LARGEST_KEY_FILE = 64 * 1024
 
 
-def validate_config(env: Environment, *, offline: bool = False, config_path: Path | None = None) -> list[Check]:
+def validate_config(context: Context, *, offline: bool = False, config_path: Path | None = None) -> list[Check]:
     """Check keys, directories, ZFS and, unless ``offline``, the repository of the configuration.
 
     ``config_path`` is the file that it came from, for its permissions and for what lies beside it.
     """
     groups: list[tuple[str, Callable[[], Iterator[Check]]]] = [
-        ("config", lambda: _file_checks(env.config, config_path)),
-        ("recipients", lambda: _recipient_checks(env.config)),
-        ("signing_key", lambda: _signing_checks(env)),
-        ("directories", lambda: _directory_checks(env.config)),
-        ("zfs", lambda: _zfs_checks(env)),
+        ("config", lambda: _file_checks(context.config, config_path)),
+        ("recipients", lambda: _recipient_checks(context.config)),
+        ("signing_key", lambda: _signing_checks(context)),
+        ("directories", lambda: _directory_checks(context.config)),
+        ("zfs", lambda: _zfs_checks(context)),
     ]
     if not offline:
-        groups.append(("repository", lambda: repository_checks(env)))
+        groups.append(("repository", lambda: repository_checks(context)))
     return [check for name, group in groups for check in _guarded(name, group)]
 
 
@@ -103,8 +103,8 @@ def _recipient_checks(config: Config) -> Iterator[Check]:
         )
 
 
-def _signing_checks(env: Environment) -> Iterator[Check]:
-    if env.config.signing_key is None:
+def _signing_checks(context: Context) -> Iterator[Check]:
+    if context.config.signing_key is None:
         yield Check(
             "signing_key",
             "error",
@@ -112,9 +112,9 @@ def _signing_checks(env: Environment) -> Iterator[Check]:
             "Make one with `zrb signing-key` and set signing_key to its file",
         )
     else:
-        key = read_signing_key(Path(env.config.signing_key))
-        yield Check("signing_key", "ok", f"{env.config.signing_key} signs as {key.public}")
-    others = len(env.config.trusted_signers)
+        key = read_signing_key(Path(context.config.signing_key))
+        yield Check("signing_key", "ok", f"{context.config.signing_key} signs as {key.public}")
+    others = len(context.config.trusted_signers)
     if others:
         yield Check("trusted_signers", "ok", f"{others} configured")
 
@@ -141,14 +141,14 @@ def _is_seen(path: Path) -> bool:
         return False
 
 
-def _zfs_checks(env: Environment) -> Iterator[Check]:
-    capabilities = env.zfs.capabilities
+def _zfs_checks(context: Context) -> Iterator[Check]:
+    capabilities = context.zfs.capabilities
     yield Check("zfs", "ok", f"{capabilities.version} on {capabilities.platform} ({_abilities(capabilities)})")
-    enabled = [task for task in env.config.tasks if task.enabled]
+    enabled = [task for task in context.config.tasks if task.enabled]
     if not enabled:
         yield Check("tasks", "warning", "No task is enabled", "Add a task, or set `enabled: true`")
     for task in enabled:
-        yield from _guarded(f"task {task.name}", lambda task=task: _task_checks(env, task))  # type: ignore[misc]
+        yield from _guarded(f"task {task.name}", lambda task=task: _task_checks(context, task))  # type: ignore[misc]
 
 
 def _abilities(capabilities: Capabilities) -> str:
@@ -163,13 +163,13 @@ def _abilities(capabilities: Capabilities) -> str:
     return ", ".join(name if present else f"no {name}" for name, present in known)
 
 
-def _task_checks(env: Environment, task: Task) -> Iterator[Check]:
-    env.zfs.pool(task.pool)
-    names = task_datasets(env.zfs, task)
+def _task_checks(context: Context, task: Task) -> Iterator[Check]:
+    context.zfs.pool(task.pool)
+    names = task_datasets(context.zfs, task)
     name = f"task {task.name}"
     yield Check(name, "ok", f"{task.dataset_name} exists" + (f", {len(names)} datasets" if task.recursive else ""))
-    encrypted = [dataset for dataset in names if env.zfs.dataset(dataset).encrypted]
-    if (encrypted or task.raw == "always") and task.raw != "never" and not env.zfs.capabilities.send_raw:
+    encrypted = [dataset for dataset in names if context.zfs.dataset(dataset).encrypted]
+    if (encrypted or task.raw == "always") and task.raw != "never" and not context.zfs.capabilities.send_raw:
         yield Check(
             name,
             "error",

@@ -18,8 +18,8 @@ from ...store.protocol import Store, StoredObject
 from ...values.config import Task
 from ...values.json_fields import write_time
 from ...values.manifest import Base, CataloguedManifest
-from ...values.repository import BackupId, Line
-from ..context import Environment
+from ...values.repository import BackupId, Series
+from ..context import Context
 
 ALL_HOSTS = "*"
 
@@ -98,7 +98,7 @@ class Listing:
 
 
 def list_backups(
-    env: Environment,
+    context: Context,
     *,
     task: Task | Sequence[Task] | None = None,
     level: int | None = None,
@@ -112,14 +112,14 @@ def list_backups(
     :class:`UsageError` for a query that is no JMESPath, and what the store raises.
     """
     ask = compile_query(query) if query is not None else None
-    trusted = env.trusted_signers()
+    trusted = context.trusted_signers()
     tasks = as_tasks(task)
-    store = env.open_store()
+    store = context.open_store()
     try:
         catalogue = read_catalogue(
             store,
             trusted=trusted,
-            host=None if host == ALL_HOSTS else host or env.config.host,
+            host=None if host == ALL_HOSTS else host or context.config.host,
             allow_unsigned=not trusted,
         )
         chosen = [
@@ -127,16 +127,16 @@ def list_backups(
             for found in catalogue.manifests
             if (level is None or found.manifest.level == level) and covered_by_any(tasks, found.manifest.dataset.name)
         ]
-        stored = _stored_parts(store, {found.manifest.line for found in chosen})
+        stored = _stored_parts(store, {found.manifest.series for found in chosen})
     finally:
         store.close()
     listing = Listing(tuple(_entry(found, stored) for found in chosen), catalogue.problems)
     return Listing(listing.entries, listing.problems, ask(listing.as_json())) if ask else listing
 
 
-def _stored_parts(store: Store, lines: Iterable[Line]) -> dict[str, StoredObject]:
-    # One listing a line, a thousand objects a request: asking for every part by itself would take hours.
-    return {item.key: item for line in lines for item in store.list(f"data/{line.path}/")}
+def _stored_parts(store: Store, series: Iterable[Series]) -> dict[str, StoredObject]:
+    # One listing a series, a thousand objects a request: asking for every part by itself would take hours.
+    return {item.key: item for series in series for item in store.list(f"data/{series.path}/")}
 
 
 def _entry(found: CataloguedManifest, stored: dict[str, StoredObject]) -> ListedBackup:

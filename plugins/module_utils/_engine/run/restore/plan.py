@@ -11,13 +11,13 @@ from datetime import datetime
 from typing import Any
 
 from ...errors import NoSuchBackup, PartDamaged, PartMissing
-from ...plan.chain import check_line, resolve_chain, select_backup
+from ...plan.chain import check_series, resolve_chain, select_backup
 from ...repository.catalogue import Catalogue, read_catalogue
 from ...state.heads import highest_seen
 from ...store.protocol import Store, StoredObject
 from ...values.manifest import Manifest
-from ...values.repository import Line
-from ..context import Environment
+from ...values.repository import Series
+from ..context import Context
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,33 +90,33 @@ class RestorePlan:
 
 
 def read_plan(
-    env: Environment, store: Store, selection: RestoreSelection, *, trusted: tuple[str, ...], allow_unsigned: bool
+    context: Context, store: Store, selection: RestoreSelection, *, trusted: tuple[str, ...], allow_unsigned: bool
 ) -> RestorePlan:
     """The plan for ``selection``. Raises ``NoSuchBackup``, ``ChainBroken``, ``PartMissing``, ``PartDamaged``, and
     what the store raises."""
-    line = Line(host=selection.host or env.config.host, dataset=selection.dataset)
+    series = Series(host=selection.host or context.config.host, dataset=selection.dataset)
     catalogue = read_catalogue(
-        store, trusted=trusted, host=line.host, dataset=line.dataset, allow_unsigned=allow_unsigned
+        store, trusted=trusted, host=series.host, dataset=series.dataset, allow_unsigned=allow_unsigned
     )
     _check_problems(catalogue, selection)
-    target = choose_backup(catalogue, line, selection)
+    target = choose_backup(catalogue, series, selection)
     manifests = [entry.manifest for entry in catalogue.manifests]
     chain = (target,) if selection.only else resolve_chain(manifests, target.backup_id)
     return RestorePlan(
         dataset=selection.dataset,
         target=selection.target,
         links=tuple(_link(store, manifest) for manifest in chain),
-        warnings=tuple(_warnings(env, catalogue, line, allow_unsigned)),
+        warnings=tuple(_warnings(context, catalogue, series, allow_unsigned)),
     )
 
 
-def choose_backup(catalogue: Catalogue, line: Line, selection: RestoreSelection) -> Manifest:
-    """The selected one of the backups of ``line``. Raises :class:`NoSuchBackup`."""
+def choose_backup(catalogue: Catalogue, series: Series, selection: RestoreSelection) -> Manifest:
+    """The selected one of the backups of ``series``. Raises :class:`NoSuchBackup`."""
     manifests = [entry.manifest for entry in catalogue.manifests]
     if not manifests:
         raise NoSuchBackup(
-            f"There is no committed backup of {line.dataset} made by the host {line.host}",
-            subject=line.dataset,
+            f"There is no committed backup of {series.dataset} made by the host {series.host}",
+            subject=series.dataset,
             next_step="Give dataset and host as they were called then; `zrb list --host '*'` shows all backups",
         )
     return select_backup(manifests, level=selection.level, backup_id=selection.backup_id, at=selection.at)
@@ -130,10 +130,10 @@ def _check_problems(catalogue: Catalogue, selection: RestoreSelection) -> None:
             raise problem
 
 
-def _warnings(env: Environment, catalogue: Catalogue, line: Line, allow_unsigned: bool) -> list[str]:
+def _warnings(context: Context, catalogue: Catalogue, series: Series, allow_unsigned: bool) -> list[str]:
     warnings = [problem.explain() for problem in catalogue.problems]
     repository_id = catalogue.identity.repository_id if catalogue.identity else ""
-    warnings += check_line(catalogue.manifests, highest_seen=highest_seen(env.base_dir, repository_id, line))
+    warnings += check_series(catalogue.manifests, highest_seen=highest_seen(context.base_dir, repository_id, series))
     if allow_unsigned and any(entry.signer is None for entry in catalogue.manifests):
         warnings.append(
             "Manifests without a trusted signature were accepted: whoever can write to the repository can have "
@@ -143,7 +143,7 @@ def _warnings(env: Environment, catalogue: Catalogue, line: Line, allow_unsigned
 
 
 def _link(store: Store, manifest: Manifest) -> RestoreLink:
-    prefix = manifest.line.data_prefix(manifest.backup_id, manifest.level)
+    prefix = manifest.series.data_prefix(manifest.backup_id, manifest.level)
     found = {item.key: item for item in store.list(prefix)}
     for part in manifest.parts:
         item = found.get(part.key)

@@ -11,14 +11,14 @@ import os
 from ...errors import EngineError, ReceiveFailed
 from ...values.manifest import Manifest
 from ...zfs.protocol import ReceiveProcess
-from ..context import Environment
+from ..context import Context
 
 
 class LazyReceive:
     """``zfs receive``, started by the first verified bytes: what fails before them creates nothing."""
 
-    def __init__(self, env: Environment, target: str, manifest: Manifest) -> None:
-        self._env = env
+    def __init__(self, context: Context, target: str, manifest: Manifest) -> None:
+        self._context = context
         self._target = target
         self._manifest = manifest
         self._process: ReceiveProcess | None = None
@@ -27,7 +27,7 @@ class LazyReceive:
     def write(self, view: memoryview) -> None:
         """Give ``view`` to ``zfs receive``."""
         if self._process is None:
-            self._process = self._env.zfs.receive(
+            self._process = self._context.zfs.receive(
                 self._target, type=self._manifest.dataset.type, first=self._manifest.base is None
             )
             self._fd = self._process.fileno()
@@ -57,9 +57,9 @@ class LazyReceive:
         self._process = None
         if self._manifest.base is None:
             try:
-                if self._env.zfs.exists(self._target) and not self._env.zfs.snapshots(self._target):
-                    self._env.zfs.destroy_dataset(self._target)
+                if self._context.zfs.exists(self._target) and not self._context.zfs.snapshots(self._target):
+                    self._context.zfs.destroy_dataset(self._target)
             except EngineError as error:
-                self._env.progress.log(
+                self._context.progress.log(
                     f"{self._target} was received in part and could not be removed: {error.explain()}", level="warning"
                 )

@@ -29,7 +29,7 @@ from ...state.spool import Spool
 from ...store.protocol import Store
 from ...stream.restore import RestorePipeline, Source
 from ...values.manifest import Manifest
-from ..context import Environment
+from ..context import Context
 from .plan import RestoreLink, RestorePlan, RestoreSelection, read_plan
 from .receiving import LazyReceive
 from .target import check_target, way_on
@@ -66,23 +66,23 @@ class RestoreResult:
 
 
 def plan_restore(
-    env: Environment, selection: RestoreSelection, *, trusted: Sequence[str], allow_unsigned: bool = False
+    context: Context, selection: RestoreSelection, *, trusted: Sequence[str], allow_unsigned: bool = False
 ) -> RestorePlan:
     """What :func:`restore` would do now. Changes nothing, and downloads manifests only.
 
     Raises what :func:`restore` raises before it begins, but for objects that must be thawed: the plan shows them.
     """
-    store = env.open_store()
+    store = context.open_store()
     try:
-        plan = read_plan(env, store, selection, trusted=tuple(trusted), allow_unsigned=allow_unsigned)
-        check_target(env, plan)
+        plan = read_plan(context, store, selection, trusted=tuple(trusted), allow_unsigned=allow_unsigned)
+        check_target(context, plan)
         return plan
     finally:
         store.close()
 
 
 def restore(
-    env: Environment,
+    context: Context,
     selection: RestoreSelection,
     *,
     identities: Sequence[str],
@@ -96,18 +96,18 @@ def restore(
     ``WrongIdentity``, ``ReceiveFailed``: that link then leaves nothing behind, and those before it stay.
     """
     started = time.monotonic()
-    limits = env.config.limits
+    limits = context.config.limits
     layout = plan_restore_buffers(limits)
     with (
         RestorePipeline(layout, identities=tuple(identities), downloaders=limits.workers) as pipeline,
-        Spool(env.base_dir) as spool,
+        Spool(context.base_dir) as spool,
     ):
-        store = env.open_store()
+        store = context.open_store()
         try:
-            plan = read_plan(env, store, selection, trusted=tuple(trusted), allow_unsigned=allow_unsigned)
-            check_target(env, plan)
+            plan = read_plan(context, store, selection, trusted=tuple(trusted), allow_unsigned=allow_unsigned)
+            check_target(context, plan)
             _check_readable(plan)
-            return _Restore(env, store, pipeline, spool, plan).run(started)
+            return _Restore(context, store, pipeline, spool, plan).run(started)
         finally:
             store.close()
 
@@ -116,13 +116,13 @@ def _check_readable(plan: RestorePlan) -> None:
     frozen = [link for link in plan.links if not link.readable]
     if frozen:
         total = sum(link.manifest.stored_bytes for link in frozen)
+        first = frozen[0].manifest
         raise ThawNeeded(
             f"{len(frozen)} of {len(plan.links)} backups of this chain ({total} bytes) are in an archive class "
             f"({', '.join(sorted({link.storage_class for link in frozen}))}) and not thawed",
-            subject=frozen[0].manifest.backup_id,
+            subject=first.backup_id,
             next_step="Request their thaw with S3 RestoreObject for the keys below "
-            f"{frozen[0].manifest.line.data_prefix(frozen[0].manifest.backup_id, frozen[0].manifest.level)}, then run "
-            "this command again",
+            f"{first.series.data_prefix(first.backup_id, first.level)}, then run this command again",
         )
 
 
@@ -130,9 +130,9 @@ class _Restore:
     """One restore under way."""
 
     def __init__(
-        self, env: Environment, store: Store, pipeline: RestorePipeline, spool: Spool, plan: RestorePlan
+        self, context: Context, store: Store, pipeline: RestorePipeline, spool: Spool, plan: RestorePlan
     ) -> None:
-        self._env = env
+        self._context = context
         self._store = store
         self._pipeline = pipeline
         self._spool = spool
@@ -142,7 +142,7 @@ class _Restore:
 
     def run(self, started: float) -> RestoreResult:
         """Receive every link."""
-        plan, progress = self._plan, self._env.progress
+        plan, progress = self._plan, self._context.progress
         progress.start(
             "restore",
             total=plan.stored_bytes,
@@ -153,7 +153,7 @@ class _Restore:
         try:
             for number, link in enumerate(plan.links):
                 self._receive(link.manifest)
-                self._env.checkpoint(f"link-{number}-received")
+                self._context.checkpoint(f"link-{number}-received")
         except EngineError as error:
             progress.finish(status="failed", result=dict(error.facts()))
             raise
@@ -171,12 +171,12 @@ class _Restore:
         return result
 
     def _receive(self, manifest: Manifest) -> None:
-        receiver = LazyReceive(self._env, self._plan.target, manifest)
+        receiver = LazyReceive(self._context, self._plan.target, manifest)
         try:
             self._pipeline.fetch_stream(
                 manifest, Source(self._store, self._spool.directory, self._count), receiver.write
             )
-            self._env.checkpoint("stream-written")
+            self._context.checkpoint("stream-written")
             receiver.finish()
         except BaseException as error:
             receiver.abandon()
@@ -184,11 +184,11 @@ class _Restore:
                 _add_way_on(error, self._plan, manifest)
             raise
         self._check_received(manifest)
-        self._env.zfs.settle_received(self._plan.target, type=manifest.dataset.type)
+        self._context.zfs.protect_received(self._plan.target, type=manifest.dataset.type)
         self._remember(manifest)
 
     def _check_received(self, manifest: Manifest) -> None:
-        snapshots = self._env.zfs.snapshots(self._plan.target)
+        snapshots = self._context.zfs.snapshots(self._plan.target)
         if not snapshots or snapshots[-1].guid != manifest.snapshot.guid:
             raise ReceiveFailed(
                 f"zfs receive ended well, but {self._plan.target} does not have the snapshot of {manifest.backup_id}",
@@ -198,14 +198,14 @@ class _Restore:
 
     def _remember(self, manifest: Manifest) -> None:
         try:
-            remember(self._env.base_dir, manifest.repository_id, manifest.line, manifest.seq)
+            remember(self._context.base_dir, manifest.repository_id, manifest.series, manifest.seq)
         except OSError as error:
-            self._env.progress.log(f"The number of this backup could not be remembered: {error}", level="warning")
+            self._context.progress.log(f"The number of this backup could not be remembered: {error}", level="warning")
 
     def _make_writable(self) -> list[str]:
         # Between two links nothing may change the dataset; after the last one it is the user's.
         try:
-            self._env.zfs.inherit_property(self._plan.target, "readonly")
+            self._context.zfs.inherit_property(self._plan.target, "readonly")
         except EngineError as error:
             return [f"The dataset stayed read-only: {error.explain()}"]
         return []
@@ -216,7 +216,7 @@ class _Restore:
         warnings = []
         for name, value in wanted.items():
             try:
-                self._env.zfs.set_properties(self._plan.target, {name: value})
+                self._context.zfs.set_properties(self._plan.target, {name: value})
             except EngineError as error:
                 warnings.append(f"The property {name}={value} was not set again: {error.explain()}")
         return warnings
@@ -224,7 +224,7 @@ class _Restore:
     def _count(self, count: int) -> None:
         with self._lock:
             self._moved += count
-            self._env.progress.advance("receive", current=self._moved, total=self._plan.stored_bytes)
+            self._context.progress.advance("receive", current=self._moved, total=self._plan.stored_bytes)
 
 
 def _add_way_on(error: EngineError, plan: RestorePlan, manifest: Manifest) -> None:

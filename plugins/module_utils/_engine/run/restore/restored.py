@@ -9,30 +9,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...repository.catalogue import read_catalogue
-from ...values.repository import Line
-from ..context import Environment
+from ...values.repository import Series
+from ..context import Context
 from .plan import RestoreSelection, choose_backup
 
 
 def restored_guid(
-    env: Environment, selection: RestoreSelection, *, trusted: Sequence[str], allow_unsigned: bool = False
+    context: Context, selection: RestoreSelection, *, trusted: Sequence[str], allow_unsigned: bool = False
 ) -> str | None:
     """The guid of the selected backup's snapshot, where that is the newest snapshot of the target; else ``None``.
 
     Downloads manifests only, and only where the target exists. Raises ``NoSuchBackup``, and what the catalogue and
     ZFS raise.
     """
-    if not env.zfs.exists(selection.target):
+    if not context.zfs.exists(selection.target):
         return None
-    line = Line(host=selection.host or env.config.host, dataset=selection.dataset)
-    store = env.open_store()
+    series = Series(host=selection.host or context.config.host, dataset=selection.dataset)
+    store = context.open_store()
     try:
         catalogue = read_catalogue(
-            store, trusted=trusted, host=line.host, dataset=line.dataset, allow_unsigned=allow_unsigned
+            store, trusted=trusted, host=series.host, dataset=series.dataset, allow_unsigned=allow_unsigned
         )
     finally:
         store.close()
-    chosen = choose_backup(catalogue, line, selection)
-    snapshots = env.zfs.snapshots(selection.target)
+    chosen = choose_backup(catalogue, series, selection)
+    snapshots = context.zfs.snapshots(selection.target)
     newest = snapshots[-1].guid if snapshots else None
     return newest if newest == chosen.snapshot.guid else None

@@ -9,20 +9,20 @@ from __future__ import annotations
 from ...errors import NoSuchDataset, NoSuchSnapshot, TargetExists, UsageError, ZfsUnable
 from ...plan.levels import unsupported_flags
 from ...values.manifest import Manifest
-from ..context import Environment
+from ..context import Context
 from .plan import RestorePlan
 
 
-def check_target(env: Environment, plan: RestorePlan) -> None:
+def check_target(context: Context, plan: RestorePlan) -> None:
     """Raise where ``plan`` cannot be received here: the target is taken, its parent is missing, this ZFS is too old.
 
     ``TargetExists``, ``NoSuchDataset``, ``NoSuchSnapshot``, ``ZfsUnable``, ``UsageError``.
     """
     target, first = plan.target, plan.links[0].manifest
     if first.base is not None:
-        _check_continues(env, target, first)
-    elif env.zfs.exists(target):
-        raise _target_exists(env, target, plan)
+        _check_continues(context, target, first)
+    elif context.zfs.exists(target):
+        raise _target_exists(context, target, plan)
     else:
         parent = target.rpartition("/")[0]
         if not parent:
@@ -32,7 +32,7 @@ def check_target(env: Environment, plan: RestorePlan) -> None:
                 next_step=f"Restore into a new dataset below it, such as {target}/restored",
             )
         try:
-            env.zfs.dataset(parent)
+            context.zfs.dataset(parent)
         except NoSuchDataset as error:
             raise NoSuchDataset(
                 f"{parent}, where {target} is to be restored, does not exist",
@@ -40,17 +40,17 @@ def check_target(env: Environment, plan: RestorePlan) -> None:
                 next_step=f"Create it with `zfs create -o mountpoint=none {parent}`, or choose another --target",
             ) from error
     for link in plan.links:
-        if missing := unsupported_flags(env.zfs.capabilities, link.manifest.send.flags):
+        if missing := unsupported_flags(context.zfs.capabilities, link.manifest.send.flags):
             raise ZfsUnable(
                 f"Backup {link.manifest.backup_id} was sent with {' '.join(missing)}, and "
-                f"{env.zfs.capabilities.version} cannot receive such a stream",
+                f"{context.zfs.capabilities.version} cannot receive such a stream",
                 subject=link.manifest.backup_id,
                 next_step=f"Restore on a machine with ZFS like the one it came from ({link.manifest.send.zfs_version})",
             )
 
 
-def _target_exists(env: Environment, target: str, plan: RestorePlan) -> TargetExists:
-    snapshots = env.zfs.snapshots(target)
+def _target_exists(context: Context, target: str, plan: RestorePlan) -> TargetExists:
+    snapshots = context.zfs.snapshots(target)
     next_step = "Choose a name that does not exist with --target, or rename the dataset first"
     for position, link in enumerate(plan.links[:-1], start=1):
         if snapshots and snapshots[-1].guid == link.manifest.snapshot.guid:
@@ -67,9 +67,9 @@ def way_on(plan: RestorePlan, position: int) -> str:
     )
 
 
-def _check_continues(env: Environment, target: str, first: Manifest) -> None:
+def _check_continues(context: Context, target: str, first: Manifest) -> None:
     base = first.base
-    snapshots = env.zfs.snapshots(target)
+    snapshots = context.zfs.snapshots(target)
     newest = snapshots[-1] if snapshots else None
     if base is None or newest is None or newest.guid != base.guid:
         raise NoSuchSnapshot(

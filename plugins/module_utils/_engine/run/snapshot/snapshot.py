@@ -15,7 +15,7 @@ from ...values.config import Task
 from ...values.json_fields import write_time
 from ...values.zfs import Snapshot
 from ...zfs.names import snapshot_name
-from ..context import Environment
+from ..context import Context
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,20 +42,20 @@ class SnapshotTaken:
         }
 
 
-def plan_snapshot(env: Environment, *, task: Task, level: int) -> list[str]:
+def plan_snapshot(context: Context, *, task: Task, level: int) -> list[str]:
     """Full names of the snapshots that :func:`take_snapshot` would take now."""
-    short_name = snapshot_name(task, level, env.clock())
-    return [f"{dataset}@{short_name}" for dataset in task_datasets(env.zfs, task)]
+    short_name = snapshot_name(task, level, context.clock())
+    return [f"{dataset}@{short_name}" for dataset in task_datasets(context.zfs, task)]
 
 
-def take_snapshot(env: Environment, *, task: Task, level: int) -> SnapshotTaken:
+def take_snapshot(context: Context, *, task: Task, level: int) -> SnapshotTaken:
     """Snapshot the datasets of ``task`` at one instant and hold each under ``task.hold_tag``.
 
     Raises what :func:`task_datasets` raises, and ``ZfsError`` or ``ZfsDenied`` where ZFS refuses.
     """
-    snapshots = env.zfs.create_snapshots(plan_snapshot(env, task=task, level=level))
+    snapshots = context.zfs.create_snapshots(plan_snapshot(context, task=task, level=level))
     for snapshot in snapshots:
-        env.zfs.hold(snapshot.name, task.hold_tag)
+        context.zfs.hold(snapshot.name, task.hold_tag)
     first, *below = (_taken(snapshot, task) for snapshot in snapshots)
     return SnapshotTaken(first.name, first.guid, first.createtxg, first.creation, first.hold_tag, tuple(below))
 

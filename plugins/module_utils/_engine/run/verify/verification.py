@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from ...config.tasks import as_tasks, covered_by_any
 from ...errors import EngineError, NoSuchBackup, UsageError
-from ...plan.chain import check_line, walk_chain
+from ...plan.chain import check_series, walk_chain
 from ...repository.catalogue import Catalogue, read_catalogue
 from ...seal.signing import no_trusted_signer
 from ...state.heads import highest_seen, remember
@@ -24,8 +24,8 @@ from ...state.spool import Spool
 from ...store.protocol import Store
 from ...values.config import Task
 from ...values.manifest import CataloguedManifest, Manifest, Part
-from ...values.repository import BackupId, Line
-from ..context import Environment
+from ...values.repository import BackupId, Series
+from ..context import Context
 from .parts import DecryptChecks, PartProblem, check_hashes, check_presence
 
 Depth = Literal["signature", "exists", "checksum", "decrypt"]
@@ -118,7 +118,7 @@ class VerifyReport:
 
 
 def verify(  # noqa: PLR0913 - the options of the command
-    env: Environment,
+    context: Context,
     *,
     depth: Depth,
     task: Task | Sequence[Task] | None = None,
@@ -138,7 +138,7 @@ def verify(  # noqa: PLR0913 - the options of the command
     repository unreadable.
     """
     share = Subset.parse(subset) if subset is not None else None
-    signers = env.trusted_signers() if trusted is None else tuple(trusted)
+    signers = context.trusted_signers() if trusted is None else tuple(trusted)
     if not signers:
         raise no_trusted_signer()
     if depth == "decrypt" and not identities:
@@ -146,7 +146,7 @@ def verify(  # noqa: PLR0913 - the options of the command
             "The depth `decrypt` needs an age identity",
             next_step="Give the private key with --private-key, or choose the depth `checksum`, which needs none",
         )
-    catalogue = _read_catalogue(env, signers, host or env.config.host)
+    catalogue = _read_catalogue(context, signers, host or context.config.host)
     tasks = as_tasks(task)
     chosen = [
         found.manifest
@@ -157,13 +157,13 @@ def verify(  # noqa: PLR0913 - the options of the command
     ]
     problems = [Problem(error) for error in catalogue.problems]
     if not chosen and not problems:
-        raise _nothing_to_verify(host or env.config.host, backup_id)
-    run = _Run(env, depth, share, tuple(identities))
+        raise _nothing_to_verify(host or context.config.host, backup_id)
+    run = _Run(context, depth, share, tuple(identities))
     warnings = []
-    for line in {manifest.line: None for manifest in chosen}:
-        found_in_line = [found for found in catalogue.manifests if found.manifest.line == line]
-        problems += _chain_problems(found_in_line, [manifest for manifest in chosen if manifest.line == line])
-        warnings += _line_warnings(env, line, found_in_line)
+    for series in {manifest.series: None for manifest in chosen}:
+        found_in_series = [found for found in catalogue.manifests if found.manifest.series == series]
+        problems += _chain_problems(found_in_series, [manifest for manifest in chosen if manifest.series == series])
+        warnings += _series_warnings(context, series, found_in_series)
     problems += run.check(chosen)
     parts = [part for manifest in chosen for part in run.selected(manifest)]
     report = VerifyReport(
@@ -176,15 +176,15 @@ def verify(  # noqa: PLR0913 - the options of the command
         problems=tuple(problems),
         warnings=tuple(warnings),
     )
-    env.progress.finish(status=report.status, result=report.as_json())
+    context.progress.finish(status=report.status, result=report.as_json())
     return report
 
 
 class _Run:
     """The checks of parts, with one count of bytes over all backups."""
 
-    def __init__(self, env: Environment, depth: Depth, subset: Subset | None, identities: tuple[str, ...]) -> None:
-        self._env = env
+    def __init__(self, context: Context, depth: Depth, subset: Subset | None, identities: tuple[str, ...]) -> None:
+        self._context = context
         self._depth = depth
         self._subset = subset
         self._identities = identities
@@ -201,12 +201,12 @@ class _Run:
     def check(self, manifests: Sequence[Manifest]) -> list[Problem]:
         """All problems of all parts that are selected."""
         self._total = sum(part.bytes for manifest in manifests for part in self.selected(manifest))
-        self._env.progress.start("verify", total=self._total, message=f"{len(manifests)} backups, {self._depth}")
+        self._context.progress.start("verify", total=self._total, message=f"{len(manifests)} backups, {self._depth}")
         if self._depth == "signature":
             return []
         if self._depth == "decrypt":
             return self._check_decrypted(manifests)
-        store = self._env.open_store()
+        store = self._context.open_store()
         try:
             return [
                 problem for manifest in manifests for problem in self._named(manifest, self._stored(store, manifest))
@@ -216,14 +216,14 @@ class _Run:
 
     def _stored(self, store: Store, manifest: Manifest) -> list[PartProblem]:
         check = check_presence if self._depth == "exists" else check_hashes
-        return check(store, self.selected(manifest), limits=self._env.config.limits, moved=self._moved)
+        return check(store, self.selected(manifest), limits=self._context.config.limits, moved=self._moved)
 
     def _check_decrypted(self, manifests: Sequence[Manifest]) -> list[Problem]:
         problems = []
-        with Spool(self._env.base_dir) as spool:
+        with Spool(self._context.base_dir) as spool:
             checks = DecryptChecks(
-                self._env.open_store,
-                limits=self._env.config.limits,
+                self._context.open_store,
+                limits=self._context.config.limits,
                 identities=self._identities,
                 spool=spool.directory,
                 moved=self._moved,
@@ -239,32 +239,32 @@ class _Run:
     def _moved(self, length: int) -> None:
         with self._lock:
             self._done = min(self._total, self._done + length)  # a damaged part is read twice, but counts once
-            self._env.progress.advance("verify", current=self._done, total=self._total)
+            self._context.progress.advance("verify", current=self._done, total=self._total)
 
     def _named(self, manifest: Manifest, found: Sequence[PartProblem]) -> list[Problem]:
         for _key, error in found:
-            self._env.progress.log(error.explain(), level="warning", backup_id=manifest.backup_id)
+            self._context.progress.log(error.explain(), level="warning", backup_id=manifest.backup_id)
         return [Problem(error, manifest.backup_id, manifest.dataset.name) for _key, error in found]
 
 
-def _read_catalogue(env: Environment, signers: Sequence[str], host: str) -> Catalogue:
-    store = env.open_store()
+def _read_catalogue(context: Context, signers: Sequence[str], host: str) -> Catalogue:
+    store = context.open_store()
     try:
         return read_catalogue(store, trusted=signers, host=host)
     finally:
         store.close()
 
 
-def _line_warnings(env: Environment, line: Line, found: Sequence[CataloguedManifest]) -> list[str]:
+def _series_warnings(context: Context, series: Series, found: Sequence[CataloguedManifest]) -> list[str]:
     repository_id = found[0].manifest.repository_id
-    sentences = check_line(found, highest_seen=highest_seen(env.base_dir, repository_id, line))
+    sentences = check_series(found, highest_seen=highest_seen(context.base_dir, repository_id, series))
     with suppress(OSError):  # a machine that only verifies may have no state directory; the next check then knows less
-        remember(env.base_dir, repository_id, line, max(entry.manifest.seq for entry in found))
-    return [f"{line.dataset}: {sentence}" for sentence in sentences]
+        remember(context.base_dir, repository_id, series, max(entry.manifest.seq for entry in found))
+    return [f"{series.dataset}: {sentence}" for sentence in sentences]
 
 
-def _chain_problems(line: Sequence[CataloguedManifest], chosen: Sequence[Manifest]) -> list[Problem]:
-    by_id = {found.manifest.backup_id: found.manifest for found in line}
+def _chain_problems(series: Sequence[CataloguedManifest], chosen: Sequence[Manifest]) -> list[Problem]:
+    by_id = {found.manifest.backup_id: found.manifest for found in series}
     problems = []
     for manifest in chosen:
         try:
