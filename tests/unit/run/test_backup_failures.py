@@ -23,6 +23,8 @@ from zrb.errors import (
     ManifestInvalid,
     NoSuchSnapshot,
     ObjectExists,
+    PartDamaged,
+    PartMissing,
     SendFailed,
     StoreDenied,
     StoreUnavailable,
@@ -88,7 +90,7 @@ class TestResume:
         result = fleet.back_up(0)
         assert result.parts_resumed >= 1
         assert result.manifest.backup_id == unanswered.binding.backup_id
-        assert result.manifest.parts[1].checksum.kind == "sha256-composite"
+        assert fleet.parts(result.manifest)[1].checksum.kind == "sha256-composite"
         fleet.restore()
 
     def test_a_level_above_waits_for_its_own_turn(self, fleet: Fleet) -> None:
@@ -234,6 +236,88 @@ class TestResume:
         assert elsewhere.exists()
 
 
+class TestPartsThatVanish:
+    """What the journal calls stored counts only while the store shows it at its length."""
+
+    @pytest.mark.parametrize("gone", [{0}, {1}, {0, 1}], ids=str)
+    def test_between_two_runs_they_are_sent_again(self, fleet: Fleet, gone: set[int]) -> None:
+        journal = interrupt(fleet)
+        for part in journal.parts():
+            if part.index in gone:
+                fleet.store.remove(part.key)
+        result = fleet.back_up(0)
+        assert result.manifest.backup_id == journal.binding.backup_id
+        assert result.parts_resumed == 2 - len(gone)
+        assert any(warning.startswith(f"{len(gone)} parts that were stored") for warning in fleet.progress.warnings)
+        assert_clean(fleet)
+        assert fleet.restore().warnings == ()
+
+    def test_a_second_interruption_loses_nothing_of_what_was_sent_again(self, fleet: Fleet) -> None:
+        journal = interrupt(fleet)
+        for part in journal.parts():
+            fleet.store.remove(part.key)
+        again = interrupt(fleet)
+        assert (again.binding, again.stored_parts) == (journal.binding, 2)
+        assert fleet.back_up(0).parts_resumed == 2
+        fleet.restore()
+
+    def test_between_two_runs_one_of_another_length_begins_the_backup_again(self, fleet: Fleet) -> None:
+        journal = interrupt(fleet)
+        fleet.store.truncate(next(journal.parts()).key, 10)
+        result = fleet.back_up(0)
+        assert result.manifest.backup_id != journal.binding.backup_id
+        assert_clean(fleet)
+        fleet.restore()
+
+    @pytest.mark.parametrize("index", range(4))
+    @pytest.mark.parametrize("kind", [PartMissing, PartDamaged])
+    def test_before_the_commit_nothing_is_committed(self, fleet: Fleet, kind: type[EngineError], index: int) -> None:
+        def lose(name: str) -> None:
+            if name == "stream-stored":
+                (key,) = [key for key in fleet.store.keys if key.endswith(f"{index:06d}.age")]
+                fleet.store.truncate(key, 100) if kind is PartDamaged else fleet.store.remove(key)
+
+        error = fleet.fail(0, checkpoint=lose)
+        assert type(error) is kind
+        assert error.subject.endswith(f"{index:06d}.age")
+        assert fleet.manifests() == []
+        result = fleet.back_up(0)
+        assert result.parts_resumed == (3 if kind is PartMissing else 0)
+        assert_clean(fleet)
+        fleet.restore()
+
+    @pytest.mark.parametrize("gone", [None, 0, 3])
+    def test_after_their_list_was_written(self, fleet: Fleet, gone: int | None) -> None:
+        """A list is written once: what is sent again has other bytes, so the backup needs another id."""
+
+        def stop(name: str) -> None:
+            if name == "parts-listed":
+                raise Interrupted(15, next_step="Run again")
+
+        with pytest.raises(Interrupted):
+            fleet.run(0, checkpoint=stop)
+        (path,) = fleet.journals()
+        if gone is not None:
+            fleet.store.remove(list(Journal.load(path).parts())[gone].key)
+        result = fleet.back_up(0)
+        assert (result.manifest.backup_id == path.stem) is (gone is None)
+        assert_clean(fleet)
+        fleet.restore()
+
+    @pytest.mark.parametrize("fault", ["fail", "lose_reply"])
+    @pytest.mark.parametrize("suffix", [".parts", "-L0-00000005.json"])
+    def test_a_list_or_a_manifest_whose_writing_fails_is_written_by_the_next_run(
+        self, fleet: Fleet, fault: str, suffix: str
+    ) -> None:
+        getattr(fleet.store, fault)("put", key_part=suffix)
+        assert type(fleet.fail(0)) is StoreUnavailable
+        result = fleet.back_up(0)
+        assert len(fleet.manifests()) == 1 or fault == "lose_reply"
+        assert fleet.parts(result.manifest)
+        assert_clean(fleet)
+        fleet.restore()
+
+
 class TestAfterTheCommit:
     """Whatever is cut off after the manifest was written, the backup exists, and the next run tidies up."""
 
@@ -256,7 +340,7 @@ class TestAfterTheCommit:
         assert_clean(fleet)
 
     def test_a_manifest_that_arrived_without_an_answer(self, fleet: Fleet) -> None:
-        fleet.store.lose_reply("put", key_part="manifests/")
+        fleet.store.lose_reply("put", nth=2, key_part="manifests/")  # the first is the list of parts
         assert type(fleet.fail(0)) is StoreUnavailable
         (manifest,) = fleet.manifests()
         fleet.write(2)
@@ -271,7 +355,7 @@ class TestAfterTheCommit:
         assert type(fleet.fail(0)) is StoreUnavailable
         assert fleet.manifests() == []
         result = fleet.back_up(0)
-        assert result.parts_resumed == len(result.manifest.parts)
+        assert result.parts_resumed == len(fleet.parts(result.manifest))
         assert_clean(fleet)
 
     def test_something_else_where_the_manifest_belongs(self, fleet: Fleet) -> None:

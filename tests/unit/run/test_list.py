@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -69,9 +69,37 @@ def test_entries_say_what_was_backed_up(repository: CommittedRepository) -> None
 
 def test_a_missing_part_shows(repository: CommittedRepository) -> None:
     manifest = repository.commit()
-    repository.file_of(manifest.parts[1].key).unlink()
+    repository.file_of(repository.parts(manifest)[1].key).unlink()
     (entry,) = list_backups(repository.context()).entries
     assert (entry.missing_parts, entry.readable) == (1, False)
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(path.read_bytes() + b"\n")])
+def test_a_list_of_parts_that_is_gone_or_of_another_length_shows(
+    repository: CommittedRepository, damage: Callable[[Path], object]
+) -> None:
+    damage(repository.file_of(repository.commit().parts.key))
+    repository.commit()
+    entries = list_backups(repository.context()).entries
+    assert [(entry.missing_parts, entry.readable) for entry in entries] == [(0, False), (0, True)]
+
+
+def test_parts_are_counted_for_their_own_backup_alone(repository: CommittedRepository) -> None:
+    """Whatever else lies there: children, one that is called like a level, parts beyond the last, foreign files."""
+    manifest = repository.commit()
+    for dataset in ("tank/data/child", "tank/data/level0", f"tank/data/level0/{manifest.backup_id}"):
+        repository.commit(dataset=dataset)
+    directory = repository.file_of(repository.parts(manifest)[0].key).parent
+    for name in ("snapshot.part-000003.age", "snapshot.part-0000001.age", "notes"):
+        (directory / name).write_bytes(b"x")
+    repository.file_of(repository.parts(manifest)[2].key).unlink()
+    listing = list_backups(repository.context())
+    assert [(entry.dataset, entry.parts, entry.missing_parts) for entry in listing.entries] == [
+        ("tank/data", 3, 1),
+        ("tank/data/child", 3, 0),
+        ("tank/data/level0", 3, 0),
+        (f"tank/data/level0/{manifest.backup_id}", 3, 0),
+    ]
 
 
 def test_archived_parts_show(repository: CommittedRepository) -> None:

@@ -53,7 +53,7 @@ def opening(die: Callable[[], None]) -> None:
     with backup_pipeline() as pipeline:
         manifest = manifest_of(store_bytes(pipeline, DATA, destination(store)))
     with restore_pipeline(openers=2) as pipeline:
-        pipeline.fetch_stream(manifest, Source(store, Path, lambda _count: None), lambda _view: die())
+        pipeline.fetch_stream(manifest, manifest.parts, Source(store, Path, lambda _count: None), lambda _view: die())
 
 
 @pytest.fixture

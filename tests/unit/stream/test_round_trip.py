@@ -15,7 +15,6 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from zrb.store.directory import DirectoryStore
-from zrb.stream.backup import StoredStream
 from zrb.values.manifest import Checksum
 
 from tests.fakes.store import MemoryStore
@@ -26,6 +25,7 @@ from tests.unit.stream.piping import (
     PART,
     RECIPIENT,
     Ledger,
+    Stored,
     backup_pipeline,
     blake3,
     cut,
@@ -43,7 +43,7 @@ EDGES = [1, AGE - 1, AGE, AGE + 1, PART - 1, PART, PART + 1, 2 * PART, 3 * PART 
 LENGTHS = st.one_of(st.sampled_from(EDGES), st.integers(1, 4 * PART))
 
 
-def assert_parts_are_right(store: MemoryStore, data: bytes, stored: StoredStream) -> None:
+def assert_parts_are_right(store: MemoryStore, data: bytes, stored: Stored) -> None:
     pieces = cut(data)
     assert (stored.stream_bytes, stored.blake3) == (len(data), blake3(data))
     assert [part.index for part in stored.parts] == list(range(len(pieces)))

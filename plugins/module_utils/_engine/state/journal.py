@@ -14,6 +14,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Annotated, Final, Literal
 
 from ..errors import LocalStateError
+from ..plan.parts import beside_listing
 from ..store.protocol import Store
 from ..values.field_types import (
     AnyBackupId,
@@ -39,12 +41,13 @@ from ..values.field_types import (
 )
 from ..values.json_records import read_record, text, write_record
 from ..values.manifest import Part
-from ..values.repository import BackupId
+from ..values.repository import BackupId, Series
 from ..values.strict_json import Record, canonical_json, parse_object
 from .durable_files import sync_directory
 
 SUFFIX = ".journal"
 MAX_LINE_BYTES: Final = 1024 * 1024
+MAX_PART_LINE_BYTES: Final = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,8 @@ class Journal:
         self._lock = threading.Lock()
         self._opened: dict[int, tuple[str, str]] = {}
         self._sealed: dict[int, Part] = {}
-        self._stored: dict[int, Part] = {}
+        self._stored_at = array("q")
+        """For each part where its line begins, or -1: a journal may have a million lines, and stays in its file."""
         self._torn_at: int | None = None
 
     @classmethod
@@ -122,20 +126,42 @@ class Journal:
         with _explained(path, "read"):
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
             with os.fdopen(descriptor, "rb") as file:
-                content = file.read()
-        whole = content[: content.rfind(b"\n") + 1]
-        lines = whole.splitlines()
-        if not lines:
-            raise JournalDamaged("its first line is missing")
-        journal = cls(path, _read_binding(lines[0]))
-        journal._torn_at = len(whole) if len(whole) < len(content) else None
-        for line in lines[1:]:
-            journal._replay(line)
+                first = file.readline(MAX_LINE_BYTES)
+                if not first.endswith(b"\n"):
+                    raise JournalDamaged("its first line is missing")
+                journal = cls(path, _read_binding(first))
+                offset = len(first)
+                while line := file.readline(MAX_LINE_BYTES):
+                    if not line.endswith(b"\n") and len(line) < MAX_LINE_BYTES:
+                        journal._torn_at = offset
+                        break
+                    journal._replay(line, offset)
+                    offset += len(line)
         return journal
 
     def known(self, index: int) -> Part | None:
-        """The part as an earlier run stored it."""
-        return self._stored.get(index)
+        """The part as it was stored, by this run or an earlier one."""
+        if index >= len(self._stored_at) or self._stored_at[index] < 0:
+            return None
+        with _explained(self.path, "read"):
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                line = os.pread(descriptor, MAX_PART_LINE_BYTES, self._stored_at[index]).partition(b"\n")[0]
+            finally:
+                os.close(descriptor)
+        try:
+            return read_record(Part, parse_object(line, limit=MAX_PART_LINE_BYTES)["stored"])
+        except (ValueError, KeyError) as error:
+            raise LocalStateError(
+                f"The journal {self.path} was changed while it was in use: part {index} cannot be read any longer",
+                subject=str(self.path),
+                answer=str(error),
+                next_step="Nobody but zrb may write there; run the same command again",
+            ) from error
+
+    def parts(self) -> Iterator[Part]:
+        """All parts that are stored, in order."""
+        return (part for index in range(len(self._stored_at)) if (part := self.known(index)) is not None)
 
     def opened(self, index: int, key: str, upload_id: str) -> None:
         """A chunked upload has begun."""
@@ -150,25 +176,34 @@ class Journal:
     def stored(self, part: Part) -> None:
         """The store acknowledged the part."""
         with self._lock:
-            self._append({"stored": write_record(part)})
+            self._note_stored(part.index, self._append({"stored": write_record(part)}))
 
-    def reconcile(self, store: Store) -> None:
-        """Find out what became of the parts that were on their way when the earlier run ended: count those that
-        arrived, abort the uploads of the others. Raises ``ObjectExists`` where a key holds something else."""
-        for index, part in sorted(self._sealed.items()):
-            if index not in self._stored:
-                checksum = store.holds(part.key, size=part.bytes, sha256=part.sha256, expected=part.checksum)
-                if checksum is not None:
-                    arrived = replace(part, checksum=checksum)
-                    self.stored(arrived)
-                    self._stored[index] = arrived
+    def reconcile(self, store: Store) -> int:
+        """Find out what became of the parts of the earlier run: count those that arrived on their own, abort the
+        uploads of the others, and forget, so that they are sent again, those that a listing does not show at their
+        length; how many these are. Raises ``ObjectExists`` where a key holds something else."""
+        for part in [self._sealed[index] for index in sorted(self._sealed)]:
+            checksum = store.holds(part.key, size=part.bytes, sha256=part.sha256, expected=part.checksum)
+            if checksum is not None:
+                self.stored(replace(part, checksum=checksum))
         self.abort_uploads(store)
+        if not self.stored_parts:
+            return 0
+        binding = self.binding
+        prefix = Series(binding.host, binding.dataset).data_prefix(BackupId(binding.backup_id), binding.level)
+        gone = [
+            part.index
+            for part, found in beside_listing(self.parts(), store.list(prefix))
+            if found is None or found.bytes != part.bytes
+        ]
+        for index in gone:
+            self._stored_at[index] = -1
+        return len(gone)
 
     def abort_uploads(self, store: Store) -> None:
         """Throw away the chunked uploads that were not completed."""
-        for index, (key, upload_id) in sorted(self._opened.items()):
-            if index not in self._stored:
-                store.abort_upload(key, upload_id)
+        for _index, (key, upload_id) in sorted(self._opened.items()):
+            store.abort_upload(key, upload_id)
 
     def remove(self) -> None:
         """The backup is committed or given up: forget it."""
@@ -179,9 +214,17 @@ class Journal:
     @property
     def stored_parts(self) -> int:
         """How many parts a resume need not send again."""
-        return len(self._stored)
+        return sum(offset >= 0 for offset in self._stored_at)
 
-    def _append(self, record: Record, *, create: bool = False) -> None:
+    def _note_stored(self, index: int, offset: int) -> None:
+        while len(self._stored_at) <= index:
+            self._stored_at.append(-1)
+        self._stored_at[index] = offset
+        self._opened.pop(index, None)
+        self._sealed.pop(index, None)
+
+    def _append(self, record: Record, *, create: bool = False) -> int:
+        """Append a line; where it begins."""
         line = canonical_json(record) + b"\n"
         flags = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC | (os.O_CREAT | os.O_EXCL if create else 0)
         with _explained(self.path, "written"):
@@ -200,16 +243,19 @@ class Journal:
                     raise
             finally:
                 os.close(descriptor)
+        return length
 
-    def _replay(self, line: bytes) -> None:
+    def _replay(self, line: bytes, offset: int) -> None:
         try:
             ((kind, entry),) = parse_object(line, limit=MAX_LINE_BYTES).items()
             if kind == "opened":
                 opened = read_record(Opened, entry)
                 self._opened[opened.index] = (opened.key, opened.upload_id)
-            elif kind in {"sealed", "stored"}:
+            elif kind == "sealed":
                 part = read_record(Part, entry)
-                (self._sealed if kind == "sealed" else self._stored)[part.index] = part
+                self._sealed[part.index] = part
+            elif kind == "stored":
+                self._note_stored(read_record(Part, entry).index, offset)
         except ValueError as error:
             raise JournalDamaged(f"a line of it is not one that zrb writes: it {error}") from error
 

@@ -32,11 +32,11 @@ EDGE_BYTES = 312
 
 @dataclass(frozen=True, slots=True)
 class StoredStream:
-    """What became of a stream. ``blake3`` is hex, ``parts`` are in order."""
+    """What became of a stream. ``blake3`` is hex; the ledger knows each of the ``parts``."""
 
     stream_bytes: int
     blake3: str
-    parts: tuple[Part, ...]
+    parts: int
     parts_resumed: int
 
 
@@ -107,14 +107,14 @@ class _StreamRun:
         try:
             reader = _StreamReader(self, source_fd, at_end)
             reader.read_all()
-            parts = self.parts.wait_for(reader.parts_begun)
+            self.parts.wait_for(reader.parts_begun)
         except BaseException as error:
             self.failure.set(error)
             raise
         return StoredStream(
             stream_bytes=reader.stream_bytes,
             blake3=reader.blake3,
-            parts=parts,
+            parts=reader.parts_begun,
             parts_resumed=self.parts.resumed,
         )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -44,7 +44,7 @@ class PartDownloads:
 
     def __init__(
         self,
-        parts: Sequence[Part],
+        parts: Iterable[Part],
         download: Download,
         *,
         free: FreeList,

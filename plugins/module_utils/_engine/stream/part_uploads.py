@@ -67,7 +67,7 @@ class PartsInFlight:
         self._context = context
         self._changed = threading.Condition()
         self._uploads: dict[int, _PartUpload] = {}
-        self._stored: dict[int, Part] = {}
+        self._stored = 0
         self.resumed = 0
         context.failure.on_failure(self._wake)
 
@@ -75,7 +75,7 @@ class PartsInFlight:
         """The part was stored by an earlier run."""
         self.resumed += 1
         self._context.destination.moved(part.plain_bytes)
-        self._store(part)
+        self._store()
 
     def read(self, index: int, plain_bytes: int, plain_blake3: str) -> None:
         """The reader has seen all of the part."""
@@ -93,16 +93,15 @@ class PartsInFlight:
         """The store acknowledged the part, and the ledger knows."""
         with self._changed:
             del self._uploads[part.index]
-        self._store(part)
+        self._store()
 
-    def wait_for(self, count: int) -> tuple[Part, ...]:
-        """All ``count`` parts, in order, as soon as they are stored. Raises the pipeline's failure."""
+    def wait_for(self, count: int) -> None:
+        """Return as soon as ``count`` parts are stored. Raises the pipeline's failure."""
         with self._changed:
-            while len(self._stored) < count:
+            while self._stored < count:
                 self._context.failure.check()
                 self._changed.wait()
             self._context.failure.check()
-            return tuple(self._stored[index] for index in range(count))
 
     def abort(self) -> None:
         """Throw away unfinished uploads."""
@@ -115,9 +114,9 @@ class PartsInFlight:
                 self._uploads[index] = _PartUpload(self._context, index, self._finished)
             return self._uploads[index]
 
-    def _store(self, part: Part) -> None:
+    def _store(self) -> None:
         with self._changed:
-            self._stored[part.index] = part
+            self._stored += 1
             self._changed.notify_all()
 
     def _wake(self) -> None:

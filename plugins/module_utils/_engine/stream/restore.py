@@ -11,7 +11,7 @@ the whole stream is right: a receiver that is then stopped has not seen the end 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -64,13 +64,16 @@ class RestorePipeline:
     def __exit__(self, *_: object) -> None:
         self.workers.close()
 
-    def fetch_stream(self, manifest: Manifest, source: Source, write: Callable[[memoryview], object]) -> None:
-        """Give the stream of ``manifest`` to ``write``, in order, in pieces of at most a block.
+    def fetch_stream(
+        self, manifest: Manifest, parts: Iterable[Part], source: Source, write: Callable[[memoryview], object]
+    ) -> None:
+        """Give the stream of ``manifest`` to ``write``, in order, in pieces of at most a block. ``parts`` are those of
+        its proven list; they are read twice, by two threads.
 
         Raises ``PartMissing``, ``PartDamaged``, ``StreamDamaged``, ``WrongIdentity``, or what ``write`` and the store
         raise. On any failure everything stops and this pipeline is used up.
         """
-        run = _FetchRun(self, manifest, source, write)
+        run = _FetchRun(self, manifest, parts, source, write)
         try:
             run.fetch()
         except BaseException as error:
@@ -84,17 +87,22 @@ class _FetchRun:
     """One stream on its way through a pipeline."""
 
     def __init__(
-        self, pipeline: RestorePipeline, manifest: Manifest, source: Source, write: Callable[[memoryview], object]
+        self,
+        pipeline: RestorePipeline,
+        manifest: Manifest,
+        parts: Iterable[Part],
+        source: Source,
+        write: Callable[[memoryview], object],
     ) -> None:
         self.failure = Failure()
         self._pipeline = pipeline
         self._store = source.store
-        self._manifest = manifest
+        self._parts = parts
         self._free_chunks = FreeList(range(pipeline.chunks.count), self.failure)
         self._threads = TransferThreads(pipeline.downloaders, self.failure)
         self._out = _OrderedWriter(manifest, write)
         self._downloads = PartDownloads(
-            manifest.parts,
+            parts,
             Download(source.store, source.spool, source.moved, pipeline.chunks),
             free=self._free_chunks,
             threads=self._threads,
@@ -107,7 +115,7 @@ class _FetchRun:
 
     def fetch(self) -> None:
         """Write the stream in this thread; all else happens in the others."""
-        for part in self._manifest.parts:
+        for part in self._parts:
             self._downloads.wait_until_ready(part.index)
             self._write_part(part, self._pipeline.workers.for_part(part.index))
         self._out.finish()

@@ -8,10 +8,9 @@ in them; ``manifest_json`` reads and writes them."""
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Literal
 
 from .field_types import (
-    MAX_PARTS,
     AnyBackupId,
     ChecksumKind,
     Count,
@@ -21,8 +20,10 @@ from .field_types import (
     Level,
     Line,
     Name,
+    PartCount,
     PartIndex,
     PartKey,
+    PartListKey,
     Positive,
     Recipients,
     RepositoryId,
@@ -31,7 +32,6 @@ from .field_types import (
     Texts,
     Time,
 )
-from .json_records import listed, object_of
 from .repository import Series
 from .zfs import DatasetType
 
@@ -56,6 +56,18 @@ class Part:
     bytes: Positive
     sha256: Hash
     checksum: Checksum
+
+
+@dataclass(frozen=True, slots=True)
+class PartsSummary:
+    """What the manifest says of the list of parts, which is an object of its own: its key, length and SHA-256 (hex),
+    how many parts it names, and their encrypted bytes together."""
+
+    key: PartListKey
+    bytes: Positive
+    sha256: Hash
+    count: PartCount
+    stored_bytes: Positive
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +155,7 @@ class Manifest:
     stream: StreamDigest
     encryption: Encryption
     part_size: Positive
-    parts: Annotated[tuple[Part, ...], listed(object_of(Part), least=1, most=MAX_PARTS)]
+    parts: PartsSummary
     properties: Texts
     tool: Name
     job: Texts
@@ -153,18 +165,15 @@ class Manifest:
         """The series of backups this one belongs to."""
         return Series(host=self.host, dataset=self.dataset.name)
 
-    @property
-    def stored_bytes(self) -> int:
-        """Encrypted bytes of all parts."""
-        return sum(part.bytes for part in self.parts)
-
 
 @dataclass(frozen=True, slots=True)
 class CataloguedManifest:
     """A committed manifest with where it came from: its key, the public key that vouches for it (``None`` for
-    nobody), and the SHA-256 (hex) of its payload, which the next manifest of the series names as ``previous``."""
+    nobody), the SHA-256 (hex) of its payload, which the next manifest of the series names as ``previous``, and
+    whether its list of parts is there, at its length."""
 
     manifest: Manifest
     key: str
     signer: str | None
     payload_sha256: str
+    has_part_list: bool = True

@@ -17,7 +17,7 @@ from pathlib import Path
 from ...config.key_files import read_signing_key
 from ...config.tasks import task_datasets
 from ...errors import ConfigError, EngineError, ObjectExists, StreamNotReproducible
-from ...plan.parts import check_part_count, count_parts
+from ...plan.parts import check_part_count
 from ...report.logs import Logged
 from ...repository.identity import RepositoryIdentity, ensure_identity, read_identity
 from ...seal.signing import SigningKey
@@ -28,11 +28,13 @@ from ...store.protocol import Store
 from ...stream.backup import StoredStream
 from ...stream.part_uploads import Destination
 from ...values.config import Task
+from ...values.manifest import PartsSummary
+from ...values.part_list import count_parts
 from ...values.progress import Progress
 from ...values.repository import BackupId, check_level
 from ...values.zfs import Snapshot
 from ..context import Context
-from .commit import build_manifest, check_stream_edges, commit, finish_commit, rehearse_manifest
+from .commit import build_manifest, check_stream_edges, commit, finish_commit, list_parts, rehearse_manifest
 from .pipelines import BackupPipelines
 from .recovery import give_up, recover
 from .results import BackupOutcome, BackupPlan, BackupResult
@@ -265,25 +267,32 @@ class _TaskRun:
             total=total,
             message=f"{work.journal.binding.backup_id} of {work.snapshot.name} to {self.store.location}",
         )
-        too_many = "" if total is None else _check_part_count(work, total)
-        for sentence in (work.decision.choice.reason, too_many, *work.survey.warnings):
+        if total is not None:
+            check_part_count(total, work.journal.binding.part_size)
+        for sentence in (work.decision.choice.reason, *work.survey.warnings):
             if sentence:
                 work.progress.log(sentence, level="warning")
         rehearse_manifest(self.context, work.survey, work.journal.binding, work.snapshot, job=self.job)
         try:
-            stored = self._store(work, total)
+            stored, parts = self._store(work, total)
         except (StreamNotReproducible, ObjectExists) as error:
             if work.decision.journal is None:
                 raise
             work.progress.log(f"The interrupted backup cannot be continued. {error.explain()}", level="warning")
             give_up(self.store, work.journal)
             work = replace(work, journal=self._new_journal(identity, work.decision, work.snapshot))
-            stored = self._store(work, total)
-        return self._commit(work, stored, started)
+            stored, parts = self._store(work, total)
+        return self._commit(work, stored, parts, started)
 
-    def _store(self, work: _Work, total: int | None) -> StoredStream:
+    def _store(self, work: _Work, total: int | None) -> tuple[StoredStream, PartsSummary]:
+        """Store the stream, and the list of its parts."""
         binding, journal = work.journal.binding, work.journal
-        journal.reconcile(self.store)
+        if gone := journal.reconcile(self.store):
+            work.progress.log(
+                f"{gone} parts that were stored are not in the repository any longer and are sent again. Look for a "
+                "lifecycle rule or somebody who deletes.",
+                level="warning",
+            )
         if journal.stored_parts:
             work.progress.log(f"Resuming {binding.backup_id}: {journal.stored_parts} parts are stored already")
         moved = _Moved(work.progress, total)
@@ -310,12 +319,14 @@ class _TaskRun:
             self.pipelines.discard()
             raise
         self.context.checkpoint("stream-stored")
-        return stored
+        parts = list_parts(self.context, self.store, journal, stored)
+        self.context.checkpoint("parts-listed")
+        return stored, parts
 
-    def _commit(self, work: _Work, stored: StoredStream, started: float) -> BackupResult:
+    def _commit(self, work: _Work, stored: StoredStream, parts: PartsSummary, started: float) -> BackupResult:
         context, survey = self.context, work.survey
         work.progress.advance("commit", current=stored.stream_bytes, total=stored.stream_bytes)
-        manifest = build_manifest(context, survey, work.journal.binding, work.snapshot, stored, job=self.job)
+        manifest = build_manifest(context, survey, work.journal.binding, work.snapshot, stored, parts, job=self.job)
         try:
             key = commit(context, self.store, self.signing_key, survey, manifest)
         except ObjectExists:
@@ -335,12 +346,6 @@ class _TaskRun:
         )
         work.progress.finish(status="warning" if warnings else "ok", result=result.as_json())
         return result
-
-
-def _check_part_count(work: _Work, total: int) -> str:
-    binding = work.journal.binding
-    key = work.survey.series.part_key(BackupId(binding.backup_id), binding.level, 0)
-    return check_part_count(total, binding.part_size, key=key)
 
 
 class _Moved:

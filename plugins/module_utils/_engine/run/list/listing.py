@@ -7,18 +7,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from ...config.tasks import as_tasks, covered_by_any
 from ...errors import EngineError, UsageError
 from ...repository.catalogue import read_catalogue
-from ...store.protocol import Store, StoredObject
+from ...store.protocol import Store
 from ...values.config import Task
 from ...values.json_records import write_time
-from ...values.manifest import Base, CataloguedManifest
-from ...values.repository import BackupId, Series
+from ...values.manifest import Base, CataloguedManifest, Manifest
+from ...values.repository import BackupId, part_index
 from ..context import Context
 
 ALL_HOSTS = "*"
@@ -27,8 +27,8 @@ ALL_HOSTS = "*"
 @dataclass(frozen=True, slots=True)
 class ListedBackup:
     """One committed backup. ``signer`` is the trusted key that signed it, or ``None``; ``storage_class`` names the
-    classes that its parts are in now, joined by ``+`` where they differ; ``readable`` says whether all parts are
-    there and none must be thawed first."""
+    classes that its parts are in now, joined by ``+`` where they differ; ``readable`` says whether all parts and
+    their list are there and none must be thawed first."""
 
     backup_id: BackupId
     host: str
@@ -127,22 +127,43 @@ def list_backups(
             for found in catalogue.manifests
             if (level is None or found.manifest.level == level) and covered_by_any(tasks, found.manifest.dataset.name)
         ]
-        stored = _stored_parts(store, {found.manifest.series for found in chosen})
+        stored = _stored_parts(store, [found.manifest for found in chosen])
     finally:
         store.close()
     listing = Listing(tuple(_entry(found, stored) for found in chosen), catalogue.problems)
     return Listing(listing.entries, listing.problems, ask(listing.as_json())) if ask else listing
 
 
-def _stored_parts(store: Store, series: Iterable[Series]) -> dict[str, StoredObject]:
-    # One listing a series, a thousand objects a request: asking for every part by itself would take hours.
-    return {item.key: item for series in series for item in store.list(f"data/{series.path}/")}
+@dataclass
+class _StoredParts:
+    """What a listing shows of the parts of one backup."""
+
+    count: int = 0
+    classes: set[str] = field(default_factory=set)
+    readable: bool = True
 
 
-def _entry(found: CataloguedManifest, stored: dict[str, StoredObject]) -> ListedBackup:
+def _stored_parts(store: Store, manifests: Iterable[Manifest]) -> dict[str, _StoredParts]:
+    """By data prefix. One listing a series and level, a thousand objects a request: asking for every part by itself
+    would take hours."""
+    wanted = {manifest.series.data_prefix(manifest.backup_id, manifest.level): manifest for manifest in manifests}
+    stored = {prefix: _StoredParts() for prefix in wanted}
+    for above in sorted({prefix.removesuffix("/").rpartition("/")[0] for prefix in wanted}):
+        for item in store.list(f"{above}/"):
+            prefix, name = item.key[: item.key.rindex("/") + 1], item.key.rpartition("/")[2]
+            index = part_index(name)
+            if prefix in wanted and index is not None and index < wanted[prefix].parts.count:
+                found = stored[prefix]
+                found.count += 1
+                found.classes.add(item.storage_class)
+                found.readable = found.readable and item.readable
+    return stored
+
+
+def _entry(found: CataloguedManifest, stored: dict[str, _StoredParts]) -> ListedBackup:
     manifest = found.manifest
-    present = [stored[part.key] for part in manifest.parts if part.key in stored]
-    missing = len(manifest.parts) - len(present)
+    present = stored[manifest.series.data_prefix(manifest.backup_id, manifest.level)]
+    missing = manifest.parts.count - present.count
     return ListedBackup(
         backup_id=manifest.backup_id,
         host=manifest.host,
@@ -156,11 +177,11 @@ def _entry(found: CataloguedManifest, stored: dict[str, StoredObject]) -> Listed
         snapshot=manifest.snapshot.name,
         snapshot_guid=manifest.snapshot.guid,
         stream_bytes=manifest.stream.bytes,
-        stored_bytes=manifest.stored_bytes,
-        parts=len(manifest.parts),
+        stored_bytes=manifest.parts.stored_bytes,
+        parts=manifest.parts.count,
         missing_parts=missing,
-        storage_class="+".join(sorted({item.storage_class for item in present})) or "-",
-        readable=missing == 0 and all(item.readable for item in present),
+        storage_class="+".join(sorted(present.classes)) or "-",
+        readable=missing == 0 and present.readable and found.has_part_list,
         signer=found.signer,
     )
 

@@ -24,6 +24,7 @@ from ...errors import (
 )
 from ...plan.buffers import plan_restore_buffers
 from ...plan.properties import restorable_properties
+from ...repository.part_list import open_part_list
 from ...state.heads import remember
 from ...state.spool import Spool
 from ...store.protocol import Store
@@ -115,7 +116,7 @@ def restore(
 def _check_readable(plan: RestorePlan) -> None:
     frozen = [link for link in plan.links if not link.readable]
     if frozen:
-        total = sum(link.manifest.stored_bytes for link in frozen)
+        total = sum(link.manifest.parts.stored_bytes for link in frozen)
         first = frozen[0].manifest
         raise ThawNeeded(
             f"{len(frozen)} of {len(plan.links)} backups of this chain ({total} bytes) are in an archive class "
@@ -173,9 +174,9 @@ class _Restore:
     def _receive(self, manifest: Manifest) -> None:
         receiver = LazyReceive(self._context, self._plan.target, manifest)
         try:
-            self._pipeline.fetch_stream(
-                manifest, Source(self._store, self._spool.directory, self._count), receiver.write
-            )
+            source = Source(self._store, self._spool.directory, self._count)
+            with open_part_list(self._store, manifest) as parts:
+                self._pipeline.fetch_stream(manifest, parts, source, receiver.write)
             self._context.checkpoint("stream-written")
             receiver.finish()
         except BaseException as error:

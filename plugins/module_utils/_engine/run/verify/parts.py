@@ -11,10 +11,11 @@ whole repository unreadable (no connection, no permission, the wrong identity) i
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 from ...errors import EngineError, IntegrityError, ObjectArchived, ObjectMissing, PartDamaged, PartMissing, ThawNeeded
@@ -25,11 +26,12 @@ from ...stream.restore import RestorePipeline, Source
 from ...values.config import Limits
 from ...values.manifest import Manifest, Part, StreamDigest
 
-PartProblem = tuple[Part, EngineError]
 Moved = Callable[[int], None]
+_PARTS_AT_ONCE = 1000
+"""Parts of a list that are in memory together."""
 
 
-def check_presence(store: Store, parts: Sequence[Part], *, limits: Limits, moved: Moved) -> list[PartProblem]:
+def check_presence(store: Store, parts: Iterable[Part], *, limits: Limits, moved: Moved) -> list[EngineError]:
     """Every part is there, as long as it should be, and with the checksum that the store gave for it at backup
     time. Reads nothing, so it also works on archived objects. ``moved`` is told the size of each part."""
 
@@ -47,7 +49,7 @@ def check_presence(store: Store, parts: Sequence[Part], *, limits: Limits, moved
     return _check_each(parts, check, workers=limits.workers)
 
 
-def check_hashes(store: Store, parts: Sequence[Part], *, limits: Limits, moved: Moved) -> list[PartProblem]:
+def check_hashes(store: Store, parts: Iterable[Part], *, limits: Limits, moved: Moved) -> list[EngineError]:
     """Every part is read back whole and has the SHA-256 that was signed; needs no key. Holds at most one chunk a
     worker in memory, and no more than ``memory_limit`` together."""
 
@@ -92,32 +94,32 @@ class DecryptChecks:
         self._spool = spool
         self._moved = moved
 
-    def check_stream(self, manifest: Manifest) -> list[PartProblem]:
-        """The whole stream of one backup: every hash of its manifest. Where it fails, every part by itself, so that
-        all damage is named."""
-        failure = self._failure_of(manifest)
+    def check_stream(self, manifest: Manifest, parts: Iterable[Part]) -> list[EngineError]:
+        """The whole stream of one backup: every hash of its manifest. If it fails, every part by itself, so that all
+        damage is named."""
+        failure = self._failure_of(manifest, parts)
         if failure is None:
             return []
-        problems = self.check_parts(manifest, manifest.parts)
-        return problems or [(manifest.parts[-1], failure)]
+        return self.check_parts(manifest, parts) or [failure]
 
-    def check_parts(self, manifest: Manifest, parts: Sequence[Part]) -> list[PartProblem]:
-        """Some parts, each by itself."""
+    def check_parts(self, manifest: Manifest, parts: Iterable[Part]) -> list[EngineError]:
+        """Some parts, each by itself as if it were a whole stream: its own length and hash are that stream's."""
         problems = []
         for part in parts:
-            failure = self._failure_of(_alone(manifest, part))
+            stream = StreamDigest(part.plain_bytes, part.plain_blake3)
+            failure = self._failure_of(replace(manifest, stream=stream), (replace(part, index=0),))
             if failure is not None:
-                problems.append((part, failure))
+                problems.append(failure)
         return problems
 
-    def _failure_of(self, manifest: Manifest) -> EngineError | None:
+    def _failure_of(self, manifest: Manifest, parts: Iterable[Part]) -> EngineError | None:
         try:
             with self._pipeline() as pipeline, self._store() as store:
-                pipeline.fetch_stream(manifest, Source(store, self._spool, self._moved), lambda _: None)
+                pipeline.fetch_stream(manifest, parts, Source(store, self._spool, self._moved), lambda _: None)
         except (IntegrityError, ThawNeeded) as error:
             return error
         except ObjectArchived as error:
-            return _archived(manifest.parts[0], error)
+            return _archived(error.subject, error)
         return None
 
     def _pipeline(self) -> RestorePipeline:
@@ -134,24 +136,18 @@ class DecryptChecks:
             store.close()
 
 
-def _alone(manifest: Manifest, part: Part) -> Manifest:
-    """``part`` as if it were a whole stream: its own length and hash are that stream's."""
-    stream = StreamDigest(part.plain_bytes, part.plain_blake3)
-    return replace(manifest, parts=(replace(part, index=0),), stream=stream)
-
-
 def _check_each(
-    parts: Sequence[Part], check: Callable[[Part, threading.Event], None], *, workers: int
-) -> list[PartProblem]:
+    parts: Iterable[Part], check: Callable[[Part, threading.Event], None], *, workers: int
+) -> list[EngineError]:
     stop = threading.Event()
 
-    def problem_of(part: Part) -> PartProblem | None:
+    def problem_of(part: Part) -> EngineError | None:
         if stop.is_set():
             return None
         try:
             check(part, stop)
         except (IntegrityError, ThawNeeded) as error:
-            return part, error
+            return error
         except BaseException:
             stop.set()
             raise
@@ -159,7 +155,10 @@ def _check_each(
 
     with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="verify") as threads:
         try:
-            found = [problem for problem in threads.map(problem_of, parts) if problem is not None]
+            found: list[EngineError] = []
+            waiting = iter(parts)
+            while some := list(islice(waiting, _PARTS_AT_ONCE)):
+                found += [problem for problem in threads.map(problem_of, some) if problem is not None]
         except BaseException:
             stop.set()
             raise
@@ -172,7 +171,7 @@ def _read(store: Store, part: Part, offset: int, view: memoryview) -> None:
     except ObjectMissing as error:
         raise _missing(part, store) from error
     except ObjectArchived as error:
-        raise _archived(part, error) from error
+        raise _archived(part.key, error) from error
 
 
 def _missing(part: Part, store: Store) -> PartMissing:
@@ -194,10 +193,10 @@ def _other(part: Part, what: str, *, expected: str, found: str) -> PartDamaged:
     )
 
 
-def _archived(part: Part, error: ObjectArchived) -> ThawNeeded:
+def _archived(key: str, error: ObjectArchived) -> ThawNeeded:
     return ThawNeeded(
-        f"{part.key} is in an archive class and cannot be read now",
-        subject=part.key,
+        f"{key} is in an archive class and cannot be read now",
+        subject=key,
         answer=error.answer,
         next_step="Thaw it first; the depths `signature` and `exists` need no thawing",
     )

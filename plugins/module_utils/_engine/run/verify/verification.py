@@ -9,15 +9,17 @@ from __future__ import annotations
 import hashlib
 import re
 import threading
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from ...config.tasks import as_tasks, covered_by_any
-from ...errors import EngineError, NoSuchBackup, UsageError
+from ...errors import EngineError, IntegrityError, NoSuchBackup, ThawNeeded, UsageError
 from ...plan.chain import check_series, walk_chain
 from ...repository.catalogue import Catalogue, read_catalogue
+from ...repository.part_list import open_part_list
 from ...seal.signing import no_trusted_signer
 from ...state.heads import highest_seen, remember
 from ...state.spool import Spool
@@ -26,7 +28,7 @@ from ...values.config import Task
 from ...values.manifest import CataloguedManifest, Manifest, Part
 from ...values.repository import BackupId, Series
 from ..context import Context
-from .parts import DecryptChecks, PartProblem, check_hashes, check_presence
+from .parts import DecryptChecks, check_hashes, check_presence
 
 Depth = Literal["signature", "exists", "checksum", "decrypt"]
 DEPTHS: tuple[Depth, ...] = ("signature", "exists", "checksum", "decrypt")
@@ -165,14 +167,13 @@ def verify(  # noqa: PLR0913 - the options of the command
         problems += _chain_problems(found_in_series, [manifest for manifest in chosen if manifest.series == series])
         warnings += _series_warnings(context, series, found_in_series)
     problems += run.check(chosen)
-    parts = [part for manifest in chosen for part in run.selected(manifest)]
     report = VerifyReport(
         depth=depth,
         subset=share,
         backups=tuple(manifest.backup_id for manifest in chosen),
-        parts=len(parts),
-        parts_total=sum(len(manifest.parts) for manifest in chosen),
-        bytes=sum(part.bytes for part in parts),
+        parts=run.parts,
+        parts_total=sum(manifest.parts.count for manifest in chosen),
+        bytes=run.bytes,
         problems=tuple(problems),
         warnings=tuple(warnings),
     )
@@ -188,63 +189,82 @@ class _Run:
         self._depth = depth
         self._subset = subset
         self._identities = identities
+        self.parts = 0
+        """How many were looked at; ``bytes`` is their stored size."""
+        self.bytes = 0
         self._total = 0
         self._done = 0
         self._lock = threading.Lock()
 
-    def selected(self, manifest: Manifest) -> list[Part]:
-        """The parts of ``manifest`` that this run looks at."""
-        if self._depth == "signature":
-            return []
-        return [part for part in manifest.parts if self._subset is None or part in self._subset]
-
     def check(self, manifests: Sequence[Manifest]) -> list[Problem]:
         """All problems of all parts that are selected."""
-        self._total = sum(part.bytes for manifest in manifests for part in self.selected(manifest))
+        if self._depth != "signature":
+            self._total = sum(manifest.parts.stored_bytes for manifest in manifests)
+            self._total //= self._subset.of if self._subset else 1
         self._context.progress.start("verify", total=self._total, message=f"{len(manifests)} backups, {self._depth}")
         if self._depth == "signature":
             return []
         if self._depth == "decrypt":
-            return self._check_decrypted(manifests)
-        store = self._context.open_store()
-        try:
-            return [
-                problem for manifest in manifests for problem in self._named(manifest, self._stored(store, manifest))
-            ]
-        finally:
-            store.close()
+            with Spool(self._context.base_dir) as spool:
+                return self._each(manifests, partial(self._decrypted, spool))
+        with closing(self._context.open_store()) as store:
+            return self._each(manifests, partial(self._stored, store))
 
-    def _stored(self, store: Store, manifest: Manifest) -> list[PartProblem]:
-        check = check_presence if self._depth == "exists" else check_hashes
-        return check(store, self.selected(manifest), limits=self._context.config.limits, moved=self._moved)
-
-    def _check_decrypted(self, manifests: Sequence[Manifest]) -> list[Problem]:
+    def _each(self, manifests: Sequence[Manifest], check: Callable[[Manifest], list[EngineError]]) -> list[Problem]:
         problems = []
-        with Spool(self._context.base_dir) as spool:
-            checks = DecryptChecks(
-                self._context.open_store,
-                limits=self._context.config.limits,
-                identities=self._identities,
-                spool=spool.directory,
-                moved=self._moved,
-            )
-            for manifest in manifests:
-                if self._subset is None:
-                    found = checks.check_stream(manifest)
-                else:
-                    found = checks.check_parts(manifest, self.selected(manifest))
-                problems += self._named(manifest, found)
+        for manifest in manifests:
+            try:
+                found = check(manifest)
+            except (IntegrityError, ThawNeeded) as error:  # of the list of parts
+                found = [error]
+            problems += self._named(manifest, found)
         return problems
+
+    def _stored(self, store: Store, manifest: Manifest) -> list[EngineError]:
+        check = check_presence if self._depth == "exists" else check_hashes
+        with open_part_list(store, manifest) as parts:
+            selected = self._selected(manifest, parts)
+            return check(store, selected, limits=self._context.config.limits, moved=self._moved)
+
+    def _decrypted(self, spool: Spool, manifest: Manifest) -> list[EngineError]:
+        checks = DecryptChecks(
+            self._context.open_store,
+            limits=self._context.config.limits,
+            identities=self._identities,
+            spool=spool.directory,
+            moved=self._moved,
+        )
+        with ExitStack() as stack:
+            with closing(self._context.open_store()) as store:  # closed again before the pipeline forks
+                parts = stack.enter_context(open_part_list(store, manifest))
+            selected = self._selected(manifest, parts)
+            check = checks.check_stream if self._subset is None else checks.check_parts
+            return check(manifest, selected)
+
+    def _selected(self, manifest: Manifest, parts: Iterable[Part]) -> Iterable[Part]:
+        """The parts that this run looks at."""
+        if self._subset is None:
+            self.parts += manifest.parts.count
+            self.bytes += manifest.parts.stored_bytes
+            return parts
+        return self._share(self._subset, parts)
+
+    def _share(self, subset: Subset, parts: Iterable[Part]) -> Iterator[Part]:
+        for part in parts:
+            if part in subset:
+                self.parts += 1
+                self.bytes += part.bytes
+                yield part
 
     def _moved(self, length: int) -> None:
         with self._lock:
             self._done = min(self._total, self._done + length)  # a damaged part is read twice, but counts once
             self._context.progress.advance("verify", current=self._done, total=self._total)
 
-    def _named(self, manifest: Manifest, found: Sequence[PartProblem]) -> list[Problem]:
-        for _key, error in found:
+    def _named(self, manifest: Manifest, found: Sequence[EngineError]) -> list[Problem]:
+        for error in found:
             self._context.progress.log(error.explain(), level="warning", backup_id=manifest.backup_id)
-        return [Problem(error, manifest.backup_id, manifest.dataset.name) for _key, error in found]
+        return [Problem(error, manifest.backup_id, manifest.dataset.name) for error in found]
 
 
 def _read_catalogue(context: Context, signers: Sequence[str], host: str) -> Catalogue:
