@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from zrb.errors import LevelUnavailable, ZfsUnable
-from zrb.plan.chain import resolve_chain
+from zrb.plan.chain import oldest_first, resolve_chain
 from zrb.plan.levels import BaseChoice, base_candidates, choose_base, send_flags
 from zrb.values.manifest import Manifest, SendRecord
 from zrb.values.zfs import Capabilities, Dataset
@@ -257,9 +257,10 @@ def test_a_base_is_never_absent_younger_or_of_another_dataset(
         assert resolve_chain(known, base.backup_id)[-1] == base
         there = {point.name: point.guid for point in [*snapshots, *bookmarks]}
         assert there[choice.base_source or ""] == base.snapshot.guid
-        newer = [manifest for manifest in known if manifest.seq > base.seq and manifest.level <= base.level]
-        assert all(_is_orphan(known, manifest) for manifest in newer)
+        ordered = oldest_first(known)
+        newer = [manifest for manifest in ordered[ordered.index(base) + 1 :] if manifest.level <= base.level]
+        assert all(_is_orphan(ordered, manifest) for manifest in newer)
 
 
-def _is_orphan(known: list[Manifest], manifest: Manifest) -> bool:
-    return manifest not in base_candidates([*known[: known.index(manifest)], manifest])
+def _is_orphan(ordered: list[Manifest], manifest: Manifest) -> bool:
+    return manifest not in base_candidates(ordered[: ordered.index(manifest) + 1])

@@ -106,7 +106,7 @@ class TestReceived:
 
     def test_up_to_a_time_and_by_id(self, chain: Chain) -> None:
         fleet, results, contents = chain
-        fleet.restore(at=results[1].manifest.created)
+        fleet.restore(at=results[1].manifest.snapshot.creation)
         assert fleet.zfs.content(TARGET) == contents[1]
         fleet.restore("tank/restore/other", backup_id=results[0].manifest.backup_id)
         assert fleet.zfs.content("tank/restore/other") == contents[0]

@@ -42,7 +42,10 @@ def add_to(commands: Any) -> None:
     add_level(choice, what="the newest backup of this level (default: the newest of any level)")
     choice.add_argument("--backup-id", metavar="ID", help="this backup")
     choice.add_argument(
-        "--at", metavar="TIME", type=_time, help="the newest backup made at this ISO 8601 time or before"
+        "--at",
+        metavar="TIME",
+        type=_time,
+        help="the newest backup whose snapshot was taken at this ISO 8601 time or before",
     )
     parser.add_argument("--only", action="store_true", help="this backup alone, onto a target that has its base")
     parser.add_argument(

@@ -14,7 +14,7 @@ from ..values.config import RawMode
 from ..values.manifest import Manifest
 from ..values.repository import BackupId
 from ..values.zfs import Bookmark, Capabilities, Dataset, Snapshot
-from .chain import walk_chain
+from .chain import oldest_first, walk_chain
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +66,14 @@ def _supports(capabilities: Capabilities, flag: str) -> bool:
 
 
 def base_candidates(manifests: Sequence[Manifest]) -> tuple[Manifest, ...]:
-    """The committed backups that a later one could start from, newest first, levels falling.
+    """The committed backups that a later one could start from, youngest data first, levels falling.
 
-    As in dump(8), a backup stops being one when a backup of the same or a lower level is made after it. What has no
-    whole chain below it in ``manifests`` (those of one series) counts for nothing.
+    As in dump(8), a backup stops being one when there is a backup of the same or a lower level with younger data. What
+    has no whole chain below it in ``manifests`` (those of one series) counts for nothing.
     """
     by_id = {manifest.backup_id: manifest for manifest in manifests}
     candidates: list[Manifest] = []
-    for manifest in sorted(manifests, key=lambda manifest: manifest.seq, reverse=True):
+    for manifest in reversed(oldest_first(manifests)):
         lowest = candidates[-1].level if candidates else None
         if (lowest is None or manifest.level < lowest) and _is_whole(manifest, by_id):
             candidates.append(manifest)

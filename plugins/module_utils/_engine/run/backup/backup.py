@@ -266,7 +266,7 @@ class _TaskRun:
             message=f"{work.journal.binding.backup_id} of {work.snapshot.name} to {self.store.location}",
         )
         too_many = "" if total is None else _check_part_count(work, total)
-        for sentence in (work.decision.choice.reason, too_many, *work.survey.warnings):
+        for sentence in (*work.decision.warnings, too_many):
             if sentence:
                 work.progress.log(sentence, level="warning")
         rehearse_manifest(self.context, work.survey, work.journal.binding, work.snapshot, job=self.job)
@@ -321,7 +321,7 @@ class _TaskRun:
         except ObjectExists:
             give_up(self.store, work.journal)  # something else took this id: a run that resumed would end here again
             raise
-        warnings = [*survey.warnings, *finish_commit(context, self.task, survey, manifest, work.journal)]
+        warnings = [*work.decision.warnings, *finish_commit(context, self.task, survey, manifest, work.journal)]
         result = BackupResult(
             task=self.task.name,
             manifest=manifest,
