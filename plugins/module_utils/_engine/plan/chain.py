@@ -21,7 +21,7 @@ from ..values.repository import BackupId
 def resolve_chain(manifests: Sequence[Manifest], target_id: str) -> tuple[Manifest, ...]:
     """The backups to restore one after the other, from the level 0 to ``target_id``.
 
-    Raises :class:`NoSuchBackup`, or :class:`ChainBroken` where a link is missing or does not fit.
+    Raises :class:`NoSuchBackup`, or :class:`ChainBroken` if a link is missing or does not fit.
     """
     target = next((manifest for manifest in manifests if manifest.backup_id == target_id), None)
     if target is None:
@@ -43,7 +43,7 @@ def walk_chain(target: Manifest, by_id: Mapping[BackupId, Manifest]) -> tuple[Ma
 
 
 def _misfit(child: Manifest, parent: Manifest) -> str:
-    """How ``child`` contradicts its base, empty where it does not."""
+    """How ``child`` contradicts its base, empty if it does not."""
     name, guid = parent.backup_id, child.base.guid if child.base else ""
     # Levels fall from link to link, so a walk ends; the other facts bind both manifests to one history.
     contradictions = (

@@ -22,7 +22,7 @@ class BaseChoice:
     """What will be sent: ``level`` from ``base`` (``None`` for a full stream).
 
     ``base_source`` is the full name of the snapshot or bookmark that ``zfs send -i`` takes. ``reason`` is a sentence
-    where ``level`` is not the requested one, and empty otherwise.
+    if ``level`` is not the requested one, and empty otherwise.
     """
 
     level: int
@@ -33,9 +33,9 @@ class BaseChoice:
 
 
 def send_flags(capabilities: Capabilities, dataset: Dataset, raw: RawMode) -> tuple[str, ...]:
-    """Flags of a new chain: ``-w`` where the stream is to be raw, else ``-L`` and ``-c`` as far as this ZFS has them.
+    """Flags of a new chain: ``-w`` if the stream is to be raw, else ``-L`` and ``-c`` as far as this ZFS has them.
 
-    Raises :class:`ZfsUnable` where raw is wanted and this ZFS has no ``-w``, or the dataset is not encrypted: ``-w``
+    Raises :class:`ZfsUnable` if raw is wanted and this ZFS has no ``-w``, or the dataset is not encrypted: ``-w``
     then means ``-Lec``, and with ``-e`` OpenZFS loses what lies in embedded spill blocks (long symbolic links).
     """
     if raw == "always" or (raw == "auto" and dataset.encrypted):
@@ -103,7 +103,7 @@ def choose_base(  # noqa: PLR0913 - the facts that decide, each by its name
     """The base for a backup of ``dataset`` at ``level``, or the lowest level above it that is possible instead.
 
     ``manifests`` are those of the series; ``flags`` are what a new chain would use, since an increment repeats those of
-    its base; ``target`` is the snapshot to send where it exists already: a base is always older. With ``strict``,
+    its base; ``target`` is the snapshot to send if it exists already: a base is always older. With ``strict``,
     raises :class:`LevelUnavailable` instead of taking another level than ``level``.
     """
     if level == 0:

@@ -28,7 +28,7 @@ class CommandLine:
 
     def ask(self, program: Program, *arguments: str) -> Ended:
         """Run a command and return how it ended, whatever its status. Raises ``ZfsMissing`` or ``ZfsError``
-        where it cannot be started or does not end."""
+        if it cannot be started or does not end."""
         try:
             return run([program, *arguments], timeout_s=self._timeout_s)
         except OSError as failure:
@@ -36,7 +36,7 @@ class CommandLine:
                 f"The command {program!r} cannot be run",
                 subject=program,
                 answer=str(failure),
-                next_step="Install ZFS (on Debian: zfsutils-linux, or zfs-fuse where no kernel module can be loaded)",
+                next_step="Install ZFS (on Debian: zfsutils-linux, or zfs-fuse if no kernel module can be loaded)",
             ) from failure
         except TimedOut as late:
             raise ZfsError(

@@ -79,7 +79,7 @@ class Survey:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What one backup is going to do. ``snapshot`` is ``None`` where it still has to be taken under
+    """What one backup is going to do. ``snapshot`` is ``None`` if it still has to be taken under
     ``snapshot_name``; ``journal`` is the one to resume; ``obsolete`` are those that nothing can resume."""
 
     task: Task
@@ -173,7 +173,7 @@ def binding_for(
     level_requested: int,
     backup_id: BackupId | None,
 ) -> Binding:
-    """What a backup made now would be bound to; a new id where none is given."""
+    """What a backup made now would be bound to; a new id if none is given."""
     limits = context.config.limits
     new_id = backup_id or new_backup_id(now=context.clock(), level=choice.level, token=context.token())
     return Binding(

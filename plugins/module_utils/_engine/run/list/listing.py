@@ -27,7 +27,7 @@ ALL_HOSTS = "*"
 @dataclass(frozen=True, slots=True)
 class ListedBackup:
     """One committed backup. ``signer`` is the trusted key that signed it, or ``None``; ``storage_class`` names the
-    classes that its parts are in now, joined by ``+`` where they differ; ``readable`` says whether all parts are
+    classes that its parts are in now, joined by ``+`` if they differ; ``readable`` says whether all parts are
     there and none must be thawed first."""
 
     backup_id: BackupId
@@ -77,7 +77,7 @@ class ListedBackup:
 @dataclass(frozen=True, slots=True)
 class Listing:
     """Backups by dataset, oldest first, and what was wrong with manifests that could not be listed. ``answer`` is
-    the result of the JMESPath query, where there was one."""
+    the result of the JMESPath query, if there was one."""
 
     entries: tuple[ListedBackup, ...]
     problems: tuple[EngineError, ...]
@@ -166,8 +166,8 @@ def _entry(found: CataloguedManifest, stored: dict[str, StoredObject]) -> Listed
 
 
 def compile_query(query: str) -> Callable[[Any], Any]:
-    """The JMESPath ``query`` as a function of the document. Raises :class:`UsageError` where it is none, or, when
-    called, where it does not fit."""
+    """The JMESPath ``query`` as a function of the document. Raises :class:`UsageError` if it is none, or, when
+    called, if it does not fit."""
     import jmespath
     from jmespath.exceptions import JMESPathError
 
