@@ -140,5 +140,5 @@ def _show_result(result: dict[str, Any]) -> None:
     put(f"restored {result['snapshot']} into {result['target']}")
     put(
         f"  {human_size(result['stream_bytes'])} in {len(result['links'])} backup(s) "
-        f"in {result['duration_s']:.0f} s; it is read-only and not mounted, so nothing of the machine has changed"
+        f"in {result['duration_s']:.0f} s; it is not mounted and not shared, so nothing of the machine has changed"
     )
