@@ -96,7 +96,7 @@ class MemoryStore:
     def regulate(self, flow: Flow) -> None:
         self._flow = flow
 
-    def put(self, key: str, data: Buffer, *, storage_class: str = "STANDARD") -> Checksum:
+    def put(self, key: str, data: Buffer, *, storage_class: str = "STANDARD", sha256: bytes | None = None) -> Checksum:
         self._flow(len(data))
         with self._called("put", key):
             content = bytes(data)
@@ -250,7 +250,7 @@ class MemoryUpload:
     def upload_id(self) -> str:
         return self._upload_id
 
-    def put_chunk(self, number: int, offset: int, data: Buffer) -> None:
+    def put_chunk(self, number: int, offset: int, data: Buffer, *, sha256: bytes | None = None) -> None:
         self._store._flow(len(data))
         with self._store._called("put_chunk", self._key):
             if self.ended:

@@ -20,7 +20,7 @@ from ..errors import ConfigError, EngineError, KeyFileError, LibraryMissing, Obj
 from ..values.config import S3Settings
 from ..version import VERSION
 from .protocol import Flow, free_flow
-from .s3_body import before_send
+from .s3_body import attach
 from .s3_errors import Tried, error_of_reply
 from .s3_way import DEFAULT_CREDENTIALS_FILE, bad_settings, error_on_the_way
 
@@ -136,7 +136,7 @@ def _new_client(settings: S3Settings, *, connections: int) -> Any:
         raise error_on_the_way(error, Tried("head_bucket", "", settings)) from error
     except ValueError as error:
         raise bad_settings(settings, str(error)) from error
-    client.meta.events.register("before-send.s3", before_send)
+    attach(client)
     return client
 
 
