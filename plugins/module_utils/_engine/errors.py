@@ -97,7 +97,7 @@ class KeyFileError(UsageError):
 
 
 class BadRecipient(UsageError):
-    """A recipient is not a native age public key."""
+    """A recipient is not a native age public key, or the recipients are of both kinds."""
 
 
 class WrongIdentity(UsageError):
@@ -109,7 +109,7 @@ class CredentialsMissing(UsageError):
 
 
 class LibraryMissing(UsageError):
-    """A Python library that this operation needs is not installed."""
+    """A Python library that this operation needs is not installed, or too old."""
 
     @classmethod
     def named(cls, library: str, error: ImportError) -> LibraryMissing:
@@ -119,6 +119,15 @@ class LibraryMissing(UsageError):
             subject=library,
             answer=str(error),
             next_step=f"Install it there, e.g. with the role zrb.fleet.runtime or `pip install {library}`",
+        )
+
+    @classmethod
+    def older(cls, library: str, *, found: str, needed: str, purpose: str) -> LibraryMissing:
+        """The error for a ``library`` that is installed, in a version before the one that ``purpose`` takes."""
+        return cls(
+            f"The Python library {library} {found} of {sys.executable} is too old for {purpose}, which need {needed}",
+            subject=library,
+            next_step=f"Update it there, e.g. with `pip install '{library}>={needed}'`",
         )
 
 
