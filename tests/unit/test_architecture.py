@@ -37,7 +37,7 @@ MAY_IMPORT = {
 
 ONLY_IN = {
     "subprocess": {"zfs"},
-    "multiprocessing": {"stream"},
+    "multiprocessing": set(),
     "boto3": {"store"},
     "botocore": {"store"},
     "pyrage": {"seal"},

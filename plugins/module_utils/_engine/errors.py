@@ -49,10 +49,6 @@ class Explained(BaseException):
     def __str__(self) -> str:
         return self.explain()
 
-    def __reduce__(self) -> tuple[object, ...]:
-        # Errors travel from worker processes to their owner; keyword-only arguments need help to be rebuilt.
-        return _rebuilt, (type(self), self.problem, self.__dict__.copy())
-
 
 class EngineError(Explained, Exception):
     """Base of all errors."""
@@ -66,13 +62,6 @@ class Interrupted(Explained):
         super().__init__(f"Stopped by signal {signal_number}", next_step=next_step)
         self.signal_number = signal_number
         self.exit_code = 128 + signal_number
-
-
-def _rebuilt(kind: type[Explained], problem: str, state: dict[str, object]) -> Explained:
-    error = kind.__new__(kind, problem)
-    error.args = (problem,)
-    error.__dict__.update(state)
-    return error
 
 
 def _stopped(sentence: str) -> str:
@@ -307,5 +296,5 @@ class LocalStateError(EngineError):
     """A file of the state directory (journal, lock, log, spool) cannot be written or read."""
 
 
-class WorkerDied(EngineError):
-    """A worker process of the pipeline ended unexpectedly."""
+class MemoryFault(EngineError):
+    """A bit changed in this machine's memory, or in its processor, on the way of a stream."""

@@ -15,16 +15,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import ConfigError, EngineError, ObjectExists, StreamNotReproducible
+from ..plan.buffers import plan_backup_buffers
 from ..plan.parts import check_part_count, count_parts
 from ..seal.signing import SigningKey
 from ..store.protocol import Store
-from ..stream.backup import StoredStream
+from ..stream.backup import BackupPipeline, StoredStream
 from ..stream.part_uploads import Destination
+from ..stream.threads import usable_cores
 from ..values.config import Task
 from ..values.progress import Progress
 from ..values.repository import BackupId, check_level
 from ..values.zfs import Snapshot
-from .backup_pipelines import BackupPipelines
 from .backup_results import BackupOutcome, BackupPlan, BackupResult
 from .commit import build_manifest, check_stream_edges, commit, rehearse_manifest, settle_committed
 from .environment import Environment
@@ -68,13 +69,24 @@ def back_up(
     """
     check_level(level)
     signing_key = _signing_key(env)
-    with BackupPipelines(env) as pipelines:  # forks, so it comes before the store has a client
-        store = env.open_store()
-        try:
-            run = _TaskRun(env, store, signing_key, task, pipelines, job or {})
-            return run.run(level, strict=strict_level)
-        finally:
-            store.close()
+    pipeline = _pipeline(env)
+    store = env.open_store()
+    try:
+        run = _TaskRun(env, store, signing_key, task, pipeline, job or {})
+        return run.run(level, strict=strict_level)
+    finally:
+        store.close()
+
+
+def _pipeline(env: Environment) -> BackupPipeline:
+    limits = env.config.limits
+    return BackupPipeline(
+        plan_backup_buffers(limits, cores=usable_cores()),
+        recipients=env.config.recipients,
+        uploaders=limits.workers,
+        bandwidth_limit=limits.bandwidth_limit,
+        proof=limits.proof,
+    )
 
 
 def _at_one_time(env: Environment) -> Environment:
@@ -145,14 +157,14 @@ class _TaskRun:
         store: Store,
         signing_key: SigningKey,
         task: Task,
-        pipelines: BackupPipelines,
+        pipeline: BackupPipeline,
         job: dict[str, str],
     ) -> None:
         self.env = env
         self.store = store
         self.signing_key = signing_key
         self.task = task
-        self.pipelines = pipelines
+        self.pipeline = pipeline
         self.job = job
         self.failures: list[tuple[str, EngineError]] = []
 
@@ -292,7 +304,6 @@ class _TaskRun:
             ledger=journal,
             moved=moved.add,
         )
-        pipeline = self.pipelines.current()
         send = self.env.zfs.send(work.snapshot.name, base=work.decision.choice.base_source, flags=binding.flags)
 
         def at_end(head: bytes, tail: bytes) -> None:
@@ -300,10 +311,9 @@ class _TaskRun:
             check_stream_edges(binding, head, tail)
 
         try:
-            stored = pipeline.store_stream(send.fileno(), destination, at_end=at_end)
+            stored = self.pipeline.store_stream(send.fileno(), destination, at_end=at_end)
         except BaseException:
             send.kill()
-            self.pipelines.discard()
             raise
         self.env.checkpoint("stream-stored")
         return stored

@@ -25,7 +25,9 @@ from ..errors import (
 from ..plan.buffers import plan_restore_buffers
 from ..plan.properties import restorable_properties
 from ..store.protocol import Store
-from ..stream.restore import RestorePipeline, Source
+from ..stream.part_downloads import Source
+from ..stream.restore import RestorePipeline
+from ..stream.threads import usable_cores
 from ..values.manifest import Manifest
 from .environment import Environment
 from .high_water import remember
@@ -97,11 +99,9 @@ def restore(
     """
     started = time.monotonic()
     limits = env.config.limits
-    layout = plan_restore_buffers(limits)
-    with (
-        RestorePipeline(layout, identities=tuple(identities), downloaders=limits.workers) as pipeline,
-        Spool(env.base_dir) as spool,
-    ):
+    layout = plan_restore_buffers(limits, cores=usable_cores())
+    pipeline = RestorePipeline(layout, identities=identities, downloaders=limits.workers)
+    with Spool(env.base_dir) as spool:
         store = env.open_store()
         try:
             plan = read_plan(env, store, selection, trusted=tuple(trusted), allow_unsigned=allow_unsigned)

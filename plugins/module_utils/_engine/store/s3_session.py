@@ -29,8 +29,7 @@ READ_TIMEOUT_S = 60
 
 
 class S3Session:
-    """Calls of one bucket. The client is made at the first call, so that a process may fork before; it is shared by
-    all threads."""
+    """Calls of one bucket. The client is made at the first call; it is shared by all threads."""
 
     def __init__(self, settings: S3Settings, *, connections: int = 10) -> None:
         self.settings = settings
