@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 from zrb.errors import (
-    BadRecipient,
     Interrupted,
     LocalStateError,
     StoreFull,
@@ -39,6 +38,7 @@ from tests.unit.stream.piping import (
     destination,
     opened,
     random_bytes,
+    resident_bytes,
     stalled,
     store_bytes,
 )
@@ -141,6 +141,26 @@ def test_after_a_failure_the_next_stream_goes_through(store: MemoryStore) -> Non
     pipeline = backup_pipeline()
     fails(pipeline, store)
     assert store_bytes(pipeline, DATA, destination(MemoryStore())).stream_bytes == len(DATA)
+
+
+def test_errors_that_are_kept_keep_no_buffers() -> None:
+    """As those of all datasets of a run, which are told at its end; each holds the frames that it passed."""
+    size = 4 << 20
+    data = bytes(4 * size)
+    pipeline = backup_pipeline(size + 64 * KIB, chunks=4)
+
+    def failed() -> StoreFull:
+        store = MemoryStore()
+        store.fail("put", nth=4, error=full())
+        with pytest.raises(StoreFull) as caught:
+            store_bytes(pipeline, data, destination(store, part_size=size))
+        return caught.value
+
+    kept = [failed()]
+    before = resident_bytes()
+    kept += [failed() for _ in range(8)]
+    assert all(error.__traceback__ for error in kept)
+    assert resident_bytes() - before < 3 * 4 * size
 
 
 def test_a_failure_elsewhere_ends_a_source_that_stalls(store: MemoryStore) -> None:
@@ -306,10 +326,3 @@ class TestResumedParts:
         pipeline = backup_pipeline()
         with pytest.raises(StreamDamaged):
             store_bytes(pipeline, DATA[: PART + 5], destination(store, ledger), at_end=at_end)
-
-
-@pytest.mark.parametrize("recipients", [(), ("age1nobody",)])
-def test_nobody_to_encrypt_for(recipients: tuple[str, ...]) -> None:
-    """Said before anything is read."""
-    with pytest.raises(BadRecipient):
-        backup_pipeline(recipients=recipients)
