@@ -4,7 +4,7 @@
 
 """Our side of the benchmark: one stream from stdin through the real pipeline, without ZFS and without a manifest.
 
-``python -m tests.bench.ours DIRECTORY|discard RECIPIENT MEMORY_LIMIT`` reads the stream from stdin.
+``python -m tests.bench.ours DIRECTORY|discard RECIPIENT MEMORY_LIMIT [no-proof]`` reads the stream from stdin.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from zrb.plan.buffers import plan_backup_buffers
+from zrb.seal.age import AgeSealer
 from zrb.store.directory import DirectoryStore
 from zrb.store.protocol import Buffer, Flow
 from zrb.stream.backup import BackupPipeline
 from zrb.stream.part_uploads import Destination
+from zrb.stream.threads import usable_cores
 from zrb.values.config import Limits
 from zrb.values.manifest import Checksum, Part
 
@@ -44,7 +46,7 @@ class DiscardedUpload:
 
     upload_id = "discarded"
 
-    def put_chunk(self, number: int, offset: int, data: Buffer) -> None:
+    def put_chunk(self, number: int, offset: int, data: Buffer, *, sha256: bytes | None = None) -> None:
         """Nothing."""
 
     def expected_checksum(self) -> Checksum:
@@ -62,10 +64,12 @@ class DiscardedUpload:
 class DiscardingStore:
     """A store for streams larger than any disk here: memory is what is measured then."""
 
+    kind = "s3"
+
     def regulate(self, flow: Flow) -> None:
         """Nothing moves."""
 
-    def put(self, key: str, data: Buffer, *, storage_class: str = "STANDARD") -> Checksum:
+    def put(self, key: str, data: Buffer, *, storage_class: str = "STANDARD", sha256: bytes | None = None) -> Checksum:
         """Nothing."""
         return Checksum("none", "")
 
@@ -74,20 +78,25 @@ class DiscardingStore:
         return DiscardedUpload()
 
 
-def main(where: str, recipient: str, memory_limit: str) -> None:
+def main(where: str, recipient: str, memory_limit: str, proof: str = "proof") -> None:
     """Store stdin."""
     limits = Limits(memory_limit=int(memory_limit))
     store: Any = DiscardingStore() if where == "discard" else DirectoryStore(Path(where))
-    with BackupPipeline(plan_backup_buffers(limits), recipients=(recipient,), uploaders=limits.workers) as pipeline:
-        destination = Destination(
-            store=store,
-            key_of=lambda index: f"data/bench/snapshot.part-{index:06d}.age",
-            storage_class="STANDARD",
-            part_size=limits.part_size,
-            ledger=NoLedger(),
-            moved=lambda count: None,
-        )
-        pipeline.store_stream(sys.stdin.fileno(), destination, at_end=lambda head, tail: None)
+    pipeline = BackupPipeline(
+        plan_backup_buffers(limits, cores=usable_cores()),
+        sealer=AgeSealer([recipient]),
+        uploaders=limits.workers,
+        proof=proof != "no-proof",
+    )
+    destination = Destination(
+        store=store,
+        key_of=lambda index: f"data/bench/snapshot.part-{index:06d}.age",
+        storage_class="STANDARD",
+        part_size=limits.part_size,
+        ledger=NoLedger(),
+        moved=lambda count: None,
+    )
+    pipeline.store_stream(sys.stdin.fileno(), destination, at_end=lambda head, tail: None)
 
 
 if __name__ == "__main__":

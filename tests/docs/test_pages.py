@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 import yaml
-from zrb.run.keys.keys import read_identities, read_signing_key, write_age_key, write_signing_key
+from zrb.config.key_files import read_identities, read_signing_key
+from zrb.run.keys import write_age_key, write_signing_key
 from zrb.seal.age import public_of
 
 from tests.docs.page import Command, blocks_of

@@ -47,7 +47,7 @@ SHARED_BY_JOBS = "context"
 
 ONLY_IN = {
     "subprocess": {"zfs"},
-    "multiprocessing": {"stream"},
+    "multiprocessing": set(),
     "boto3": {"store"},
     "botocore": {"store"},
     "pyrage": {"seal"},

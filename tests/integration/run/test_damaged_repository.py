@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from zrb.config.key_files import read_identities
 from zrb.errors import ChainBroken, EngineError, IntegrityError, PartMissing, SignatureInvalid
 from zrb.run.backup import BackupResult
-from zrb.run.keys.keys import read_identities, write_age_key, write_signing_key
+from zrb.run.keys import write_age_key, write_signing_key
 from zrb.run.restore import RestoreSelection, plan_restore, restore
 from zrb.run.verify import verify
 from zrb.values.config import KIB, MIB

@@ -160,7 +160,7 @@ def test_the_bar_shows_phase_size_and_messages_and_leaves_the_terminal_clean() -
     threads_before = threading.active_count()
     bar.start("backup", total=2 * GIB, message="tank/data at level 0")
     bar.advance("send", current=GIB, total=2 * GIB, message="part 1")
-    assert threading.active_count() == threads_before, "a drawing thread would not survive the pipeline's forks"
+    assert threading.active_count() == threads_before, "it has no drawing thread of its own"
     bar.log("part [1] stored", key="data/x")
     bar.advance("commit", current=1, total=None)
     bar.finish(status="ok", result={})

@@ -12,11 +12,10 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from zrb.errors import (
-    EngineError,
+    BadRecipient,
     Interrupted,
     LocalStateError,
     Locked,
@@ -464,12 +463,16 @@ class TestAll:
         assert_clean(fleet)
 
 
-@pytest.mark.parametrize(
-    ("change", "kind"),
-    [({"recipients": ("age1nobody",)}, ManifestInvalid), ({"base_dir": Path("/dev/null/state")}, LocalStateError)],
-    ids=["recipient", "base_dir"],
-)
-def test_a_configuration_that_cannot_work(fleet: Fleet, change: dict[str, Any], kind: type[EngineError]) -> None:
-    fleet.change_config(**change)
-    assert type(fleet.fail(0)) is kind
-    assert fleet.store.keys == ["zrb.json"], "what no manifest can hold is found before the first part is uploaded"
+def test_a_state_directory_that_cannot_be_made(fleet: Fleet) -> None:
+    fleet.change_config(base_dir=Path("/dev/null/state"))
+    assert type(fleet.fail(0)) is LocalStateError
+    assert fleet.store.keys == ["zrb.json"]
+
+
+def test_a_recipient_that_is_none(fleet: Fleet) -> None:
+    """It concerns every dataset, so that nothing is begun."""
+    fleet.change_config(recipients=("age1nobody",))
+    with pytest.raises(BadRecipient, match="age1nobody"):
+        fleet.run(0)
+    assert fleet.store.keys == []
+    assert fleet.zfs.snapshots(DATASET) == []

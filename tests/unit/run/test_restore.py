@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,8 @@ from zrb.values.zfs import DatasetType, Snapshot
 from zrb.zfs.process import ReceiveChild
 from zrb.zfs.protocol import ReceiveProcess
 
-from tests.fakes.fleet import DATASET, Fleet, random_bytes
+from tests.fakes.fleet import DATASET, LIMITS, Fleet, random_bytes
+from tests.fakes.store import MemoryStore
 from tests.fakes.zfs import ZFS_FUSE, FakeZfs, ReceiveFault
 
 TARGET = "tank/restore/copy"
@@ -149,7 +151,7 @@ class TestReceived:
 
     def test_through_the_spool(self, chain: Chain) -> None:
         fleet, _, contents = chain
-        fleet.change_limits(memory_limit=(32 << 20) + 40 * KIB)
+        fleet.change_limits(memory_limit=2 * LIMITS.chunk_size)
         fleet.restore()
         assert fleet.zfs.content(TARGET) == contents[-1]
         assert list((fleet.root / "state" / "spool").iterdir()) == []
@@ -343,6 +345,30 @@ class EagerZfs(FakeZfs):
         return process
 
 
+class LateStore(MemoryStore):
+    """Gives the part at ``late`` only when the receiver has begun."""
+
+    def __init__(self, zfs: FakeZfs) -> None:
+        super().__init__()
+        self.zfs = zfs
+        self.late = ""
+
+    def read_into(self, key: str, offset: int, buffer: memoryview) -> None:
+        while key == self.late and not self.zfs.exists(TARGET):
+            time.sleep(0.001)
+        super().read_into(key, offset, buffer)
+
+
+def with_late_damage(root: Path) -> Fleet:
+    """The last part of its backup is damaged, which shows when the dataset has been made."""
+    zfs = EagerZfs()
+    store = LateStore(zfs)
+    fleet = Fleet(root, zfs=zfs, store=store)
+    store.late = fleet.back_up(0).manifest.parts[-1].key
+    store.corrupt(store.late)
+    return fleet
+
+
 class TestFailed:
     """A link that fails leaves nothing behind; those before it stay, and the message says how to go on."""
 
@@ -391,17 +417,13 @@ class TestFailed:
         assert not fleet.zfs.exists(TARGET)
 
     def test_what_a_failed_receive_created_is_destroyed(self, tmp_path: Path) -> None:
-        fleet = Fleet(tmp_path, zfs=EagerZfs())
-        result = fleet.back_up(0)
-        fleet.store.corrupt(result.manifest.parts[-1].key)
+        fleet = with_late_damage(tmp_path)
         assert type(fails(fleet)) is PartDamaged
         assert not fleet.zfs.exists(TARGET)
         assert fleet.zfs.exists("tank/restore")
 
     def test_it_cannot_be_destroyed(self, tmp_path: Path) -> None:
-        fleet = Fleet(tmp_path, zfs=EagerZfs())
-        result = fleet.back_up(0)
-        fleet.store.corrupt(result.manifest.parts[-1].key)
+        fleet = with_late_damage(tmp_path)
         fleet.zfs.fail("destroy_dataset", ZfsError("Cannot destroy it", next_step="Look"))
         assert type(fails(fleet)) is PartDamaged
         assert fleet.progress.warnings == [
@@ -492,7 +514,7 @@ class TestFailed:
     def test_the_spool_cannot_be_made(self, chain: Chain) -> None:
         fleet, _, _ = chain
         (fleet.root / "state" / "spool").touch()
-        fleet.change_limits(memory_limit=(32 << 20) + 40 * KIB)
+        fleet.change_limits(memory_limit=2 * LIMITS.chunk_size)
         error = fails(fleet)
         assert "The spool directory below" in error.explain()
         assert not fleet.zfs.exists(TARGET)

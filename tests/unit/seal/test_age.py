@@ -16,7 +16,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from zrb.errors import (
     BadRecipient,
-    EngineError,
     KeyFileError,
     LibraryMissing,
     PartDamaged,
@@ -124,7 +123,7 @@ def test_damage_is_called_damage(damage: Callable[[bytes], bytes], answer: str) 
 
 def test_a_part_cut_at_the_end_of_a_chunk_is_damaged() -> None:
     sealed = seal(b"x" * 2 * CHUNK)
-    with pytest.raises(PartDamaged, match="truncated"):
+    with pytest.raises(PartDamaged, match="its piece 0 was changed, or the part was cut off"):
         unseal(sealed[: -(CHUNK + 16)])
 
 
@@ -181,7 +180,7 @@ def test_a_reader_that_gives_too_much_is_found_out() -> None:
         def read(self, size: int | None = -1, /) -> bytes:
             return super().read((size or 0) + 1)
 
-    with pytest.raises(ValueError, match="a reader gave 8193 bytes where 8192 were asked for"):
+    with pytest.raises(ValueError, match="a reader gave 65537 bytes where 65536 were asked for"):
         AgeSealer([PUBLIC]).encrypt(Generous(b"x" * 100_000), io.BytesIO())
 
 
@@ -192,34 +191,8 @@ def test_a_writer_that_takes_too_little_is_found_out() -> None:
 
     with pytest.raises(ValueError, match=r"a writer took 3 bytes where \d+ were given"):
         AgeSealer([PUBLIC]).encrypt(io.BytesIO(b"x" * 100_000), Short())
-    with pytest.raises(ValueError, match="a writer took 3 bytes where 8192 were given"):
+    with pytest.raises(ValueError, match="a writer took 3 bytes where 65536 were given"):
         AgeOpener([PRIVATE]).decrypt(io.BytesIO(part()), Short())
-
-
-def test_what_pyrage_itself_refuses_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
-        raise pyrage.EncryptError("no entropy")
-
-    monkeypatch.setattr(pyrage, "encrypt_io", refuse)
-    with pytest.raises(EngineError, match="A part could not be encrypted: no entropy"):
-        seal(b"x")
-
-
-def test_reads_are_small_and_writes_are_bounded() -> None:
-    sizes: dict[str, set[int]] = {"read": set(), "write": set()}
-
-    class Counting(io.BytesIO):
-        def read(self, size: int | None = -1, /) -> bytes:
-            sizes["read"].add(size or 0)
-            return super().read(size)
-
-        def write(self, data: bytes, /) -> int:  # type: ignore[override]
-            sizes["write"].add(len(data))
-            return super().write(data)
-
-    AgeSealer([PUBLIC]).encrypt(Counting(b"x" * 300_000), Counting())
-    assert sizes["read"] == {8192}
-    assert max(sizes["write"]) == CHUNK + 16
 
 
 def test_keys_come_in_pairs() -> None:
@@ -238,7 +211,6 @@ def test_keys_come_in_pairs() -> None:
         (PUBLIC[:-1] + ("q" if PUBLIC[-1] != "q" else "p"), "its checksum is wrong"),
         (f"{PUBLIC} {OTHER_PUBLIC}", "is not an age public key"),
         ("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI", "is an SSH key, and parts are encrypted for native age keys only"),
-        ("age1pq1" + "q" * 100, "is a post-quantum age key, which format 1 does not use yet"),
         ("age1yubikey1" + "q" * 50, "is the key of an age plugin, and plugins are never run"),
         ("age1../../x", "is not an age public key"),
         ("zrbsign1" + "a" * 58, "is a public key for signatures; it cannot encrypt"),
@@ -297,6 +269,8 @@ def test_what_is_no_key_file_is_named_and_not_repeated(text: str, problem: str) 
 
 
 def test_a_missing_library_says_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "pyrage", None)
-    with pytest.raises(LibraryMissing, match=r"The Python library pyrage is needed .* `pip install pyrage`"):
+    monkeypatch.setitem(__import__("sys").modules, "cryptography.hazmat.primitives.asymmetric", None)
+    with pytest.raises(
+        LibraryMissing, match=r"The Python library cryptography is needed .* `pip install cryptography`"
+    ):
         new_identity()

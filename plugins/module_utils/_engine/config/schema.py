@@ -201,5 +201,6 @@ _ROOT: dict[str, Read] = {
     "memory_limit": size(),
     "workers": whole(1, 64),
     "bandwidth_limit": size(zero=True),
+    "proof": flag,
     "tasks": _tasks,
 }

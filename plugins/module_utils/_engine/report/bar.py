@@ -17,7 +17,7 @@ from .screen import Screen, log_line
 
 class Bar:
     """A bar with phase, size, speed and remaining time. Redraws itself only when told something, from the thread
-    that tells: the pipelines fork, and a drawing thread of its own would not survive that well."""
+    that tells."""
 
     def __init__(self, stream: TextIO, *, verbose: bool = False) -> None:
         from rich.console import Console

@@ -48,7 +48,14 @@ class DirectoryStore:
         """See :class:`.protocol.Store`."""
         self._flow = flow
 
-    def put(self, key: str, data: Buffer, *, storage_class: str = "STANDARD") -> Checksum:
+    def put(
+        self,
+        key: str,
+        data: Buffer,
+        *,
+        storage_class: str = "STANDARD",
+        sha256: bytes | None = None,  # noqa: ARG002 - a directory keeps no checksums
+    ) -> Checksum:
         """See :class:`.protocol.Store`."""
         upload = self.open_upload(key, total_chunks=1, storage_class=storage_class)
         try:

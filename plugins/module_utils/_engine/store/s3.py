@@ -57,10 +57,10 @@ class S3Store:
         """See :class:`.protocol.Store`."""
         self._session.flow = flow
 
-    def put(self, key: str, data: Buffer, *, storage_class: str = "STANDARD") -> Checksum:
+    def put(self, key: str, data: Buffer, *, storage_class: str = "STANDARD", sha256: bytes | None = None) -> Checksum:
         """See :class:`.protocol.Store`."""
         view = memoryview(data).cast("B")
-        digest = hashlib.sha256(view).digest()
+        digest = sha256 or hashlib.sha256(view).digest()
         expected = ExpectedContent(
             chunks=((len(view), digest),), etag=lambda: hashlib.md5(view, usedforsecurity=False).hexdigest()
         )
@@ -184,7 +184,9 @@ class S3Store:
         parameters: dict[str, Any] = _class_parameter(storage_class) | digest_headers(view, digest, guards)
         if guards.conditional:
             parameters["IfNoneMatch"] = "*"
-        reply = self._session.call("put_object", key=key, Body=MemoryBody(view, self._session.flow), **parameters)
+        reply = self._session.call(
+            "put_object", key=key, Body=MemoryBody(view, sha256=digest, flow=self._session.flow), **parameters
+        )
         checked_reply(reply, digest, key)
         return checksum_of(reply)
 

@@ -168,7 +168,7 @@ def _accepts_chunk(session: S3Session, upload_id: str, content: bytes, digest: d
             key=IDENTITY_KEY,
             UploadId=upload_id,
             PartNumber=1,
-            Body=MemoryBody(memoryview(content)),
+            Body=MemoryBody(memoryview(content), sha256=hashlib.sha256(content).digest()),
             **digest,
         )
     except S3Refused:
@@ -178,15 +178,15 @@ def _accepts_chunk(session: S3Session, upload_id: str, content: bytes, digest: d
 
 def _try_condition(session: S3Session, identity: bytes, features: EndpointFeatures) -> bool | None:
     """Whether a conditional write over the identity is refused. Where it is not, the same bytes were written again."""
-    view = memoryview(identity)
+    view, digest = memoryview(identity), hashlib.sha256(identity).digest()
     guards = write_guards(features, session.settings.checksums)
     try:
         session.call(
             "put_object",
             key=IDENTITY_KEY,
-            Body=MemoryBody(view),
+            Body=MemoryBody(view, sha256=digest),
             IfNoneMatch="*",
-            **digest_headers(view, hashlib.sha256(view).digest(), guards),
+            **digest_headers(view, digest, guards),
         )
     except PreconditionRefused:
         return True

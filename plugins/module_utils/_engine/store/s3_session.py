@@ -20,7 +20,7 @@ from ..errors import ConfigError, EngineError, KeyFileError, LibraryMissing, Obj
 from ..values.config import S3Settings
 from ..version import VERSION
 from .protocol import Flow, free_flow
-from .s3_body import before_send
+from .s3_body import attach
 from .s3_errors import Tried, error_of_reply
 from .s3_way import DEFAULT_CREDENTIALS_FILE, bad_settings, error_on_the_way
 
@@ -29,8 +29,7 @@ READ_TIMEOUT_S = 60
 
 
 class S3Session:
-    """Calls of one bucket. The client is made at the first call, so that a process may fork before; it is shared by
-    all threads."""
+    """Calls of one bucket. The client is made at the first call; it is shared by all threads."""
 
     def __init__(self, settings: S3Settings, *, connections: int = 10) -> None:
         self.settings = settings
@@ -136,7 +135,7 @@ def _new_client(settings: S3Settings, *, connections: int) -> Any:
         raise error_on_the_way(error, Tried("head_bucket", "", settings)) from error
     except ValueError as error:
         raise bad_settings(settings, str(error)) from error
-    client.meta.events.register("before-send.s3", before_send)
+    attach(client)
     return client
 
 

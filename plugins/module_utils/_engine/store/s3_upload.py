@@ -58,16 +58,16 @@ class S3Upload:
         """The endpoint's name for this upload."""
         return self._upload_id
 
-    def put_chunk(self, number: int, offset: int, data: Buffer) -> None:
+    def put_chunk(self, number: int, offset: int, data: Buffer, *, sha256: bytes | None = None) -> None:
         """See :class:`.protocol.Upload`."""
         view = memoryview(data).cast("B")
-        digest = hashlib.sha256(view).digest()
+        digest = sha256 or hashlib.sha256(view).digest()
         reply = self._session.call(
             "upload_part",
             key=self._key,
             UploadId=self._upload_id,
             PartNumber=number + 1,
-            Body=MemoryBody(view, self._session.flow),
+            Body=MemoryBody(view, sha256=digest, flow=self._session.flow),
             **digest_headers(view, digest, self._guards),
         )
         stored = checked_reply(reply, digest, self._key)

@@ -52,7 +52,7 @@ MAX_PARTS: Final = 1_000_000
 """As many as the six digits in a part's key can count."""
 SEND_FLAGS: Final = ("-L", "-c", "-w")
 
-_RECIPIENT = re.compile(r"age1[02-9ac-hj-np-z]{58}")
+_RECIPIENT = re.compile(r"age1[02-9ac-hj-np-z]{58}|age1pq1[02-9ac-hj-np-z]{1952}")
 _REPOSITORY_ID = re.compile(r"[0-9a-f]{32}")
 _CHECKSUM_KIND = re.compile(r"[a-z0-9-]{1,32}")
 

@@ -17,23 +17,25 @@ from pathlib import Path
 from ...config.key_files import read_signing_key
 from ...config.tasks import task_datasets
 from ...errors import ConfigError, EngineError, ObjectExists, StreamNotReproducible
+from ...plan.buffers import plan_backup_buffers
 from ...plan.parts import check_part_count, count_parts
 from ...report.logs import Logged
 from ...repository.identity import RepositoryIdentity, ensure_identity, read_identity
+from ...seal.age import AgeSealer
 from ...seal.signing import SigningKey
 from ...state.journal import Journal
 from ...state.locks import dataset_lock, dataset_state_dir
 from ...state.pending_snapshot import clear_pending, note_pending
 from ...store.protocol import Store
-from ...stream.backup import StoredStream
+from ...stream.backup import BackupPipeline, StoredStream
 from ...stream.part_uploads import Destination
+from ...stream.threads import usable_cores
 from ...values.config import Task
 from ...values.progress import Progress
 from ...values.repository import BackupId, check_level
 from ...values.zfs import Snapshot
 from ..context import Context
 from .commit import build_manifest, check_stream_edges, commit, finish_commit, rehearse_manifest
-from .pipelines import BackupPipelines
 from .recovery import give_up, recover
 from .results import BackupOutcome, BackupPlan, BackupResult
 from .survey import Decision, Survey, binding_for, decide, survey_dataset
@@ -70,13 +72,24 @@ def back_up(
     """
     check_level(level)
     signing_key = _signing_key(context)
-    with BackupPipelines(context) as pipelines:  # forks, so it comes before the store has a client
-        store = context.open_store()
-        try:
-            run = _TaskRun(context, store, signing_key, task, pipelines, job or {})
-            return run.run(level, strict=strict_level)
-        finally:
-            store.close()
+    pipeline = _pipeline(context)
+    store = context.open_store()
+    try:
+        run = _TaskRun(context, store, signing_key, task, pipeline, job or {})
+        return run.run(level, strict=strict_level)
+    finally:
+        store.close()
+
+
+def _pipeline(context: Context) -> BackupPipeline:
+    limits = context.config.limits
+    return BackupPipeline(
+        plan_backup_buffers(limits, cores=usable_cores()),
+        sealer=AgeSealer(context.config.recipients),
+        uploaders=limits.workers,
+        bandwidth_limit=limits.bandwidth_limit,
+        proof=limits.proof,
+    )
 
 
 def _at_one_time(context: Context) -> Context:
@@ -149,14 +162,14 @@ class _TaskRun:
         store: Store,
         signing_key: SigningKey,
         task: Task,
-        pipelines: BackupPipelines,
+        pipeline: BackupPipeline,
         job: dict[str, str],
     ) -> None:
         self.context = context
         self.store = store
         self.signing_key = signing_key
         self.task = task
-        self.pipelines = pipelines
+        self.pipeline = pipeline
         self.job = job
         self.failures: list[tuple[str, EngineError]] = []
 
@@ -296,7 +309,6 @@ class _TaskRun:
             ledger=journal,
             moved=moved.add,
         )
-        pipeline = self.pipelines.current()
         send = self.context.zfs.send(work.snapshot.name, base=work.decision.choice.base_source, flags=binding.flags)
 
         def at_end(head: bytes, tail: bytes) -> None:
@@ -304,10 +316,9 @@ class _TaskRun:
             check_stream_edges(binding, head, tail)
 
         try:
-            stored = pipeline.store_stream(send.fileno(), destination, at_end=at_end)
+            stored = self.pipeline.store_stream(send.fileno(), destination, at_end=at_end)
         except BaseException:
             send.kill()
-            self.pipelines.discard()
             raise
         self.context.checkpoint("stream-stored")
         return stored

@@ -24,10 +24,13 @@ from ...errors import (
 )
 from ...plan.buffers import plan_restore_buffers
 from ...plan.properties import restorable_properties
+from ...seal.age import AgeOpener
 from ...state.heads import remember
 from ...state.spool import Spool
 from ...store.protocol import Store
-from ...stream.restore import RestorePipeline, Source
+from ...stream.part_downloads import Source
+from ...stream.restore import RestorePipeline
+from ...stream.threads import usable_cores
 from ...values.manifest import Manifest
 from ..context import Context
 from .plan import RestoreLink, RestorePlan, RestoreSelection, read_plan
@@ -97,11 +100,9 @@ def restore(
     """
     started = time.monotonic()
     limits = context.config.limits
-    layout = plan_restore_buffers(limits)
-    with (
-        RestorePipeline(layout, identities=tuple(identities), downloaders=limits.workers) as pipeline,
-        Spool(context.base_dir) as spool,
-    ):
+    layout = plan_restore_buffers(limits, cores=usable_cores())
+    pipeline = RestorePipeline(layout, opener=AgeOpener(identities), downloaders=limits.workers)
+    with Spool(context.base_dir) as spool:
         store = context.open_store()
         try:
             plan = read_plan(context, store, selection, trusted=tuple(trusted), allow_unsigned=allow_unsigned)

@@ -204,10 +204,10 @@ class _Run:
         self._context.progress.start("verify", total=self._total, message=f"{len(manifests)} backups, {self._depth}")
         if self._depth == "signature":
             return []
-        if self._depth == "decrypt":
-            return self._check_decrypted(manifests)
         store = self._context.open_store()
         try:
+            if self._depth == "decrypt":
+                return self._check_decrypted(store, manifests)
             return [
                 problem for manifest in manifests for problem in self._named(manifest, self._stored(store, manifest))
             ]
@@ -218,11 +218,11 @@ class _Run:
         check = check_presence if self._depth == "exists" else check_hashes
         return check(store, self.selected(manifest), limits=self._context.config.limits, moved=self._moved)
 
-    def _check_decrypted(self, manifests: Sequence[Manifest]) -> list[Problem]:
+    def _check_decrypted(self, store: Store, manifests: Sequence[Manifest]) -> list[Problem]:
         problems = []
         with Spool(self._context.base_dir) as spool:
             checks = DecryptChecks(
-                self._context.open_store,
+                store,
                 limits=self._context.config.limits,
                 identities=self._identities,
                 spool=spool.directory,
