@@ -42,7 +42,8 @@ test-openzfs: .venv/.installed  ## Run the engine's tests and all production pat
 	@.venv/bin/python -m tests.vm.testbed test-openzfs $(TESTS)
 
 bench: .venv/.installed  ## Compare speed and memory with other tools in one run; prints a table
-	@.venv/bin/python -m tests.bench.run
+	@tests/setup/bench-peers
+	@.venv/bin/python -m tests.bench.run --json build/bench.json
 
 clean: demo-clean testbed-down  ## Remove the demo, .venv and everything that tools cached
 	rm -rf .venv .cache build
