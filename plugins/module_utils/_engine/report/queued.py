@@ -14,13 +14,16 @@ from typing import Any, Literal
 
 from ..values.progress import Phase, Progress
 
+MANY = 100
+"""So many records wait only if the screen takes nothing."""
+
 
 class Queued:
     """A :class:`Progress` that another one shows in a thread of its own, so that a screen that takes nothing (a
     terminal stopped with Ctrl-S, a full pipe) never stops the work.
 
-    Records are shown in order. While the screen is busy, only the newest movement within a phase is kept; all other
-    records are. ``at_end`` is called by the thread after the last record.
+    Records are shown in order. If many wait, a movement within a phase replaces the one before it; all other records
+    are kept. ``at_end`` is called by the thread after the last record.
     """
 
     def __init__(self, progress: Progress, *, at_end: Callable[[], None], patience_s: float = 3.0) -> None:
@@ -39,7 +42,7 @@ class Queued:
         self._put(partial(self._progress.start, operation, total=total, message=message))
 
     def advance(self, phase: Phase, *, current: int, total: int | None, message: str = "") -> None:
-        """Hand it over, in place of an earlier movement in the same phase that still waits."""
+        """Hand it over; if many wait, in place of the movement in the same phase before it."""
         self._put(partial(self._progress.advance, phase, current=current, total=total, message=message), phase)
 
     def log(self, message: str, *, level: Literal["info", "warning"] = "info", **facts: Any) -> None:
@@ -63,7 +66,7 @@ class Queued:
 
     def _put(self, show: Callable[[], None], phase: str = "") -> None:
         with self._changed:
-            if phase and self._waiting and self._waiting[-1][0] == phase:
+            if phase and len(self._waiting) >= MANY and self._waiting[-1][0] == phase:
                 self._waiting.pop()
             self._waiting.append((phase, show))
             if not self._thread.ident:
