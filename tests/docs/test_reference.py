@@ -9,14 +9,16 @@ from __future__ import annotations
 import argparse
 import json
 import re
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 from zrb import errors
 from zrb.cli.parser import build_parser
-from zrb.config import schema as config_schema
+from zrb.config import schema
 from zrb.config.file import load_config
+from zrb.config.schema import read_config
 from zrb.run.verify import DEPTHS
 from zrb.values.manifest_json import decode_manifest
 
@@ -85,11 +87,36 @@ def test_the_configurations_of_the_pages_load(tmp_path: Path, page: str, writes:
     load_config(path, writes=writes)
 
 
-def test_every_key_of_the_configuration_is_documented() -> None:
+def configuration_lines() -> dict[str, str]:
+    """The keys of the page's example by their path, such as ``s3.retry.max_attempts``, each with its comment."""
     (block,) = yaml_blocks("configuration.md")
-    sections = ("_ROOT", "_S3", "_LOCAL", "_TASK", "_STORAGE_CLASS", "_RETRY")
-    for key in {key for section in sections for key in getattr(config_schema, section)}:
-        assert re.search(rf"(^|[\s{{]){key}:", block.text, re.MULTILINE), key
+    found: dict[str, str] = {}
+    above: list[tuple[int, str]] = []
+    for line in block.text.splitlines():
+        if matched := re.match(r"([ -]*)(\w+):(.*)", line):
+            indent, key = len(matched[1]), matched[2]
+            above = [(depth, name) for depth, name in above if depth < indent]
+            found[".".join([*(name for _depth, name in above), key])] = matched[3].partition("  # ")[2]
+            above.append((indent, key))
+    return found
+
+
+def test_every_key_of_the_configuration_is_described_as_its_messages_do() -> None:
+    sections = {"": schema.ROOT, "s3.": schema.S3, "s3.storage_class.": schema.STORAGE_CLASS, "s3.retry.": schema.RETRY}
+    sections |= {"local.": schema.LOCAL, "tasks.": schema.TASK}
+    assert configuration_lines() == {
+        section + key: one.description for section, keys in sections.items() for key, one in keys.items()
+    }
+
+
+def test_the_configuration_of_the_page_shows_the_defaults(tmp_path: Path) -> None:
+    (block,) = yaml_blocks("configuration.md")
+    config = read_config(tmp_path, block.text.encode())
+    assert config.s3
+    examples = {"bucket", "prefix", "endpoint"}, {"name", "description", "pool", "dataset"}, set[str]()
+    for shown, own in zip((config.s3, config.tasks[0], config.limits), examples, strict=True):
+        changed = {one.name for one in fields(shown) if getattr(shown, one.name) != one.default}
+        assert changed == own
 
 
 def test_the_manifest_that_is_shown_is_one() -> None:

@@ -7,11 +7,15 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
 from zrb.cli.tables import printable, show_table
 from zrb.run.verify import verify
 from zrb.seal.age import public_of
@@ -242,6 +246,52 @@ def test_a_table_obeys_no_name(capsys: pytest.CaptureFixture[str]) -> None:
     printed = capsys.readouterr().out
     assert printed.splitlines()[1] == "\N{REPLACEMENT CHARACTER}[31m[bold]x\N{REPLACEMENT CHARACTER}  " + "y" * 300
     assert printable("tank/Grüße") == "tank/Grüße"
+
+
+WORDS = st.text("abcΩ界", min_size=1, max_size=30)
+TABLES = st.integers(1, 5).flatmap(
+    lambda count: st.tuples(
+        st.lists(WORDS, min_size=count, max_size=count, unique=True),
+        st.lists(st.lists(WORDS, min_size=count, max_size=count), max_size=4),
+    )
+)
+
+
+@given(TABLES, st.integers(1, 120), st.booleans(), st.data())
+def test_a_table_leaves_columns_out_and_never_folds_or_cuts(
+    table: tuple[list[str], list[list[str]]], width: int, terminal: bool, data: st.DataObject
+) -> None:
+    headers, rows = table
+    dispensable = data.draw(st.lists(st.sampled_from(headers), unique=True))
+    stream = io.StringIO()
+    stream.isatty = lambda: terminal  # type: ignore[method-assign]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("sys.stdout", stream)
+        patched.setenv("COLUMNS", str(width))
+        show_table(headers, rows, dispensable=dispensable)
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == 1 + len(rows)
+    shown = {header for header in headers if header in lines[0].split()}
+    assert shown >= set(headers) - set(dispensable)
+    for line, cells in zip(lines[1:], rows, strict=True):
+        assert all(cell in line for header, cell in zip(headers, cells, strict=True) if header in shown)
+    if not terminal:
+        assert shown == set(headers)
+    elif shown & set(dispensable):
+        assert max(cell_len(line) for line in lines) <= width
+
+
+def test_a_list_fits_eighty_columns(
+    zrb: Zrb, config: Path, repository: CommittedRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = repository.commit(size=3000)
+    level_1 = repository.commit(1, base=full, size=10)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    header, *lines = zrb("list", "--config", config).out.splitlines()
+    assert header.split() == ["BACKUP", "DATASET", "STORED", "CLASS", "READABLE"]
+    assert [line.split()[0] for line in lines] == [full.backup_id, level_1.backup_id]
+    assert max(map(len, [header, *lines])) <= 80
 
 
 def test_verify_is_the_same_from_python(config: Path, repository: CommittedRepository, zrb: Zrb) -> None:

@@ -74,6 +74,13 @@ class TestOneBackup:
         assert not fleet.store.unfinished
         assert fleet.store.closed
 
+    def test_a_log_that_cannot_be_written_is_a_warning(self, fleet: Fleet) -> None:
+        (fleet.root / "logs").write_text("in place of the directory")
+        outcome = fleet.run(0)
+        assert (outcome.exit_code, outcome.failures) == (4, ())
+        (warning,) = outcome.results[0].warnings
+        assert str(fleet.root / "logs") in warning
+
     def test_its_result_for_machines(self, fleet: Fleet) -> None:
         result = fleet.back_up()
         document = result.as_json()

@@ -126,6 +126,7 @@ def _show_plans(plans: list[dict[str, Any]]) -> None:
             for plan in plans
         ],
         right=("LEVEL", "ESTIMATE", "PARTS"),
+        dispensable=("PARTS", "CLASS", "FLAGS", "TO", "SNAPSHOT", "BASE"),
     )
     for plan in plans:
         if plan["level"] != plan["level_requested"]:

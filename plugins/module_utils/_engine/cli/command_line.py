@@ -15,18 +15,19 @@ from collections.abc import Sequence
 from ..errors import EngineError, Explained, Interrupted
 from .output import put
 from .parser import build_parser
-from .session import Session, flush_errors, reader_may_leave, say
+from .session import Session, flush_errors, open_missing_streams, printing, say
 from .signals import stopping_on_signals
 
 
 def run_command_line(argv: Sequence[str]) -> int:
     """Run ``argv`` and return the exit code; nothing is raised."""
+    open_missing_streams()
     _write_any_character()
     as_json, verbose = "--json" in argv, "-v" in argv or "--verbose" in argv
     try:
         with stopping_on_signals():
             args = None
-            with reader_may_leave():
+            with printing():
                 args = _parse(argv)
             return int(args.run(Session(args))) if args else 0
     except (EngineError, Interrupted) as error:
@@ -54,7 +55,7 @@ def _report(error: Explained, *, as_json: bool, verbose: bool) -> int:
         say(redact("".join(traceback.format_exception(error))))
     if as_json:
         facts = {name: redact(value) if isinstance(value, str) else value for name, value in error.facts().items()}
-        with reader_may_leave():
+        with printing():
             put(json.dumps({"exit_code": code, "error": facts | {"exit_code": code}}, indent=2))
     return code
 

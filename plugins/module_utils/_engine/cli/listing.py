@@ -72,6 +72,7 @@ def _show(entries: list[dict[str, Any]]) -> None:
             for entry in entries
         ],
         right=("LEVEL", "STREAM", "STORED", "PARTS"),
+        dispensable=("PARTS", "LEVEL", "CREATED", "STREAM", "BASE", "CLASS"),  # level and time are in the id
     )
 
 

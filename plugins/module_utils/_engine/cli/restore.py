@@ -132,6 +132,7 @@ def _show_plan(plan: dict[str, Any]) -> None:
             for link in plan["links"]
         ],
         right=("LEVEL", "STREAM", "STORED", "PARTS"),
+        dispensable=("PARTS", "LEVEL", "CLASS", "STREAM", "SNAPSHOT"),
     )
     put(f"to download: {human_size(plan['stored_bytes'])}; to receive: {human_size(plan['stream_bytes'])}")
 

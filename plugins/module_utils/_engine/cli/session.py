@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from ..errors import EngineError
 from .output import put
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class Session:
 
     def give(self, document: Any, show: Callable[[], None]) -> None:
         """The result: with ``--json`` the document, else what ``show`` prints."""
-        with reader_may_leave():
+        with printing():
             if self.args.json:
                 put(json.dumps(document, indent=2, ensure_ascii=False))
             else:
@@ -63,24 +64,42 @@ class Session:
 
 
 def say(message: str) -> None:
-    """A line on stderr; where nobody listens there, none."""
+    """A line on stderr; if nobody listens there, none."""
     with suppress(OSError):
         sys.stderr.write(f"zrb: {message}\n")
         sys.stderr.flush()
 
 
 @contextmanager
-def reader_may_leave() -> Iterator[None]:
-    """Print inside the block: a reader that has seen enough (``zrb list | head``) is no failure."""
+def printing() -> Iterator[None]:
+    """Print inside the block. A reader that has seen enough (``zrb list | head``) is no failure; a full disk is one.
+
+    Raises :class:`EngineError`.
+    """
     try:
         yield
         sys.stdout.flush()
     except BrokenPipeError:
         _listen_no_more(sys.stdout)
+    except OSError as error:
+        _listen_no_more(sys.stdout)
+        raise EngineError(
+            "The result could not be written to stdout",
+            answer=error.strerror or str(error),
+            next_step="What the command did is done; look at it with `zrb list`, and give stdout free space",
+        ) from error
+
+
+def open_missing_streams() -> None:
+    """A process may be started with stdout or stderr closed: what goes there is lost, and a file that is opened later
+    must not take its place."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - for the whole run
 
 
 def flush_errors() -> None:
-    """The last act of a command: where nobody listens on stderr, what is left in its buffer is no failure."""
+    """The last act of a command: if nobody listens on stderr, what is left in its buffer is no failure."""
     try:
         sys.stderr.flush()
     except OSError:

@@ -9,6 +9,7 @@ A log that cannot be written never fails a backup: it is said once, and the run 
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -70,7 +71,8 @@ class Logged:
         self._clock = clock
         self._operation = ""
         self._phase: str | None = None
-        self._failed = False
+        self.warnings: list[str] = []
+        """What went wrong with the log itself."""
         self._lock = threading.Lock()
 
     def start(self, operation: str, *, total: int | None, message: str) -> None:
@@ -113,24 +115,26 @@ class Logged:
         try:
             _append(path, line.encode())
         except OSError as error:
-            self._say_once(path, error)
+            self._warn_once(path, error)
 
-    def _say_once(self, path: Path, error: OSError) -> None:
+    def _warn_once(self, path: Path, error: OSError) -> None:
+        warning = (
+            f"The log file {path} could not be written: {error.strerror or error}. The run goes on; "
+            "make log_dir writable for this user and give it free space"
+        )
         with self._lock:
-            said, self._failed = self._failed, True
-        if not said:
-            self._progress.log(
-                f"The log file {path} could not be written: {error.strerror or error}. The run goes on; "
-                "make log_dir writable for this user and give it free space",
-                level="warning",
-            )
+            if self.warnings:
+                return
+            self.warnings.append(warning)
+        self._progress.log(warning, level="warning")
 
 
 def _append(path: Path, line: bytes) -> None:
     _make_directories(path.parent)
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
     try:
-        os.write(descriptor, line)
+        if os.write(descriptor, line) < len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     finally:
         os.close(descriptor)
 

@@ -4,25 +4,28 @@
 
 """How a running operation shows itself: JSON lines, plain lines, or a bar (docs/cli.md, "Progress").
 
-None of these ever raises or fails an operation: a screen that has gone away is simply not written to any more.
+None of these ever raises or fails an operation: nothing more is written to a screen that has gone away, and one that
+takes nothing is not waited for (:class:`Queued`). Each is called by one thread at a time.
 """
 
 from __future__ import annotations
 
 import json
-import threading
+import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, Literal, TextIO
 
 from ..values.clock import utc_now
 from ..values.progress import Phase, Progress, Silent
 from ..values.size_text import human_size
-from .screen import Screen, log_line
+from .queued import Queued
+from .screen import Screen, log_line, own_copy
 
 ProgressMode = Literal["auto", "bar", "lines", "json", "none"]
+_DUMB = ("", "dumb", "unknown")
 PROGRESS_MODES: tuple[ProgressMode, ...] = ("auto", "bar", "lines", "json", "none")
 
 
@@ -46,7 +49,6 @@ class JsonLines:
         self._job_id = job_id
         self._clock = clock
         self._rate = _ReportRate(monotonic, interval_s=interval_s, step_percent=None)
-        self._lock = threading.Lock()
         self._seq = 0
         self._operation = ""
         self._phase: str | None = None
@@ -73,22 +75,21 @@ class JsonLines:
     def _write(
         self, record_type: str, *, message: str, current: int | None = None, total: int | None = None, **more: Any
     ) -> None:
-        with self._lock:
-            self._seq += 1
-            record = {
-                "seq": self._seq,
-                "time": f"{self._clock().astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}",
-                "type": record_type,
-                "operation": self._operation,
-                "job_id": self._job_id,
-                "phase": self._phase,
-                "current": current,
-                "total": total,
-                "unit": "bytes",
-                "message": message,
-                **more,
-            }
-            self._screen.write_line(json.dumps(record, default=str))
+        self._seq += 1
+        record = {
+            "seq": self._seq,
+            "time": f"{self._clock().astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}",
+            "type": record_type,
+            "operation": self._operation,
+            "job_id": self._job_id,
+            "phase": self._phase,
+            "current": current,
+            "total": total,
+            "unit": "bytes",
+            "message": message,
+            **more,
+        }
+        self._screen.write_line(json.dumps(record, default=str))
 
 
 class Lines:
@@ -139,45 +140,54 @@ class _ReportRate:
         self._monotonic = monotonic
         self._interval_s = interval_s
         self._step_percent = step_percent
-        self._lock = threading.Lock()
         self._phase: str | None = None
         self._step = 0
         self._current = 0
         self._said_at = 0.0
 
     def is_due(self, phase: str, current: int, total: int | None) -> bool:
-        with self._lock:
-            now = self._monotonic()
-            step = 100 * current // total // self._step_percent if self._step_percent and total else 0
-            ended = current == total and self._current != current
-            due = (
-                phase != self._phase
-                or current < self._current
-                or ended
-                or step > self._step
-                or now - self._said_at >= self._interval_s
-            )
-            if due:
-                self._phase, self._step, self._current, self._said_at = phase, step, current, now
-            return due
+        now = self._monotonic()
+        step = 100 * current // total // self._step_percent if self._step_percent and total else 0
+        ended = current == total and self._current != current
+        due = (
+            phase != self._phase
+            or current < self._current
+            or ended
+            or step > self._step
+            or now - self._said_at >= self._interval_s
+        )
+        if due:
+            self._phase, self._step, self._current, self._said_at = phase, step, current, now
+        return due
 
 
 @contextmanager
 def open_progress(mode: ProgressMode, *, stream: TextIO, job_id: str = "", verbose: bool = False) -> Iterator[Progress]:
-    """The :class:`Progress` for ``mode``, writing to ``stream``; ``auto`` is a bar on a terminal, else lines."""
-    if mode == "auto":
-        mode = "bar" if stream.isatty() else "lines"
+    """The :class:`Progress` for ``mode``, writing to ``stream``; ``auto`` is a bar on a terminal that can move its
+    cursor, else lines."""
     if mode == "none":
         yield Silent()
-    elif mode == "json":
-        yield JsonLines(stream, job_id)
-    elif mode == "lines":
-        yield Lines(stream, verbose=verbose)
-    else:
+        return
+    if mode == "auto":
+        mode = "bar" if stream.isatty() and os.environ.get("TERM", "") not in _DUMB else "lines"
+    copy, at_end = own_copy(stream), ExitStack()
+    if copy is not stream:
+        at_end.callback(_close, copy)
+    shown: Progress
+    if mode == "bar":
         from .bar import Bar
 
-        drawn = Bar(stream, verbose=verbose)
-        try:
-            yield drawn
-        finally:
-            drawn.close()
+        shown = bar = Bar(copy, verbose=verbose)
+        at_end.callback(bar.close)
+    else:
+        shown = JsonLines(copy, job_id) if mode == "json" else Lines(copy, verbose=verbose)
+    queued = Queued(shown, at_end=at_end.close)
+    try:
+        yield queued
+    finally:
+        queued.close()
+
+
+def _close(stream: TextIO) -> None:
+    with suppress(OSError):  # what was not shown to a screen that has gone away
+        stream.close()

@@ -6,18 +6,17 @@
 
 from __future__ import annotations
 
-import threading
+import os
 from collections.abc import Callable
 from typing import Any, TextIO
 
 
 class Screen:
-    """A text stream that several threads write to, and that may vanish: from then on it swallows everything."""
+    """A text stream that may vanish: from then on it swallows everything."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream: TextIO | None = stream
         self._terminal = stream.isatty()
-        self._lock = threading.Lock()
 
     def write_line(self, line: str) -> None:
         """One whole line, shown at once."""
@@ -26,14 +25,12 @@ class Screen:
 
     def write(self, text: str) -> int:
         """As a text file does."""
-        with self._lock:
-            self._try(lambda stream: stream.write(text))
+        self._try(lambda stream: stream.write(text))
         return len(text)
 
     def flush(self) -> None:
         """As a text file does."""
-        with self._lock:
-            self._try(lambda stream: stream.flush())
+        self._try(lambda stream: stream.flush())
 
     def isatty(self) -> bool:
         """Whether it was a terminal at the beginning."""
@@ -45,6 +42,16 @@ class Screen:
                 action(self._stream)
             except (OSError, ValueError):
                 self._stream = None
+
+
+def own_copy(stream: TextIO) -> TextIO:
+    """Another stream to the same file, if ``stream`` has one. A thread that writes to it, and waits, holds no lock that
+    Python needs when it ends."""
+    try:
+        descriptor = os.dup(stream.fileno())
+    except (OSError, ValueError):
+        return stream
+    return open(descriptor, "w", encoding=stream.encoding, errors="backslashreplace")  # noqa: PTH123 - no path
 
 
 def log_line(message: str, *, level: str, facts: dict[str, Any]) -> str:

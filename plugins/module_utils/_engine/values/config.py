@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The configuration as values. Reading the YAML file, with its line numbers, is in ``run.config_file``."""
+"""The configuration as values. Defaults are here alone. ``config/`` reads the file into them."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ class Config:
     log_dir: PurePosixPath
     host: str
     recipients: tuple[str, ...]
-    signing_key: PurePosixPath | None
+    signing_key: PurePosixPath | None = None
     trusted_signers: tuple[str, ...] = ()
     s3: S3Settings | None = None
     local: LocalSettings | None = None

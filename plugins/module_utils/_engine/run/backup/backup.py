@@ -146,7 +146,7 @@ class _Work:
     decision: Decision
     snapshot: Snapshot
     journal: Journal
-    progress: Progress
+    progress: Logged
 
     @property
     def survey(self) -> Survey:
@@ -333,6 +333,7 @@ class _TaskRun:
             give_up(self.store, work.journal)  # something else took this id: a run that resumed would end here again
             raise
         warnings = [*work.decision.warnings, *finish_commit(context, self.task, survey, manifest, work.journal)]
+        warnings += work.progress.warnings
         result = BackupResult(
             task=self.task.name,
             manifest=manifest,
