@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Fail where a page would load something over the network. Usage: ``offline.py SITE``. Links may lead there."""
+"""Tell what the pages would load over the network, and fail if there is anything. Usage: ``offline.py SITE``.
+
+Links may lead anywhere: nobody follows them but the reader.
+"""
 
 from __future__ import annotations
 
@@ -30,5 +33,6 @@ def loaded_from_elsewhere(site: Path) -> list[str]:
 
 if __name__ == "__main__":
     found = loaded_from_elsewhere(Path(sys.argv[1]))
-    print("\n".join(found))
-    sys.exit(f"{len(found)} loads over the network" if found else 0)
+    for load in found:
+        print(load)
+    sys.exit(1 if found else 0)
