@@ -3,7 +3,7 @@
 PYTHON ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo demo-clean test unit lint sanity bench clean testbed testbed-down test-openzfs
+.PHONY: help venv demo demo-clean docs test unit lint sanity bench clean testbed testbed-down test-openzfs
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,6 +18,9 @@ demo: .venv/.installed  ## Back up, change, back up, verify, restore and compare
 
 demo-clean:  ## Remove everything that the demo made
 	@tests/setup/demo clean
+
+docs: .venv/.installed  ## Make build/site, these pages to read in a browser; fails on a broken link
+	@tests/setup/site/build
 
 test: .venv/.installed  ## Run all tests, Ansible's own too; says what it skipped and why (root for real ZFS)
 	@tests/setup/test

@@ -25,6 +25,7 @@ SIGNER = "zrbsign1uhggabp6w5fiwhzgspttmiwm3c3xcwbrhpwht6g7xs2vdnf63b3xqojhoy"
 """The keys that all pages show."""
 
 RUN_ELSEWHERE = {
+    "make docs": "tests/docs/test_site.py",
     "make demo": "tests/docs/test_demo.py",
     "make test": ".ci/run",
     "make test-openzfs": ".ci/run",

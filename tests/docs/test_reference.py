@@ -143,6 +143,17 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert anchor in {heading.lower().replace(" ", "-").replace(".", "") for heading in headings}, target
 
 
+def test_architecture_names_every_room_and_no_file_that_is_gone() -> None:
+    page = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    engine = ROOT / "plugins" / "module_utils" / "_engine"
+    rooms = {path.name for path in engine.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert set(re.findall(r"^\| `(\w+)/` \|", page, re.MULTILINE)) == rooms
+    files = re.findall(r"`([\w/]+\.py)`", page)
+    assert len(files) > 30
+    for name in files:
+        assert (engine / name).exists() or (engine.parent / name).exists(), name
+
+
 def test_readme_says_what_is_needed() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     for text in ("make demo", "make test", "Python 3.11", "ansible-core 2.19"):
