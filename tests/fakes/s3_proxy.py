@@ -126,6 +126,21 @@ class FaultProxy:
         reply = Reply(status, {"Content-Type": "application/xml", **(headers or {})}, body)
         self._add(_Fault(method, path, skip, times, before=lambda request: reply))
 
+    def impersonate(
+        self,
+        body: bytes,
+        *,
+        status: int = 200,
+        headers: Mapping[str, str] | None = None,
+        method: str = "*",
+        path: str = "*",
+        skip: int = 0,
+        times: int = 10**9,
+    ) -> None:
+        """Answer in place of the server, as captive portals and gateways do."""
+        reply = Reply(status, dict(headers or {}), body)
+        self._add(_Fault(method, path, skip, times, before=lambda request: reply))
+
     def reset_before(self, *, method: str = "*", path: str = "*", skip: int = 0, times: int = 10**9) -> None:
         """Break the connection; the server never sees the request."""
 

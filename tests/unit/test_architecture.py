@@ -40,6 +40,7 @@ ONLY_IN = {
     "multiprocessing": {"stream"},
     "boto3": {"store"},
     "botocore": {"store"},
+    "urllib3": {"store"},
     "pyrage": {"seal"},
     "blake3": {"seal"},
     "cryptography": {"seal"},

@@ -33,9 +33,10 @@ from zrb.store.s3_errors import (
     S3Refused,
     Tried,
     UploadGone,
+    WriteConflict,
     error_of_reply,
+    error_on_the_way,
 )
-from zrb.store.s3_way import error_on_the_way
 from zrb.values.config import S3Credentials, S3Settings
 
 SECRET = "wJalrXUtnFEMI/SECRET"
@@ -61,7 +62,6 @@ def reply(code: str, status: int = 400, message: str = "as said", **error: str) 
     [
         ("NoSuchBucket", 404, NoSuchRepository, "Create the bucket my-bucket"),
         ("NoSuchKey", 404, ObjectMissing, "zrb verify --depth exists"),
-        ("404", 404, ObjectMissing, "zrb verify"),
         ("NoSuchUpload", 404, UploadGone, "lifecycle rule"),
         ("InvalidObjectState", 403, ObjectArchived, "Thaw the object first"),
         ("AccessDenied", 403, StoreDenied, "Allow s3:PutObject on s3://my-bucket/zfs/ at https://s3.example.org*"),
@@ -80,7 +80,7 @@ def reply(code: str, status: int = 400, message: str = "as said", **error: str) 
         ("XMinioStorageFull", 507, StoreFull, "Make room in bucket my-bucket"),
         ("507", 507, StoreFull, "Make room"),
         ("PreconditionFailed", 412, PreconditionRefused, "written once"),
-        ("ConditionalRequestConflict", 409, PreconditionRefused, "under way"),
+        ("ConditionalRequestConflict", 409, WriteConflict, "under way"),
         ("NotImplemented", 501, NotImplementedThere, "`checksums: off`"),
         ("BadDigest", 400, DigestRefused, "damaged on the way"),
         ("InvalidRange", 416, RangeBeyondEnd, "shorter than its manifest"),

@@ -163,12 +163,18 @@ class S3Store:
                 "list_objects_v2", Prefix=full, OptionalObjectAttributes=["RestoreStatus"], **token
             )
             for entry in page.get("Contents", ()):
-                key = str(entry["Key"])[len(self._settings.prefix) :]
+                name = str(entry.get("Key", ""))
+                if not name.startswith(full) or "Size" not in entry:
+                    raise self._session.foreign("list_objects_v2", "", f"a listing of {full!r} that has {name!r}")
+                key = name[len(self._settings.prefix) :]
                 if key and not key.endswith("/"):  # consoles make such empty objects to show a folder
                     yield _listed(key, entry)
             if not page.get("IsTruncated"):
                 return
-            token = {"ContinuationToken": str(page["NextContinuationToken"])}
+            following = {"ContinuationToken": str(page.get("NextContinuationToken", ""))}
+            if following in (token, {"ContinuationToken": ""}):
+                raise self._session.foreign("list_objects_v2", "", "a listing that goes on nowhere")
+            token = following
 
     def close(self) -> None:
         """See :class:`.protocol.Store`."""
@@ -187,7 +193,8 @@ class S3Store:
         reply = self._session.call(
             "put_object", key=key, Body=MemoryBody(view, sha256=digest, flow=self._session.flow), **parameters
         )
-        checked_reply(reply, digest, key)
+        if not checked_reply(reply, digest, key) and guards.returned:
+            raise self._session.foreign("put_object", key, "no checksum, and this endpoint returns them")
         return checksum_of(reply)
 
     def _check_bucket(self) -> None:

@@ -19,10 +19,10 @@ from urllib.parse import urlsplit
 from ..errors import ConfigError, EngineError, KeyFileError, LibraryMissing, ObjectMissing, TlsFailure
 from ..values.config import S3Settings
 from ..version import VERSION
+from . import s3_body, s3_replies
 from .protocol import Flow, free_flow
-from .s3_body import attach
-from .s3_errors import Tried, error_of_reply
-from .s3_way import DEFAULT_CREDENTIALS_FILE, bad_settings, error_on_the_way
+from .s3_errors import DEFAULT_CREDENTIALS_FILE, Tried, error_of_reply, error_on_the_way
+from .s3_replies import NEEDED, NotS3
 
 CONNECT_TIMEOUT_S = 10
 READ_TIMEOUT_S = 60
@@ -51,6 +51,8 @@ class S3Session:
         try:
             with self.explained(operation, key):
                 reply: dict[str, Any] = getattr(client, operation)(**parameters)
+                if operation in NEEDED and not reply.get(NEEDED[operation]):
+                    raise NotS3(f"no {NEEDED[operation]}")
         except ObjectMissing:
             raise
         except EngineError:
@@ -64,14 +66,19 @@ class S3Session:
         """Turn exceptions of botocore inside the block into typed errors."""
         from botocore.exceptions import BotoCoreError, ClientError
         from botocore.parsers import ResponseParserError
+        from urllib3.exceptions import HTTPError
 
         tried = Tried(operation, key, self.settings)
         try:
             yield
         except ClientError as error:
             raise error_of_reply(error.response, tried) from error
-        except (BotoCoreError, ResponseParserError) as error:
+        except (BotoCoreError, ResponseParserError, NotS3, HTTPError) as error:  # HTTPError: in the body of an error
             raise error_on_the_way(error, tried) from error
+
+    def foreign(self, operation: str, key: str, what: str) -> EngineError:
+        """The error for a reply that S3 does not give; ``what`` is wrong with it."""
+        return error_on_the_way(NotS3(what), Tried(operation, key, self.settings))
 
     @property
     def client(self) -> Any:
@@ -132,11 +139,10 @@ def _new_client(settings: S3Settings, *, connections: int) -> Any:
                 response_checksum_validation="when_required",
             ),
         )
-    except BotoCoreError as error:
+    except (BotoCoreError, ValueError) as error:
         raise error_on_the_way(error, Tried("head_bucket", "", settings)) from error
-    except ValueError as error:
-        raise bad_settings(settings, str(error)) from error
-    attach(client)
+    s3_body.attach(client)
+    s3_replies.attach(client)
     return client
 
 

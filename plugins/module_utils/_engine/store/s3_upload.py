@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import EngineError, ObjectExists, StoreError, StoreUnavailable
+from ..errors import EngineError, ObjectExists, ObjectMissing, StoreError, StoreUnavailable
 from ..values.manifest import Checksum
 from .chunks import WrittenChunk, WrittenChunks
 from .protocol import Buffer
@@ -122,9 +122,24 @@ class S3Upload:
             if isinstance(error, PreconditionRefused):
                 self.abort()
             return found
-        if self._guards.sha256 and not reply.get("ChecksumSHA256"):
-            reply = self._session.call("head_object", key=self._key, ChecksumMode="ENABLED")
-        return checksum_of(reply)
+        return self._confirmed(checksum_of(reply), expected)
+
+    def _confirmed(self, checksum: Checksum, expected: ExpectedContent) -> Checksum:
+        """The checksum of the object that a reply to Complete claims to have made: by this reply if it has one that
+        is ours, else by a HEAD."""
+        texts = expected.sha256_texts()
+        if checksum.value not in texts and (self._guards.sha256 or checksum.value != expected.etag()):
+            try:
+                head = self._session.call("head_object", key=self._key, ChecksumMode="ENABLED")
+            except ObjectMissing as error:
+                raise self._session.foreign("complete_multipart_upload", self._key, "no object is there") from error
+            if head["ContentLength"] != expected.size:
+                raise _stored_otherwise(self._key, f"{head['ContentLength']} bytes instead of {expected.size}")
+            checksum = checksum_of(head)
+        comparable = checksum.kind == "sha256-composite" or (checksum.kind == "sha256" and len(expected.chunks) == 1)
+        if comparable and checksum.value not in texts:
+            raise _stored_otherwise(self._key, f"x-amz-checksum-sha256: {checksum.value}")
+        return checksum
 
 
 def _content_of(chunks: list[WrittenChunk[_ChunkProof]]) -> ExpectedContent:
@@ -167,11 +182,15 @@ def checked_reply(reply: dict[str, Any], sha256: bytes, key: str) -> str:
     """The SHA-256 that the endpoint says it stored, or "". Raises :class:`StoreError` where it is not ours."""
     stored = str(reply.get("ChecksumSHA256") or "")
     if stored and stored != b64encode(sha256).decode():
-        raise StoreError(
-            f"The endpoint stored other bytes of {key} than those that were sent",
-            subject=key,
-            answer=f"x-amz-checksum-sha256: {stored}",
-            next_step="The bytes were damaged on the way and nothing was committed: run the same again, and suspect "
-            "the network or memory",
-        )
+        raise _stored_otherwise(key, f"x-amz-checksum-sha256: {stored}")
     return stored
+
+
+def _stored_otherwise(key: str, answer: str) -> StoreError:
+    return StoreError(
+        f"The endpoint stored other bytes of {key} than those that were sent",
+        subject=key,
+        answer=answer,
+        next_step="The bytes were damaged on the way and nothing was committed: run the same again, and suspect the "
+        "network or memory",
+    )
