@@ -77,6 +77,8 @@ class FaultProxy:
     check_md5: bool = False
     """Refuse bodies that do not have their Content-MD5."""
     requests: list[Request] = field(default_factory=list)
+    connections: int = 0
+    """How many were opened so far."""
     _faults: list[_Fault] = field(default_factory=list)
 
     def __enter__(self) -> FaultProxy:
@@ -259,6 +261,11 @@ class _Handler(BaseHTTPRequestHandler):
     proxy: ClassVar[FaultProxy]
     protocol_version = "HTTP/1.1"
     timeout = 60
+
+    def setup(self) -> None:
+        """A connection was opened."""
+        super().setup()
+        self.proxy.connections += 1
 
     def _serve(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
