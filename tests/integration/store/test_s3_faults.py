@@ -353,6 +353,31 @@ class TestAborts:
         behind_proxy.abort_upload(KEY, upload.upload_id)
         assert s3_proxy.count("DELETE", OBJECT) == 3
 
+    @pytest.mark.parametrize(
+        ("status", "code"), [(403, "AccessDenied"), (405, "MethodNotAllowed"), (501, "NotImplemented"), (500, "Broken")]
+    )
+    def test_whether_chunks_are_left_is_asked_in_vain(
+        self, behind_proxy: S3Store, s3_proxy: FaultProxy, bucket: LocalBucket, status: int, code: str
+    ) -> None:
+        upload = behind_proxy.open_upload(KEY, total_chunks=2)
+        upload.put_chunk(0, 0, b"content")
+        s3_proxy.answer(status, code, method="GET", path="*uploadId=*")
+        behind_proxy.abort_upload(KEY, upload.upload_id)
+        assert s3_proxy.count("GET", "*uploadId=*") > 0
+        assert "Uploads" not in bucket.client().list_multipart_uploads(Bucket=bucket.name)
+
+    @pytest.mark.parametrize(
+        ("status", "code", "kind"),
+        [(403, "AccessDenied", StoreDenied), (405, "MethodNotAllowed", StoreError), (500, "Broken", StoreUnavailable)],
+    )
+    def test_an_abort_that_is_refused_is_told(
+        self, behind_proxy: S3Store, s3_proxy: FaultProxy, status: int, code: str, kind: type[StoreError]
+    ) -> None:
+        upload = behind_proxy.open_upload(KEY, total_chunks=2)
+        s3_proxy.answer(status, code, method="DELETE", path=OBJECT)
+        with pytest.raises(kind, match=code):
+            behind_proxy.abort_upload(KEY, upload.upload_id)
+
     def test_the_upload_itself_never_fails_to_abort(self, behind_proxy: S3Store, s3_proxy: FaultProxy) -> None:
         upload = behind_proxy.open_upload(KEY, total_chunks=1)
         s3_proxy.answer(403, "AccessDenied", method="DELETE")

@@ -272,14 +272,14 @@ class _TaskRun:
             if work.decision.journal is None:
                 raise
             work.progress.log(f"The interrupted backup cannot be continued. {error.explain()}", level="warning")
-            forget(self.store, work.journal)
+            forget(self.store, work.journal, work.progress)
             work = replace(work, journal=self._new_journal(identity, work.decision, work.snapshot))
             stored = self._store(work, total)
         return self._commit(work, stored, started)
 
     def _store(self, work: _Work, total: int | None) -> StoredStream:
         binding, journal = work.journal.binding, work.journal
-        journal.settle(self.store)
+        journal.settle(self.store, work.progress)
         if journal.stored_parts:
             work.progress.log(f"Resuming {binding.backup_id}: {journal.stored_parts} parts are stored already")
         moved = _Moved(work.progress, total)
@@ -315,7 +315,9 @@ class _TaskRun:
         try:
             key = commit(env, self.store, self.signing_key, situation, manifest)
         except ObjectExists:
-            forget(self.store, work.journal)  # something else took this id: a run that resumed would end here again
+            forget(
+                self.store, work.journal, work.progress
+            )  # something else took this id: a run that resumed would end here again
             raise
         warnings = [*situation.warnings, *settle_committed(env, self.task, situation, manifest, work.journal)]
         result = BackupResult(

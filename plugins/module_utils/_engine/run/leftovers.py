@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ..errors import NoSuchSnapshot
 from ..store.protocol import Store
+from ..values.progress import Progress
 from .commit import settle_committed
 from .environment import Environment
 from .journal import Journal, snapshot_named_in
@@ -28,7 +29,7 @@ def clear_leftovers(env: Environment, store: Store, decision: Decision) -> None:
         if manifest is not None:
             settle_committed(env, task, situation, manifest, journal)
         elif journal in decision.obsolete:
-            forget(store, journal)
+            forget(store, journal, env.progress)
             with suppress(NoSuchSnapshot):
                 env.zfs.release(journal.binding.snapshot, task.hold_tag)
     for path in situation.damaged_journals:
@@ -37,9 +38,9 @@ def clear_leftovers(env: Environment, store: Store, decision: Decision) -> None:
     release_pending(state_dir, env.zfs, hold_tag=task.hold_tag, bound=situation.bound_snapshots)
 
 
-def forget(store: Store, journal: Journal) -> None:
+def forget(store: Store, journal: Journal, progress: Progress) -> None:
     """Throw away the unfinished uploads of a backup, and its journal. Its stored parts are garbage from now on."""
-    journal.abort_uploads(store)
+    journal.abort_uploads(store, progress)
     journal.remove()
 
 

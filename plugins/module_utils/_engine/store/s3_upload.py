@@ -158,14 +158,19 @@ def _part(chunk: WrittenChunk[_ChunkProof]) -> dict[str, Any]:
 
 def abort_multipart(session: S3Session, key: str, upload_id: str) -> None:
     """Abort an upload, again where chunks that were under way arrived after the first time (S3 User Guide, "Aborting
-    a multipart upload"). One that is gone already is no error."""
-    try:
-        for _attempt in range(_ABORTS):
+    a multipart upload"). One that is gone already is no error. Whether chunks are left is another permission, and not
+    every endpoint tells: where it cannot be asked, once has to do."""
+    for _attempt in range(_ABORTS):
+        try:
             session.call("abort_multipart_upload", key=key, UploadId=upload_id)
-            if not session.call("list_parts", key=key, UploadId=upload_id).get("Parts"):
-                return
-    except UploadGone:
-        return
+        except UploadGone:
+            return
+        try:
+            left = session.call("list_parts", key=key, UploadId=upload_id).get("Parts")
+        except StoreError:
+            return
+        if not left:
+            return
 
 
 def digest_headers(view: memoryview, sha256: bytes, guards: WriteGuards) -> dict[str, str]:
