@@ -134,13 +134,14 @@ class FaultProxy:
         *,
         status: int = 200,
         headers: Mapping[str, str] | None = None,
+        promised: int | None = None,
         method: str = "*",
         path: str = "*",
         skip: int = 0,
         times: int = 10**9,
     ) -> None:
         """Answer in place of the server, as captive portals and gateways do."""
-        reply = Reply(status, dict(headers or {}), body)
+        reply = Reply(status, dict(headers or {}), body, promised)
         self._add(_Fault(method, path, skip, times, before=lambda request: reply))
 
     def reset_before(self, *, method: str = "*", path: str = "*", skip: int = 0, times: int = 10**9) -> None:

@@ -7,12 +7,13 @@
 from __future__ import annotations
 
 import hashlib
+from itertools import pairwise
 
 import pytest
 from zrb.errors import ObjectExists, PartDamaged, StoreDenied, StoreError, StoreUnavailable
 from zrb.store.protocol import BrokenOff
 from zrb.store.s3 import S3Store
-from zrb.store.s3_errors import PreconditionRefused, UploadGone
+from zrb.store.s3_errors import UploadGone
 from zrb.values.manifest import Checksum
 
 from tests.fakes.conformance_of_stores import CHUNK, KEY, read_all, some_bytes
@@ -151,6 +152,7 @@ class TestEndpointsThatIgnore:
     def test_conditional_writes_that_are_ignored_never_overwrite(
         self, open_s3: OpenStore, s3_proxy: FaultProxy, bucket: LocalBucket
     ) -> None:
+        s3_proxy.check_sha256 = True
         s3_proxy.drop_request_headers = ("if-none-match",)
         store = open_s3(endpoint=s3_proxy.endpoint)
         store.put("zrb.json", b"identity")
@@ -242,9 +244,19 @@ class TestEndpointsThatIgnore:
 
 
 class TestConflicts:
-    def test_a_conflict_that_passes_is_not_noticed(self, behind_proxy: S3Store, s3_proxy: FaultProxy) -> None:
-        s3_proxy.answer(409, "ConditionalRequestConflict", method="PUT", path=OBJECT, times=2)
+    @pytest.mark.parametrize("times", range(1, 6))
+    def test_a_conflict_that_passes_is_waited_out(
+        self, behind_proxy: S3Store, s3_proxy: FaultProxy, pauses_s: list[float], times: int
+    ) -> None:
+        s3_proxy.answer(409, "ConditionalRequestConflict", method="PUT", path=OBJECT, times=times)
         assert behind_proxy.put(KEY, b"content").kind == "sha256"
+        upload = behind_proxy.open_upload("data/x", total_chunks=1)
+        upload.put_chunk(0, 0, b"content")
+        s3_proxy.answer(409, "ConditionalRequestConflict", method="POST", path="*/data/x*", times=times)
+        assert upload.complete().kind == "sha256-composite"
+        half = pauses_s[:times]
+        assert pauses_s == half * 2
+        assert all(after == 2 * before for before, after in pairwise(half))
 
     def test_a_conflict_that_stays_is_told(self, behind_proxy: S3Store, s3_proxy: FaultProxy) -> None:
         s3_proxy.answer(409, "ConditionalRequestConflict", method="PUT", path=OBJECT)
@@ -255,7 +267,7 @@ class TestConflicts:
         upload = behind_proxy.open_upload(KEY, total_chunks=1)
         upload.put_chunk(0, 0, b"content")
         s3_proxy.answer(409, "ConditionalRequestConflict", method="POST", path=OBJECT)
-        with pytest.raises(PreconditionRefused, match="run the same again"):
+        with pytest.raises(StoreUnavailable, match="nothing is there: ConditionalRequestConflict"):
             upload.complete()
 
     def test_an_object_that_vanishes_while_it_is_compared(

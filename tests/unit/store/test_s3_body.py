@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
@@ -76,7 +77,7 @@ def test_no_piece_takes_long_even_where_the_line_slows_down(rate: float) -> None
     line.take(body, until=3)
     line._rate = rate / 4
     line.take(body, until=60)
-    took = [after - at for (at, _), (after, _) in zip(line.sent, line.sent[1:], strict=False)]
+    took = [after - at for (at, _), (after, _) in pairwise(line.sent)]
     assert max(took) <= 2.0
     assert sorted(took)[len(took) // 2] <= 1.7
 

@@ -61,6 +61,10 @@ class S3Refused(StoreError):
         self.code = code
 
 
+class CredentialsRefused(StoreDenied):
+    """The credentials themselves are wrong or have expired."""
+
+
 class PreconditionRefused(S3Refused):
     """The key exists (412)."""
 
@@ -191,7 +195,7 @@ _ROWS = (
     _Row(NoSuchRepository, "NoSuchBucket", _CREATE),
     _Row(NoSuchRepository, "404", _CREATE, of="head_bucket"),
     _Row(
-        StoreDenied,
+        CredentialsRefused,
         "InvalidAccessKeyId SignatureDoesNotMatch ExpiredToken ExpiredTokenException InvalidToken "
         "InvalidClientTokenId TokenRefreshRequired RequestExpired NotSignedUp AuthorizationHeaderMalformed "
         "XAdminUserNotFound XMinioAdminNoSuchUser NoSuchUser 401",

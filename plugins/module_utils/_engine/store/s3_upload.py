@@ -23,6 +23,9 @@ from .s3_features import WriteGuards
 from .s3_session import S3Session
 
 _ABORTS = 3
+CONFLICT_PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0)
+"""Before each further try of a write that S3 refused while another one of the same key, or its deletion, was under way
+(409 ConditionalRequestConflict)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,23 +109,28 @@ class S3Upload:
 
     def _complete(self, chunks: list[WrittenChunk[_ChunkProof]], expected: ExpectedContent) -> Checksum:
         conditional = {"IfNoneMatch": "*"} if self._guards.conditional else {}
-        try:
-            reply = self._session.call(
-                "complete_multipart_upload",
-                key=self._key,
-                UploadId=self._upload_id,
-                MultipartUpload={"Parts": [_part(chunk) for chunk in chunks]},
-                **conditional,
-            )
-        except (PreconditionRefused, UploadGone, StoreUnavailable) as error:
-            # The first reply may have been lost, and botocore asked again: what counts is what is there now.
-            found = same_content(self._session, self._key, expected)
-            if found is None:
-                raise
-            if isinstance(error, PreconditionRefused):
-                self.abort()
-            return found
-        return self._confirmed(checksum_of(reply), expected)
+        pauses_s = iter(CONFLICT_PAUSES_S)
+        while True:
+            try:
+                reply = self._session.call(
+                    "complete_multipart_upload",
+                    key=self._key,
+                    UploadId=self._upload_id,
+                    MultipartUpload={"Parts": [_part(chunk) for chunk in chunks]},
+                    **conditional,
+                )
+            except (PreconditionRefused, UploadGone, StoreUnavailable) as error:
+                # The first reply may have been lost, and botocore asked again: what counts is what is there now.
+                found = same_content(self._session, self._key, expected)
+                if found is None:
+                    if not isinstance(error, PreconditionRefused):
+                        raise
+                    self._session.wait_out(error, next(pauses_s, None))
+                    continue
+                if isinstance(error, PreconditionRefused):
+                    self.abort()
+                return found
+            return self._confirmed(checksum_of(reply), expected)
 
     def _confirmed(self, checksum: Checksum, expected: ExpectedContent) -> Checksum:
         """The checksum of the object that a reply to Complete claims to have made: by this reply if it has one that
