@@ -50,6 +50,7 @@ ONLY_IN = {
     "multiprocessing": set(),
     "boto3": {"store"},
     "botocore": {"store"},
+    "urllib3": {"store"},
     "pyrage": {"seal"},
     "blake3": {"seal"},
     "cryptography": {"seal"},

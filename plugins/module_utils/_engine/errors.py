@@ -257,6 +257,10 @@ class StoreUnavailable(StoreError):
     """The endpoint cannot be reached, or keeps failing after all retries."""
 
 
+class ForeignReply(StoreUnavailable):
+    """Something else answered in place of the endpoint: a captive portal, a proxy, a gateway."""
+
+
 class StoreDenied(StoreError):
     """The credentials, or the file permissions, do not allow this."""
 
@@ -286,7 +290,10 @@ class ObjectExists(StoreError):
 
 
 class ObjectArchived(StoreError):
-    """A key is in an archive class and not thawed. Inside the engine only: see :class:`ThawNeeded`."""
+    """A key is in an archive class and not thawed. Callers turn it into :class:`ThawNeeded` where they know more; its
+    exit code is the same."""
+
+    exit_code = 7
 
 
 # --- local machine: exit code 1 ------------------------------------------------------------------------

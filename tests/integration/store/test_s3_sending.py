@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from base64 import b64encode
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -126,3 +127,11 @@ def test_the_hash_of_the_caller_is_what_is_sent(behind_proxy: S3Store, s3_proxy:
     (request,) = bodies(s3_proxy)
     assert request.headers["x-amz-content-sha256"] == wrong.hex()
     assert request.headers["x-amz-checksum-sha256"] == b64encode(wrong).decode()
+
+
+def test_every_worker_keeps_its_connection(behind_proxy: S3Store, s3_proxy: FaultProxy) -> None:
+    upload = behind_proxy.open_upload(KEY, total_chunks=None)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda number: upload.put_chunk(number, number * 100_000, bytes(100_000)), range(24)))
+    assert len(bodies(s3_proxy)) == 24
+    assert s3_proxy.connections <= 5

@@ -24,6 +24,7 @@ from zrb.errors import (
     ObjectExists,
     SendFailed,
     StoreDenied,
+    StoreError,
     StoreUnavailable,
     StreamDamaged,
     ZfsError,
@@ -77,6 +78,14 @@ class TestResume:
         assert ("info", f"Resuming {journal.binding.backup_id}: 2 parts are stored already") in fleet.progress.logged
         assert_clean(fleet)
         assert fleet.restore().warnings == ()
+
+    @pytest.mark.parametrize("kind", [StoreDenied, StoreError])
+    def test_uploads_that_may_not_be_thrown_away_stop_nothing(self, fleet: Fleet, kind: type[StoreError]) -> None:
+        journal = interrupt(fleet)
+        fleet.store.fail("abort_upload", error=kind("Aborting failed", answer="405", next_step="Allow it"))
+        assert fleet.back_up(0).manifest.backup_id == journal.binding.backup_id
+        assert any("Aborting failed: 405" in warning for warning in fleet.progress.warnings)
+        assert_clean(fleet)
 
     def test_a_part_that_arrived_without_an_answer_is_adopted(self, fleet: Fleet) -> None:
         fleet.store.lose_reply("complete", key_part="part-000001")

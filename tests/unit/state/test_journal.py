@@ -20,11 +20,13 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from zrb.errors import LocalStateError, ObjectExists, StoreUnavailable
+from zrb.errors import LocalStateError, ObjectExists, StoreDenied, StoreUnavailable
 from zrb.state.journal import Binding, Journal, JournalDamaged, backup_id_of, journals_in
 from zrb.values.manifest import Checksum, Part
+from zrb.values.progress import Silent
 from zrb.values.repository import BackupId
 
+from tests.fakes.fleet import Recorded
 from tests.fakes.store import MemoryStore
 
 ID = BackupId("20260131T020000Z-L1-5d41402a")
@@ -294,7 +296,7 @@ class TestReconcile:
         journal.sealed(part(1))
         checksum = store.put(part(0).key, b"sealed")
         resumed = Journal.load(journal.path)
-        resumed.reconcile(store)
+        resumed.reconcile(store, Silent())
         arrived = replace(part(0), checksum=checksum)
         assert (resumed.known(0), resumed.known(1), resumed.stored_parts) == (arrived, None, 1)
         assert Journal.load(journal.path).known(0) == arrived
@@ -303,20 +305,20 @@ class TestReconcile:
         journal.sealed(part(0))
         journal.stored(part(0))
         journal.opened(0, part(0).key, "upload-1")
-        Journal.load(journal.path).reconcile(store)
+        Journal.load(journal.path).reconcile(store, Silent())
         assert store.calls == []
 
     def test_other_content_under_the_key(self, journal: Journal, store: MemoryStore) -> None:
         journal.sealed(part(0))
         store.put(part(0).key, b"something else")
         with pytest.raises(ObjectExists, match=part(0).key):
-            Journal.load(journal.path).reconcile(store)
+            Journal.load(journal.path).reconcile(store, Silent())
 
     def test_a_store_that_does_not_answer(self, journal: Journal, store: MemoryStore) -> None:
         journal.sealed(part(0))
         store.fail("holds")
         with pytest.raises(StoreUnavailable):
-            Journal.load(journal.path).reconcile(store)
+            Journal.load(journal.path).reconcile(store, Silent())
 
     def test_unfinished_uploads_are_thrown_away(self, journal: Journal, store: MemoryStore) -> None:
         uploads = [store.open_upload(part(index).key, total_chunks=None) for index in range(3)]
@@ -326,11 +328,31 @@ class TestReconcile:
         journal.sealed(part(0))
         uploads[0].complete()
         journal.stored(part(0))
-        Journal.load(journal.path).abort_uploads(store)
+        Journal.load(journal.path).abort_uploads(store, Silent())
         assert not store.unfinished
         assert [call for call in store.calls if call[0] == "abort_upload"] == [
             ("abort_upload", part(index).key) for index in (1, 2)
         ]
+
+    def test_an_upload_that_cannot_be_thrown_away_is_a_warning(self, journal: Journal, store: MemoryStore) -> None:
+        uploads = [store.open_upload(part(index).key, total_chunks=None) for index in range(2)]
+        for index, upload in enumerate(uploads):
+            journal.opened(index, part(index).key, upload.upload_id)
+        store.fail("abort_upload", error=StoreDenied("Abort failed", answer="AccessDenied", next_step="Allow it"))
+        progress = Recorded()
+        journal = Journal.load(journal.path)
+        journal.reconcile(store, progress)
+        assert set(store.unfinished) == {uploads[0].upload_id}, "the others are thrown away all the same"
+        (warning,) = progress.warnings
+        assert "AccessDenied" in warning
+
+    def test_a_store_that_is_down_does_not_look_like_one_that_refuses(
+        self, journal: Journal, store: MemoryStore
+    ) -> None:
+        journal.opened(0, part(0).key, "upload-1")
+        store.fail("abort_upload")
+        with pytest.raises(StoreUnavailable):
+            Journal.load(journal.path).abort_uploads(store, Silent())
 
     def test_an_upload_that_was_completed_without_an_answer(self, journal: Journal, store: MemoryStore) -> None:
         upload = store.open_upload(part(0).key, total_chunks=None)
@@ -339,6 +361,6 @@ class TestReconcile:
         journal.sealed(part(0))
         upload.complete()
         resumed = Journal.load(journal.path)
-        resumed.reconcile(store)
+        resumed.reconcile(store, Silent())
         assert resumed.stored_parts == 1
         assert "abort_upload" not in {call for call, _ in store.calls}

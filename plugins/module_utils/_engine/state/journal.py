@@ -21,10 +21,11 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from ..errors import LocalStateError, ManifestInvalid
+from ..errors import LocalStateError, ManifestInvalid, StoreError, StoreUnavailable
 from ..store.protocol import Store
 from ..values.manifest import Part
 from ..values.manifest_json import decode_part, encode_part
+from ..values.progress import Progress
 from ..values.repository import BackupId
 from .durable_files import sync_directory
 
@@ -127,7 +128,7 @@ class Journal:
         with self._lock:
             self._append({"stored": encode_part(part)})
 
-    def reconcile(self, store: Store) -> None:
+    def reconcile(self, store: Store, progress: Progress) -> None:
         """Find out what became of the parts that were on their way when the earlier run ended: count those that
         arrived, abort the uploads of the others. Raises ``ObjectExists`` where a key holds something else."""
         for index, part in sorted(self._sealed.items()):
@@ -137,13 +138,19 @@ class Journal:
                     arrived = replace(part, checksum=checksum)
                     self.stored(arrived)
                     self._stored[index] = arrived
-        self.abort_uploads(store)
+        self.abort_uploads(store, progress)
 
-    def abort_uploads(self, store: Store) -> None:
-        """Throw away the chunked uploads that were not completed."""
+    def abort_uploads(self, store: Store, progress: Progress) -> None:
+        """Throw away the chunked uploads that were not completed. One that the store refuses to throw away is a
+        warning: it costs room, and no backup. Raises ``StoreUnavailable``."""
         for index, (key, upload_id) in sorted(self._opened.items()):
             if index not in self._stored:
-                store.abort_upload(key, upload_id)
+                try:
+                    store.abort_upload(key, upload_id)
+                except StoreUnavailable:
+                    raise
+                except StoreError as error:
+                    progress.log(f"An unfinished upload stays in the store. {error.explain()}", level="warning")
 
     def remove(self) -> None:
         """The backup is committed or given up: forget it."""

@@ -21,8 +21,8 @@ from ..values.manifest import Checksum
 Buffer: TypeAlias = "bytes | bytearray | memoryview"
 
 Flow: TypeAlias = Callable[[int], object]
-"""Told of so many bytes of an object just before they leave, or as they come in, in pieces much smaller than a chunk.
-It may wait, or raise :class:`BrokenOff`."""
+"""Told of so many bytes of an object just before they leave, or as they come in, in pieces that take a
+fraction of a second. It may wait, or raise :class:`BrokenOff`."""
 
 
 class BrokenOff(BaseException):

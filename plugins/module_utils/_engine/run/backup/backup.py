@@ -289,14 +289,14 @@ class _TaskRun:
             if work.decision.journal is None:
                 raise
             work.progress.log(f"The interrupted backup cannot be continued. {error.explain()}", level="warning")
-            give_up(self.store, work.journal)
+            give_up(self.store, work.journal, work.progress)
             work = replace(work, journal=self._new_journal(identity, work.decision, work.snapshot))
             stored = self._store(work, total)
         return self._commit(work, stored, started)
 
     def _store(self, work: _Work, total: int | None) -> StoredStream:
         binding, journal = work.journal.binding, work.journal
-        journal.reconcile(self.store)
+        journal.reconcile(self.store, work.progress)
         if journal.stored_parts:
             work.progress.log(f"Resuming {binding.backup_id}: {journal.stored_parts} parts are stored already")
         moved = _Moved(work.progress, total)
@@ -330,7 +330,8 @@ class _TaskRun:
         try:
             key = commit(context, self.store, self.signing_key, survey, manifest)
         except ObjectExists:
-            give_up(self.store, work.journal)  # something else took this id: a run that resumed would end here again
+            # Something else took this id: a run that resumed would end here again.
+            give_up(self.store, work.journal, work.progress)
             raise
         warnings = [*work.decision.warnings, *finish_commit(context, self.task, survey, manifest, work.journal)]
         warnings += work.progress.warnings
