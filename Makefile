@@ -3,7 +3,7 @@
 PYTHON ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo demo-clean docs test unit lint sanity bench clean testbed testbed-down test-openzfs
+.PHONY: help schema venv demo demo-clean docs test unit lint sanity bench clean testbed testbed-down test-openzfs
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ test: .venv/.installed  ## Run all tests, Ansible's own too; says what it skippe
 
 unit: .venv/.installed  ## Run the unit tests alone: no root, no network, seconds
 	@.venv/bin/pytest tests/unit
+
+schema: .venv/.installed  ## Write docs/manifest.schema.json anew from the fields of the manifest
+	@.venv/bin/python -m tests.docs.schema
 
 lint: .venv/.installed  ## Check style, types, playbooks, roles and changelog
 	@tests/setup/lint

@@ -68,7 +68,7 @@ def test_a_store_that_forgets_it_is_found_out(tmp_path: Path) -> None:
         ),
         (
             f'{{"format":"1","repository_id":"{MINE}","created":"2026-01-31T02:00:00Z"}}',
-            "it does not say that its format is 1",
+            "it has a field format",
         ),
         (" " * (MAX_IDENTITY_BYTES + 1), str(MAX_IDENTITY_BYTES)),
     ],

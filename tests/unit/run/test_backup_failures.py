@@ -156,8 +156,8 @@ class TestResume:
     def test_another_configuration_gives_the_old_one_up(self, fleet: Fleet, change: str) -> None:
         journal = interrupt(fleet)
         old = journal.binding
-        left = fleet.store.open_upload("data/nas1/left", total_chunks=None)
-        journal.opened(3, "data/nas1/left", left.upload_id)
+        key = f"data/nas1/tank/data/level0/{old.backup_id}/snapshot.part-000003.age"
+        journal.opened(3, key, fleet.store.open_upload(key, total_chunks=None).upload_id)
         match change:
             case "part_size":
                 fleet.change_limits(part_size=48 * KIB)

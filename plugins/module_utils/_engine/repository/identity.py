@@ -12,13 +12,15 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Literal
 
 from ..errors import IntegrityError, ManifestInvalid, ObjectExists, ObjectMissing
 from ..store.protocol import Store
-from ..values.json_fields import field, object_of, read_time, write_time
-from ..values.manifest_json import FORMAT, check_format, read_repository_id
+from ..values.field_types import RepositoryId, Time
+from ..values.json_records import read_record, write_record
+from ..values.manifest_json import check_format
 from ..values.repository import IDENTITY_KEY
 from ..values.strict_json import parse_object
 
@@ -29,8 +31,9 @@ MAX_IDENTITY_BYTES = 4096
 class RepositoryIdentity:
     """``repository_id`` is 32 hex digits; every manifest of the repository names it."""
 
-    repository_id: str
-    created: datetime
+    format: Literal[1] = field(default=1, kw_only=True)
+    repository_id: RepositoryId
+    created: Time
 
 
 def read_identity(store: Store) -> RepositoryIdentity | None:
@@ -45,12 +48,9 @@ def read_identity(store: Store) -> RepositoryIdentity | None:
     except IntegrityError as error:
         raise _invalid(store, error.problem) from None
     try:
-        record = object_of(parse_object(data, limit=MAX_IDENTITY_BYTES), ("format", "repository_id", "created"))
-        check_format(record["format"])
-        return RepositoryIdentity(
-            repository_id=field(record, "repository_id", read_repository_id),
-            created=field(record, "created", read_time),
-        )
+        record = parse_object(data, limit=MAX_IDENTITY_BYTES)
+        check_format(record)
+        return read_record(RepositoryIdentity, record)
     except ValueError as error:
         raise _invalid(store, f"it {error}") from None
 
@@ -64,7 +64,7 @@ def ensure_identity(store: Store, *, now: datetime, new_id: str) -> RepositoryId
     found = read_identity(store)
     if found is not None:
         return found
-    record = {"format": FORMAT, "repository_id": new_id, "created": write_time(now)}
+    record = write_record(RepositoryIdentity(repository_id=new_id, created=now))
     with suppress(ObjectExists):  # Another machine may have been first.
         store.put(IDENTITY_KEY, json.dumps(record, indent=2).encode("ascii") + b"\n")
     written = read_identity(store)

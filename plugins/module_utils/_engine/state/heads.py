@@ -7,25 +7,38 @@ was seen before has lost its newest backups, or shows an old state."""
 
 from __future__ import annotations
 
-import json
+from dataclasses import dataclass
 from pathlib import Path
 
+from ..values.field_types import Positive
+from ..values.json_records import read_record, write_record
 from ..values.repository import Series
+from ..values.strict_json import canonical_json, parse_object
 from .durable_files import replace_durably
+
+_MAX_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The newest backup that was seen in a series."""
+
+    seq: Positive
 
 
 def highest_seen(base_dir: Path, repository_id: str, series: Series) -> int:
     """The highest ``seq`` seen in ``series`` of a repository, 0 for none. An unreadable memory is no memory."""
     try:
-        return int(json.loads(_path(base_dir, repository_id, series).read_text(encoding="utf-8"))["seq"])
-    except (OSError, ValueError, KeyError, TypeError):
+        content = _path(base_dir, repository_id, series).read_bytes()
+        return read_record(Head, parse_object(content, limit=_MAX_BYTES)).seq
+    except (OSError, ValueError):
         return 0
 
 
 def remember(base_dir: Path, repository_id: str, series: Series, seq: int) -> None:
     """Remember ``seq`` where it is higher than what was seen. Raises :class:`OSError`."""
     if seq > highest_seen(base_dir, repository_id, series):
-        replace_durably(_path(base_dir, repository_id, series), json.dumps({"seq": seq}) + "\n")
+        replace_durably(_path(base_dir, repository_id, series), canonical_json(write_record(Head(seq))).decode() + "\n")
 
 
 def _path(base_dir: Path, repository_id: str, series: Series) -> Path:

@@ -12,25 +12,40 @@ JSON lines, appended and flushed to disk (docs/format.md, "Journal"). The first 
 from __future__ import annotations
 
 import errno
-import json
 import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Final, Literal
 
-from ..errors import LocalStateError, ManifestInvalid, StoreError, StoreUnavailable
+from ..errors import LocalStateError, StoreError, StoreUnavailable
 from ..store.protocol import Store
+from ..values.field_types import (
+    AnyBackupId,
+    DatasetName,
+    Guid,
+    Level,
+    Line,
+    Name,
+    PartIndex,
+    PartKey,
+    Positive,
+    Recipients,
+    RepositoryId,
+    SendFlags,
+    SnapshotName,
+)
+from ..values.json_records import read_record, text, write_record
 from ..values.manifest import Part
-from ..values.manifest_json import decode_part, encode_part
 from ..values.progress import Progress
 from ..values.repository import BackupId
+from ..values.strict_json import Record, canonical_json, parse_object
 from .durable_files import sync_directory
 
-FORMAT = 1
 SUFFIX = ".journal"
+MAX_LINE_BYTES: Final = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,29 +53,39 @@ class Binding:
     """All that shapes the bytes of a backup, and what names it. A resume needs every field to be as it would be now,
     but for those that :meth:`fits` leaves out because they name this very backup."""
 
-    repository_id: str
-    backup_id: str
-    host: str
-    dataset: str
-    dataset_guid: str
-    snapshot: str
-    snapshot_guid: str
-    base_id: str | None
-    base_guid: str | None
-    level: int
-    level_requested: int
-    reason: str
-    flags: tuple[str, ...]
-    zfs_version: str
-    part_size: int
-    recipients: tuple[str, ...]
-    storage_class: str
+    journal: Literal[1] = field(default=1, kw_only=True)
+    repository_id: RepositoryId
+    backup_id: AnyBackupId
+    host: Name
+    dataset: DatasetName
+    dataset_guid: Guid
+    snapshot: SnapshotName
+    snapshot_guid: Guid
+    base_id: AnyBackupId | None
+    base_guid: Guid | None
+    level: Level
+    level_requested: Level
+    reason: Line
+    flags: SendFlags
+    zfs_version: Name
+    part_size: Positive
+    recipients: Recipients
+    storage_class: Line
 
     def fits(self, now: Binding) -> bool:
         """Whether a run that would bind ``now`` may continue the backup that is bound by this."""
         own = {"backup_id", "snapshot", "snapshot_guid", "level_requested", "reason"}
-        shaping = (field.name for field in fields(self) if field.name not in own)
+        shaping = (one.name for one in fields(self) if one.name not in own)
         return all(getattr(self, name) == getattr(now, name) for name in shaping)
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A chunked upload that has begun."""
+
+    index: PartIndex
+    key: PartKey
+    upload_id: Annotated[str, text("the id of an upload", r"[\s\S]+", most=65_536)]
 
 
 class JournalDamaged(ValueError):
@@ -83,7 +108,7 @@ class Journal:
     def create(cls, directory: Path, binding: Binding) -> Journal:
         """Begin the journal of a new backup."""
         journal = cls(directory / f"{binding.backup_id}{SUFFIX}", binding)
-        journal._append({"journal": FORMAT, **asdict(binding)}, create=True)
+        journal._append(write_record(binding), create=True)
         with _explained(directory, "created"):
             sync_directory(directory)
         return journal
@@ -116,17 +141,17 @@ class Journal:
     def opened(self, index: int, key: str, upload_id: str) -> None:
         """A chunked upload has begun."""
         with self._lock:
-            self._append({"opened": {"index": index, "key": key, "upload_id": upload_id}})
+            self._append({"opened": write_record(Opened(index, key, upload_id))})
 
     def sealed(self, part: Part) -> None:
         """All bytes of the part are on their way; its object may become visible from now on."""
         with self._lock:
-            self._append({"sealed": encode_part(part)})
+            self._append({"sealed": write_record(part)})
 
     def stored(self, part: Part) -> None:
         """The store acknowledged the part."""
         with self._lock:
-            self._append({"stored": encode_part(part)})
+            self._append({"stored": write_record(part)})
 
     def reconcile(self, store: Store, progress: Progress) -> None:
         """Find out what became of the parts that were on their way when the earlier run ended: count those that
@@ -163,8 +188,8 @@ class Journal:
         """How many parts a resume need not send again."""
         return len(self._stored)
 
-    def _append(self, record: dict[str, Any], *, create: bool = False) -> None:
-        line = json.dumps(record, separators=(",", ":")).encode() + b"\n"
+    def _append(self, record: Record, *, create: bool = False) -> None:
+        line = canonical_json(record) + b"\n"
         flags = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC | (os.O_CREAT | os.O_EXCL if create else 0)
         with _explained(self.path, "written"):
             descriptor = os.open(self.path, flags, 0o600)
@@ -185,14 +210,15 @@ class Journal:
 
     def _replay(self, line: bytes) -> None:
         try:
-            ((kind, entry),) = json.loads(line).items()
+            ((kind, entry),) = parse_object(line, limit=MAX_LINE_BYTES).items()
             if kind == "opened":
-                self._opened[int(entry["index"])] = (str(entry["key"]), str(entry["upload_id"]))
+                opened = read_record(Opened, entry)
+                self._opened[opened.index] = (opened.key, opened.upload_id)
             elif kind in {"sealed", "stored"}:
-                part = decode_part(entry)
+                part = read_record(Part, entry)
                 (self._sealed if kind == "sealed" else self._stored)[part.index] = part
-        except (ValueError, TypeError, KeyError, AttributeError, ManifestInvalid) as error:
-            raise JournalDamaged(f"a line of it is not one that zrb writes ({error})") from error
+        except ValueError as error:
+            raise JournalDamaged(f"a line of it is not one that zrb writes: it {error}") from error
 
 
 def journals_in(directory: Path) -> Iterator[Path]:
@@ -209,20 +235,16 @@ def backup_id_of(path: Path) -> BackupId:
 def snapshot_named_in(path: Path) -> str:
     """The snapshot that a damaged journal was about, as far as its first line tells; else an empty string."""
     try:
-        record = json.loads(path.read_bytes().partition(b"\n")[0])
-        return str(record["snapshot"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return str(parse_object(path.read_bytes().partition(b"\n")[0], limit=MAX_LINE_BYTES)["snapshot"])
+    except (OSError, ValueError, KeyError):
         return ""
 
 
 def _read_binding(line: bytes) -> Binding:
     try:
-        record = json.loads(line)
-        if record.pop("journal") != FORMAT:
-            raise ValueError("another format")
-        return Binding(**{**record, "flags": tuple(record["flags"]), "recipients": tuple(record["recipients"])})
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise JournalDamaged(f"its first line is not one that zrb {FORMAT} writes ({error})") from error
+        return read_record(Binding, parse_object(line, limit=MAX_LINE_BYTES))
+    except ValueError as error:
+        raise JournalDamaged(f"its first line is not one that zrb writes: it {error}") from error
 
 
 @contextmanager

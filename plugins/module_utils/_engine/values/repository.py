@@ -19,7 +19,8 @@ BackupId = NewType("BackupId", str)
 
 MAX_LEVEL = 4
 IDENTITY_KEY = "zrb.json"
-_BACKUP_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-L[0-4]-[0-9a-f]{8}")
+BACKUP_ID_PATTERN = "[0-9]{8}T[0-9]{6}Z-L[0-4]-[0-9a-f]{8}"
+_BACKUP_ID = re.compile(BACKUP_ID_PATTERN)
 
 
 def new_backup_id(*, now: datetime, level: int, token: str) -> BackupId:

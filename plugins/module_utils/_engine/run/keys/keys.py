@@ -16,7 +16,7 @@ from ...errors import KeyFileError
 from ...seal import age
 from ...seal.signing import SigningKey
 from ...state.durable_files import sync_directory
-from ...values.json_fields import write_time
+from ...values.json_records import write_time
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from ...errors import EngineError, UsageError
 from ...repository.catalogue import read_catalogue
 from ...store.protocol import Store, StoredObject
 from ...values.config import Task
-from ...values.json_fields import write_time
+from ...values.json_records import write_time
 from ...values.manifest import Base, CataloguedManifest
 from ...values.repository import BackupId, Series
 from ..context import Context

@@ -12,7 +12,7 @@ from typing import Any
 
 from ...config.tasks import task_datasets
 from ...values.config import Task
-from ...values.json_fields import write_time
+from ...values.json_records import write_time
 from ...values.zfs import Snapshot
 from ...zfs.names import snapshot_name
 from ..context import Context
