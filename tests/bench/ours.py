@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from zrb.plan.buffers import plan_backup_buffers
+from zrb.seal.age import AgeSealer
 from zrb.store.directory import DirectoryStore
 from zrb.store.protocol import Buffer, Flow
 from zrb.stream.backup import BackupPipeline
@@ -83,7 +84,7 @@ def main(where: str, recipient: str, memory_limit: str, proof: str = "proof") ->
     store: Any = DiscardingStore() if where == "discard" else DirectoryStore(Path(where))
     pipeline = BackupPipeline(
         plan_backup_buffers(limits, cores=usable_cores()),
-        recipients=(recipient,),
+        sealer=AgeSealer([recipient]),
         uploaders=limits.workers,
         proof=proof != "no-proof",
     )

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import signal
 import threading
@@ -20,7 +21,7 @@ from typing import Any
 
 import pyrage
 from zrb.plan.buffers import BufferLayout
-from zrb.seal.age import new_identity
+from zrb.seal.age import AgeOpener, AgeSealer, new_identity
 from zrb.seal.hashing import stream_hasher
 from zrb.store.protocol import Store
 from zrb.stream.backup import BackupPipeline, StoredStream
@@ -59,7 +60,7 @@ def backup_pipeline(
 ) -> BackupPipeline:
     """A pipeline with small buffers: room for a part and a bit, and never fewer chunks than one block touches."""
     buffers = BufferLayout(block, blocks, chunk, max(chunks, 2 + (block + 2 * KIB) // chunk), threads)
-    return BackupPipeline(buffers, recipients=recipients, uploaders=uploaders, **more)
+    return BackupPipeline(buffers, sealer=AgeSealer(recipients), uploaders=uploaders, **more)
 
 
 def restore_pipeline(
@@ -74,7 +75,7 @@ def restore_pipeline(
 ) -> RestorePipeline:
     """A pipeline with small buffers, that has room for a part and a bit."""
     buffers = BufferLayout(block, blocks, chunk, chunks, threads)
-    return RestorePipeline(buffers, identities=identities, downloaders=downloaders)
+    return RestorePipeline(buffers, opener=AgeOpener(identities), downloaders=downloaders)
 
 
 @dataclass
@@ -237,6 +238,11 @@ def blake3(data: bytes) -> str:
 def cut(data: bytes, size: int = PART) -> Sequence[bytes]:
     """``data`` in pieces of ``size``."""
     return [data[offset : offset + size] for offset in range(0, len(data), size)]
+
+
+def resident_bytes() -> int:
+    """Memory of this process that is in RAM."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * mmap.PAGESIZE
 
 
 @contextmanager

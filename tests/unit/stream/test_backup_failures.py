@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 from zrb.errors import (
-    BadRecipient,
     Interrupted,
     LocalStateError,
     StoreFull,
@@ -24,9 +23,9 @@ from zrb.errors import (
     StreamDamaged,
     StreamNotReproducible,
 )
-from zrb.store.protocol import BrokenOff, Flow
+from zrb.store.protocol import BrokenOff, Buffer, Flow
 from zrb.stream.backup import BackupPipeline
-from zrb.values.manifest import Part
+from zrb.values.manifest import Checksum, Part
 
 from tests.fakes.store import MemoryStore
 from tests.unit.stream.piping import (
@@ -39,6 +38,7 @@ from tests.unit.stream.piping import (
     destination,
     opened,
     random_bytes,
+    resident_bytes,
     stalled,
     store_bytes,
 )
@@ -141,6 +141,33 @@ def test_after_a_failure_the_next_stream_goes_through(store: MemoryStore) -> Non
     pipeline = backup_pipeline()
     fails(pipeline, store)
     assert store_bytes(pipeline, DATA, destination(MemoryStore())).stream_bytes == len(DATA)
+
+
+def test_errors_that_are_kept_keep_no_buffers() -> None:
+    """As those of all datasets of a run, which are told at its end; each holds the frames that it passed."""
+    size = 4 << 20
+    data = bytes(4 * size)
+
+    class Full(MemoryStore):
+        left = 3
+
+        def put(self, key: str, data: Buffer, **_: Any) -> Checksum:
+            self.left -= 1
+            if self.left < 0:
+                raise full()
+            return Checksum("none", "")
+
+    def failed() -> StoreFull:
+        with pytest.raises(StoreFull) as caught:
+            pipeline = backup_pipeline(size + 64 * KIB, chunks=4, uploaders=1)
+            store_bytes(pipeline, data, destination(Full(), part_size=size))
+        return caught.value
+
+    kept = [failed()]
+    before = resident_bytes()
+    kept += [failed() for _ in range(8)]
+    assert all(error.__traceback__ for error in kept)
+    assert resident_bytes() - before < 3 * size
 
 
 def test_a_failure_elsewhere_ends_a_source_that_stalls(store: MemoryStore) -> None:
@@ -306,10 +333,3 @@ class TestResumedParts:
         pipeline = backup_pipeline()
         with pytest.raises(StreamDamaged):
             store_bytes(pipeline, DATA[: PART + 5], destination(store, ledger), at_end=at_end)
-
-
-@pytest.mark.parametrize("recipients", [(), ("age1nobody",)])
-def test_nobody_to_encrypt_for(recipients: tuple[str, ...]) -> None:
-    """Said before anything is read."""
-    with pytest.raises(BadRecipient):
-        backup_pipeline(recipients=recipients)

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 from zrb.errors import (
     EngineError,
-    KeyFileError,
     LocalStateError,
     ObjectArchived,
     PartDamaged,
@@ -139,12 +138,6 @@ def test_the_wrong_identity(manifest: Manifest, store: MemoryStore) -> None:
     private, _ = new_identity()
     error = fails(manifest, store, pipeline=restore_pipeline(identities=(private,)))
     assert type(error) is WrongIdentity
-
-
-def test_an_identity_that_is_none() -> None:
-    """Said before anything is fetched."""
-    with pytest.raises(KeyFileError):
-        restore_pipeline(identities=("nonsense",))
 
 
 def test_a_part_of_other_plaintext(manifest: Manifest, store: MemoryStore) -> None:

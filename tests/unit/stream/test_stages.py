@@ -11,7 +11,6 @@ import os
 import select
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from zrb.store.protocol import BrokenOff
@@ -20,10 +19,7 @@ from zrb.stream.failure import Failure
 from zrb.stream.pace import Pace
 from zrb.stream.threads import Threads, Turns
 
-
-def resident_bytes() -> int:
-    """Memory of this process that is in RAM."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * mmap.PAGESIZE
+from tests.unit.stream.piping import resident_bytes
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from pathlib import Path
 from ..errors import ConfigError, EngineError, ObjectExists, StreamNotReproducible
 from ..plan.buffers import plan_backup_buffers
 from ..plan.parts import check_part_count, count_parts
+from ..seal.age import AgeSealer
 from ..seal.signing import SigningKey
 from ..store.protocol import Store
 from ..stream.backup import BackupPipeline, StoredStream
@@ -82,7 +83,7 @@ def _pipeline(env: Environment) -> BackupPipeline:
     limits = env.config.limits
     return BackupPipeline(
         plan_backup_buffers(limits, cores=usable_cores()),
-        recipients=env.config.recipients,
+        sealer=AgeSealer(env.config.recipients),
         uploaders=limits.workers,
         bandwidth_limit=limits.bandwidth_limit,
         proof=limits.proof,

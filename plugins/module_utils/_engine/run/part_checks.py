@@ -18,6 +18,7 @@ from pathlib import Path
 
 from ..errors import EngineError, IntegrityError, ObjectArchived, ObjectMissing, PartDamaged, PartMissing, ThawNeeded
 from ..plan.buffers import plan_restore_buffers
+from ..seal.age import AgeOpener
 from ..seal.hashing import part_hasher
 from ..store.protocol import Store
 from ..stream.part_downloads import Source
@@ -85,7 +86,7 @@ class DecryptChecks:
         moved: Moved,
     ) -> None:
         layout = plan_restore_buffers(limits, cores=usable_cores())
-        self._pipeline = RestorePipeline(layout, identities=identities, downloaders=limits.workers)
+        self._pipeline = RestorePipeline(layout, opener=AgeOpener(identities), downloaders=limits.workers)
         self._source = Source(store, spool, moved)
 
     def check_stream(self, manifest: Manifest) -> list[PartProblem]:

@@ -24,6 +24,7 @@ from ..errors import (
 )
 from ..plan.buffers import plan_restore_buffers
 from ..plan.properties import restorable_properties
+from ..seal.age import AgeOpener
 from ..store.protocol import Store
 from ..stream.part_downloads import Source
 from ..stream.restore import RestorePipeline
@@ -100,7 +101,7 @@ def restore(
     started = time.monotonic()
     limits = env.config.limits
     layout = plan_restore_buffers(limits, cores=usable_cores())
-    pipeline = RestorePipeline(layout, identities=identities, downloaders=limits.workers)
+    pipeline = RestorePipeline(layout, opener=AgeOpener(identities), downloaders=limits.workers)
     with Spool(env.base_dir) as spool:
         store = env.open_store()
         try:

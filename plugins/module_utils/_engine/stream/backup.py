@@ -74,13 +74,13 @@ class BackupPipeline:
         self,
         layout: BufferLayout,
         *,
-        recipients: Sequence[str],
+        sealer: AgeSealer,
         uploaders: int,
         bandwidth_limit: int = 0,
         proof: bool = True,
     ) -> None:
         self.layout = layout
-        self.sealer = AgeSealer(recipients)
+        self.sealer = sealer
         self.uploaders = uploaders
         self.pace = Pace(bandwidth_limit)
         self.proof = proof

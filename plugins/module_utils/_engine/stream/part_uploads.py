@@ -146,8 +146,7 @@ class PartUpload:
     def _put_chunk(self, chunk: Chunk) -> None:
         upload = self._open()
         upload.put_chunk(chunk.number, chunk.offset, chunk.content, sha256=chunk.sha256)
-        self._uploads.chunks.give(chunk.buffer)
-        self._destination.moved(chunk.length)
+        self._arrived_in_store(chunk)
         with self._lock:
             self._arrived += 1
             part = self._part if self._arrived == self._chunks else None
@@ -165,14 +164,17 @@ class PartUpload:
             return self._upload
 
     def _put_whole(self, chunk: Chunk, part: Part) -> None:
-        put = partial(
-            self._destination.store.put,
-            self.key,
-            chunk.content,
-            storage_class=self._destination.storage_class,
-            sha256=chunk.sha256,
-        )
+        def put() -> Checksum:
+            destination = self._destination
+            checksum = destination.store.put(
+                self.key, chunk.content, storage_class=destination.storage_class, sha256=chunk.sha256
+            )
+            self._arrived_in_store(chunk)
+            return checksum
+
         self._finish(part, put)
+
+    def _arrived_in_store(self, chunk: Chunk) -> None:
         self._uploads.chunks.give(chunk.buffer)
         self._destination.moved(chunk.length)
 

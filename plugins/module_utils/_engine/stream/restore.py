@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -49,9 +49,9 @@ Write = Callable[[memoryview], object]
 class RestorePipeline:
     """Fetches one stream after another. Holds no buffer and no thread between two."""
 
-    def __init__(self, layout: BufferLayout, *, identities: Sequence[str], downloaders: int) -> None:
+    def __init__(self, layout: BufferLayout, *, opener: AgeOpener, downloaders: int) -> None:
         self.layout = layout
-        self.opener = AgeOpener(identities)
+        self.opener = opener
         self.downloaders = downloaders
 
     def fetch_stream(self, manifest: Manifest, source: Source, write: Write) -> None:
