@@ -14,6 +14,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from zrb.plan.buffers import sealed_bytes
 from zrb.seal.age import AgeSealer
 from zrb.seal.hashing import stream_hasher
 
@@ -22,21 +23,23 @@ PIECE = 4 * MIB
 
 
 def stage_speeds(source: Path, recipient: str, scratch: Path) -> dict[str, float]:
-    """Bytes per second and core of: reading a pipe, BLAKE3, SHA-256, age, writing files."""
+    """Bytes per second and core of: reading a pipe, BLAKE3, SHA-256, age both ways, writing files."""
     block = bytearray(os.urandom(PIECE))
+    seal, prove = _age(recipient)
     return {
         "read a pipe": _read_pipe(source),
         "BLAKE3": _rate(partial(stream_hasher().update, block)),
         "SHA-256": _rate(partial(hashlib.sha256().update, block)),
-        "age": _age(recipient),
+        "age": seal,
+        "age, the proof": prove,
         "write": _write(scratch, block),
     }
 
 
 def floor(speeds: dict[str, float], *, cores: int) -> float:
-    """Bytes per second if every core did nothing but these stages; the plaintext is hashed twice, as stream and
-    as part."""
-    seconds_per_byte = sum(1 / speed for speed in speeds.values()) + 1 / speeds["BLAKE3"]
+    """Bytes per second if every core did nothing but these stages; the plaintext is hashed as stream and as part,
+    and once more when it was decrypted."""
+    seconds_per_byte = sum(1 / speed for speed in speeds.values()) + 2 / speeds["BLAKE3"]
     return cores / seconds_per_byte
 
 
@@ -60,26 +63,14 @@ def _read_pipe(source: Path) -> float:
         return read / (time.perf_counter() - started)
 
 
-def _age(recipient: str) -> float:
-    class Reader:
-        left = 256 * MIB
-        piece = os.urandom(64 * 1024)
-
-        def read(self, size: int) -> bytes:
-            size = min(size, len(self.piece), self.left)
-            self.left -= size
-            return self.piece[:size]
-
-    class Writer:
-        def write(self, data: bytes) -> int:
-            return len(data)
-
-        def flush(self) -> None:
-            return
-
-    started = time.perf_counter()
-    AgeSealer([recipient]).encrypt(Reader(), Writer())
-    return 256 * MIB / (time.perf_counter() - started)
+def _age(recipient: str) -> tuple[float, float]:
+    """Encryption, and decryption of the same pieces."""
+    part = AgeSealer([recipient]).begin()
+    plain, sealed = memoryview(bytearray(os.urandom(PIECE))), memoryview(bytearray(sealed_bytes(PIECE)))
+    run = part.cut(PIECE, last=False)
+    run.seal(plain, [sealed])
+    opening = _rate(partial(run.prove, [sealed], plain))
+    return _rate(lambda: part.cut(PIECE, last=False).seal(plain, [sealed])), opening
 
 
 def _write(scratch: Path, block: bytearray) -> float:

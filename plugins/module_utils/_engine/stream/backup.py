@@ -16,9 +16,10 @@
                             chunks that are full now go to the uploads.
     transfer threads        put chunks into the store and give them back (part_uploads.py).
 
-**The proof** finds a bit that flips in memory or in a processor. What flips before or while a block is encrypted
-decrypts to other bytes than were read; what flips in the ciphertext before or after its SHA-256 does not decrypt; what
-flips later has another SHA-256 than the one that the store is given with the chunk. Then nothing is committed.
+**The proof** finds a bit that flips in memory or in a processor. What flips after a block was hashed, and before or
+while it is encrypted, decrypts to other bytes than were read; what flips in the ciphertext before or after its SHA-256
+does not decrypt; what flips later has another SHA-256 than the one that the store is given with the chunk, if the store
+keeps checksums. Then nothing is committed.
 
 **Who owns what.** Only the reader takes buffers. A block belongs to the reader, and from the queue on to one seal
 thread. A chunk may be written by several seal threads at once, each in a range of its own; it belongs to the uploads
