@@ -27,6 +27,7 @@ from ..plan.properties import restorable_properties
 from ..store.protocol import Store
 from ..stream.restore import RestorePipeline, Source
 from ..values.manifest import Manifest
+from ..values.recipients import shown
 from .environment import Environment
 from .high_water import remember
 from .receiving import LazyReceive
@@ -229,7 +230,7 @@ class _Restore:
 
 def _add_way_on(error: EngineError, plan: RestorePlan, manifest: Manifest) -> None:
     if isinstance(error, WrongIdentity):
-        error.next_step += f". The backup is encrypted for {', '.join(manifest.encryption.recipients)}"
+        error.next_step += f". The backup is encrypted for {', '.join(map(shown, manifest.encryption.recipients))}"
     position = [link.manifest.backup_id for link in plan.links].index(manifest.backup_id)
     if position:
         error.next_step += f". {way_on(plan, position)}"
