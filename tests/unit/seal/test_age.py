@@ -27,9 +27,9 @@ from zrb.seal.age import (
     MAX_RECIPIENTS,
     AgeOpener,
     AgeSealer,
-    KeyKind,
     new_identity,
 )
+from zrb.values.recipients import KeyKind
 
 PRIVATE, PUBLIC = new_identity()
 OTHER_PRIVATE, OTHER_PUBLIC = new_identity()

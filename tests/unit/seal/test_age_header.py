@@ -307,3 +307,21 @@ def test_a_part_for_the_other_kind_says_which_it_is_for() -> None:
         with pytest.raises(WrongIdentity) as caught:
             streamed(part(kind), other)
         assert {"classic": "X25519", "hybrid": "mlkem768x25519"}[kind] in caught.value.answer
+
+
+@every_kind
+def test_a_passphrase_beside_other_recipients_is_damage(kind: str) -> None:
+    """Without it the part would open: "An scrypt stanza, if present, MUST be the only stanza in the header." """
+    good = AgeSealer([KINDS[kind][1]])._recipients[0].wrap(KEY)
+    scrypt = Stanza(("scrypt", encode_base64(bytes(16)), "18"), bytes(32))
+    assert streamed(made_of([good]), kind) == b""
+    for stanzas in ([good, scrypt], [scrypt, good], [scrypt, scrypt]):
+        with pytest.raises(PartDamaged, match="passphrase"):
+            streamed(made_of(stanzas), kind)
+    with pytest.raises(WrongIdentity):
+        streamed(made_of([scrypt]), kind)
+
+
+def test_a_header_for_nobody_is_damage_and_not_a_question_of_keys() -> None:
+    with pytest.raises(PartDamaged, match="nobody"):
+        read_header(memoryview(MAGIC + b"--- " + b"A" * 43 + b"\n"))

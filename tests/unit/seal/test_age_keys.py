@@ -15,14 +15,13 @@ from zrb.errors import BadRecipient, KeyFileError, LibraryMissing
 from zrb.seal import bech32
 from zrb.seal.age import (
     AgeSealer,
-    KeyKind,
-    check_one_kind,
     check_recipient,
-    kind_of,
+    check_recipients,
     new_identity,
     parse_identities,
     public_of,
 )
+from zrb.values.recipients import KeyKind, kind_of
 
 PRIVATE, PUBLIC = new_identity()
 OTHER_PRIVATE, OTHER_PUBLIC = new_identity()
@@ -106,11 +105,11 @@ def test_a_public_key_that_is_none_of_mlkem_is_refused() -> None:
 
 
 def test_kinds_are_not_mixed() -> None:
-    check_one_kind([])
-    check_one_kind([PUBLIC, OTHER_PUBLIC])
-    check_one_kind([HYBRID_PUBLIC])
+    check_recipients([])
+    check_recipients([PUBLIC, OTHER_PUBLIC])
+    check_recipients([HYBRID_PUBLIC])
     with pytest.raises(BadRecipient, match="one kind"):
-        check_one_kind([PUBLIC, HYBRID_PUBLIC])
+        check_recipients([PUBLIC, HYBRID_PUBLIC])
 
 
 def test_a_library_that_is_too_old_for_hybrid_keys_says_which_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,8 +126,20 @@ def test_a_library_that_is_too_old_for_hybrid_keys_says_which_is_needed(monkeypa
             assert "cryptography>=48" in caught.value.next_step
             check_recipient(PUBLIC)
             AgeSealer([PUBLIC]).begin()
+    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import hpke
+    from cryptography.hazmat.primitives.asymmetric import mlkem
 
+    class Unsupported:
+        @staticmethod
+        def from_seed_bytes(_: bytes) -> None:
+            raise UnsupportedAlgorithm("ML-KEM-768 is not supported by this backend.")
+
+    with monkeypatch.context() as patch:  # as version 47 says, whose OpenSSL has none
+        patch.setattr(mlkem, "MLKEM768PrivateKey", Unsupported)
+        for attempt in (lambda: check_recipient(HYBRID_PUBLIC), lambda: public_of(HYBRID_PRIVATE)):
+            with pytest.raises(LibraryMissing, match="48"):
+                attempt()
     monkeypatch.delattr(hpke, "MLKEM768X25519PublicKey")
     with pytest.raises(LibraryMissing, match="48"):
         check_recipient(HYBRID_PUBLIC)

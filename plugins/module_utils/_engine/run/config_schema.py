@@ -10,8 +10,8 @@ import re
 import socket
 from pathlib import PurePosixPath
 
-from ..errors import UsageError
-from ..seal.age import check_recipient
+from ..errors import BadRecipient, UsageError
+from ..seal.age import check_recipient, check_recipients
 from ..seal.signing import check_signer
 from ..values.config import Config, LocalSettings, S3Settings, StorageClasses, Task
 from ..zfs.names import check_dataset_name, check_pool_name
@@ -104,6 +104,11 @@ def _recipients(section: Section, *, needed: bool) -> tuple[str, ...]:
         raise section.place.error(
             "names no recipient", "Give `age_recipients` (or `age_public_key`) a public key; `zrb genkey` makes a pair"
         )
+    try:
+        check_recipients(tuple(recipients))
+    except BadRecipient as error:
+        place = section.where("age_recipients", "age_public_key")
+        raise place.error(f"is not right: {error.problem}", error.next_step) from None
     return tuple(recipients)
 
 

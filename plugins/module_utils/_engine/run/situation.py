@@ -19,7 +19,7 @@ from ..plan.chain import check_line
 from ..plan.levels import BaseChoice, choose_base, send_flags
 from ..store.protocol import Store
 from ..values.config import Task
-from ..values.manifest import CataloguedManifest, Manifest
+from ..values.manifest import CataloguedManifest, Encryption, Manifest
 from ..values.repository import BackupId, Line, new_backup_id
 from ..values.zfs import Bookmark, Dataset, Pool, Snapshot
 from .catalogue import read_catalogue
@@ -176,6 +176,7 @@ def _choose(
         bookmarks=situation.bookmarks,
         capabilities=capabilities,
         flags=send_flags(capabilities, situation.dataset, task.raw),
+        encryption=Encryption(env.config.recipients),
         strict=strict,
         target=target,
     )

@@ -23,7 +23,7 @@ from .keys import read_signing_key
 from .repository_checks import repository_checks
 from .selection import task_datasets
 
-_IDENTITY_MARK = b"AGE-SECRET-KEY-1"
+_IDENTITY_MARK = b"AGE-SECRET-KEY-"
 _LARGEST_KEY_FILE = 64 * 1024
 
 

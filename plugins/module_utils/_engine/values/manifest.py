@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from .recipients import KeyKind, kind_of
 from .repository import BackupId, Line
 from .zfs import DatasetType
 
@@ -93,10 +94,15 @@ class StreamDigest:
 
 @dataclass(frozen=True, slots=True)
 class Encryption:
-    """Who can open the parts; ``scheme`` is always ``age`` in format 1."""
+    """Who can open the parts, with keys of one kind; ``scheme`` is always ``age`` in format 1."""
 
     recipients: tuple[str, ...]
     scheme: Literal["age"] = "age"
+
+    @property
+    def kind(self) -> KeyKind:
+        """The kind of all the recipients."""
+        return "hybrid" if any(kind_of(recipient) == "hybrid" for recipient in self.recipients) else "classic"
 
 
 @dataclass(frozen=True, slots=True)

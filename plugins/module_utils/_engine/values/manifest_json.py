@@ -41,6 +41,7 @@ from .manifest import (
     StreamDigest,
 )
 from .manifest_rules import check_manifest
+from .recipients import kind_of
 from .repository import MAX_LEVEL, BackupId, parse_backup_id
 from .strict_json import Record, parse_object
 from .zfs import DatasetType
@@ -284,7 +285,10 @@ def _encryption(value: object) -> Encryption:
 
 
 def _recipients(value: object) -> tuple[str, ...]:
-    return _different(array_of(_recipient, least=1, most=1000)(value))
+    recipients = _different(array_of(_recipient, least=1, most=1000)(value))
+    if len({kind_of(recipient) for recipient in recipients}) > 1:
+        raise ValueError("names age keys of two kinds")
+    return recipients
 
 
 def _flags(value: object) -> tuple[str, ...]:
