@@ -114,7 +114,8 @@ class LibraryMissing(UsageError):
     def older(cls, library: str, *, found: str, needed: str, purpose: str) -> LibraryMissing:
         """The error for a ``library`` that is installed, in a version before the one that ``purpose`` takes."""
         return cls(
-            f"The Python library {library} {found} of {sys.executable} is too old for {purpose}, which need {needed}",
+            f"The Python library {library} {found} of {sys.executable}, or the OpenSSL in it, is too old for "
+            f"{purpose}, which need {needed}",
             subject=library,
             next_step=f"Update it there, e.g. with `pip install '{library}>={needed}'`",
         )

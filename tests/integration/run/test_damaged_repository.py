@@ -18,7 +18,7 @@ from zrb.run.backup import BackupResult
 from zrb.run.keys import write_age_key, write_signing_key
 from zrb.run.restore import RestoreSelection, plan_restore, restore
 from zrb.run.verify import verify
-from zrb.values.config import KIB, MIB
+from zrb.values.config import KIB
 
 from tests.fixtures.file_tree import change_tree, describe_tree, make_tree
 from tests.integration.nas_fixtures import Nas
@@ -177,7 +177,7 @@ def test_parts_larger_than_memory_go_through_the_spool(chain: Chain) -> None:
     spool = Path(nas.config.base_dir) / "spool"
     (spool / "4242").mkdir(parents=True)
     (spool / "4242" / "part-000000.age").write_bytes(b"left by a killed restore")
-    limits = replace(nas.config.limits, chunk_size=64 * KIB, memory_limit=17 * MIB)
+    limits = replace(nas.config.limits, chunk_size=64 * KIB, memory_limit=2 * 64 * KIB)
     tight = replace(nas, config=replace(nas.config, limits=limits))
     tight.restore()
     tight.assert_restored(tight.target(), expected)

@@ -17,7 +17,8 @@ from random import Random
 import pyrage
 import pytest
 from zrb.errors import BadRecipient
-from zrb.seal.age import HEAD_BYTES, PIECE_BYTES, AgeOpener, AgeSealer, KeyKind, new_identity, public_of
+from zrb.seal.age import HEAD_BYTES, PIECE_BYTES, AgeOpener, AgeSealer, new_identity, public_of
+from zrb.values.recipients import KeyKind
 
 from tests.fixtures.age_tools import program, system_age
 

@@ -20,6 +20,7 @@ from zrb.cli.tables import printable, show_table
 from zrb.run.verify import verify
 from zrb.seal.age import public_of
 from zrb.seal.signing import SigningKey
+from zrb.values.recipients import kind_of
 from zrb.values.size_text import human_size
 
 from tests.fixtures.committed_repository import CommittedRepository
@@ -195,6 +196,11 @@ def test_genkey_makes_a_pair(zrb: Zrb, tmp_path: Path) -> None:
     path = tmp_path / "age.key"
     public = zrb("genkey", "--output", path, "--json").document["public_key"]
     assert public_of(path.read_text().splitlines()[-1]) == public
+    assert kind_of(public) == "hybrid"
+    classic = zrb("genkey", "--classic", "--output", tmp_path / "classic.key", "--json").document["public_key"]
+    assert kind_of(classic) == "classic"
+    # A key that is there stays, whichever kind is asked for.
+    assert zrb("genkey", "--output", tmp_path / "classic.key", "--json").document["public_key"] == classic
 
 
 def test_a_key_that_cannot_be_written_says_why(zrb: Zrb, tmp_path: Path) -> None:

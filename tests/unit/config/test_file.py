@@ -455,6 +455,22 @@ def test_aliases_are_resolved_where_they_fit(load: Load) -> None:
     assert load(SMALL.replace(AGE, f"&key {AGE}") + "age_recipients: [*key]\n").recipients == (AGE,)
 
 
+def test_keys_of_either_kind_are_recipients_and_a_mixture_is_refused(load: Load) -> None:
+    hybrid, other = new_identity("hybrid")[1], new_identity("hybrid")[1]
+    both = SMALL.replace(AGE, hybrid) + f"age_recipients: [{other}]\n"
+    assert load(both).recipients == (hybrid, other)
+    classic = [new_identity()[1] for _ in range(33)]
+    for text, noun in [
+        (SMALL + f"age_recipients: [{hybrid}]\n", "mixed"),
+        (SMALL.replace(f"age_public_key: {AGE}\n", f"age_recipients: [{AGE}, {hybrid}]\n"), "mixed"),
+        (SMALL.replace(f"age_public_key: {AGE}\n", f"age_recipients: {classic}\n"), "33"),
+    ]:
+        with pytest.raises(ConfigError, match=noun) as caught:
+            load(text)
+        assert "age_recipients" in caught.value.problem
+        assert "zrb genkey" not in caught.value.next_step
+
+
 def test_missing_libraries_are_named(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "bitmath", None)
     with pytest.raises(LibraryMissing, match="The Python library bitmath is needed"):

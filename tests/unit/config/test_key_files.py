@@ -19,6 +19,7 @@ from zrb.errors import KeyFileError
 from zrb.run.keys import KeyWritten, write_age_key, write_signing_key
 from zrb.seal.age import new_identity, public_of
 from zrb.seal.signing import SigningKey
+from zrb.values.recipients import KeyKind, kind_of
 
 NOW = datetime(2026, 1, 31, 2, 0, tzinfo=UTC)
 WRITERS = [write_age_key, write_signing_key]
@@ -31,9 +32,11 @@ def private_file(path: Path, text: str, mode: int = 0o600) -> Path:
     return path
 
 
-def test_an_age_key_is_written_as_age_keygen_writes_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["classic", "hybrid"])
+def test_an_age_key_is_written_as_age_keygen_writes_it(tmp_path: Path, kind: KeyKind) -> None:
     path = tmp_path / "age.key"
-    written = write_age_key(path, now=NOW)
+    written = write_age_key(path, kind=kind, now=NOW)
+    assert kind_of(written.public) == kind
     created, public, private, end = path.read_text().split("\n")
     assert (created, public, end) == ("# created: 2026-01-31T02:00:00Z", f"# public key: {written.public}", "")
     assert public_of(private) == written.public

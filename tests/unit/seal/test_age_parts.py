@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
@@ -151,6 +152,18 @@ def test_no_key_meets_a_nonce_twice(cuts: list[tuple[int, bool]], parts: int) ->
     assert done.count(True) == len(runs)
     assert len(used) == len(set(used)) == sum(age_stream.pieces_of(run.plain_bytes) for run in runs)
     assert len({key for key, _ in used}) <= parts
+
+
+def test_threads_that_cut_at_once_get_different_places() -> None:
+    part = AgeSealer([PUBLIC]).begin()
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            offsets = list(threads.map(lambda _: part.cut(PIECE_BYTES, last=False).offset, range(4000)))
+    finally:
+        sys.setswitchinterval(before)
+    assert sorted(offsets) == [len(part.header) + place * SEALED_PIECE_BYTES for place in range(4000)]
 
 
 def test_parts_share_nothing_that_is_secret() -> None:

@@ -21,6 +21,7 @@ from zrb.errors import (
     StreamDamaged,
     WrongIdentity,
 )
+from zrb.plan.buffers import count_chunks
 from zrb.seal.age import new_identity
 from zrb.stream.part_downloads import Source
 from zrb.stream.restore import HELD_BACK_BYTES, RestorePipeline
@@ -29,6 +30,7 @@ from zrb.values.manifest import Manifest, StreamDigest
 from tests.fakes.store import MemoryStore
 from tests.unit.stream.piping import (
     CHUNK,
+    HANG_S,
     PART,
     backup_pipeline,
     blake3,
@@ -101,6 +103,26 @@ def test_a_flipped_byte_in_a_later_part(manifest: Manifest, store: MemoryStore) 
         fetch_into(taken, pipeline, manifest, store)
     assert len(taken) <= 2 * PART
     assert DATA.startswith(bytes(taken))
+
+
+def test_the_first_damaged_part_is_named(manifest: Manifest, store: MemoryStore) -> None:
+    """Even if a later one was there before it."""
+    chunks = count_chunks(manifest.parts[1].bytes, CHUNK)
+    arrived = threading.Semaphore(0)
+
+    class Slow(MemoryStore):
+        def read_into(self, key: str, offset: int, buffer: memoryview) -> None:
+            if (key, offset) == ("part-0", 0):
+                for _ in range(chunks):
+                    assert arrived.acquire(timeout=HANG_S)
+            store.read_into(key, offset, buffer)
+            if key == "part-1":
+                arrived.release()
+
+    store.corrupt("part-0", 9)
+    store.corrupt("part-1", 9)
+    error = fails(manifest, Slow(), pipeline=restore_pipeline(chunks=30, downloaders=6))
+    assert (type(error), error.subject) == (PartDamaged, "part-0")
 
 
 def test_a_swapped_part(manifest: Manifest, store: MemoryStore) -> None:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,11 @@ def add_to(commands: Any) -> None:
         dry_run=True,
     )
     age.add_argument("--output", metavar="FILE", type=Path, default=AGE_KEY, help="private key file (%(default)s)")
+    age.add_argument(
+        "--classic",
+        action="store_true",
+        help="an X25519 key, which every `age` knows; else one that is also safe from quantum computers (age 1.3)",
+    )
     signing = add_command(
         commands,
         "signing-key",
@@ -55,7 +61,8 @@ def run_genkey(session: Session) -> int:
     """Carry ``genkey`` out."""
     from ..run.keys import write_age_key
 
-    return _write(session, write_age_key, "Put this line under age_recipients, and keep the file off the NAS")
+    write = partial(write_age_key, kind="classic" if session.args.classic else "hybrid")
+    return _write(session, write, "Put this line under age_recipients, and keep the file off the NAS")
 
 
 def run_signing_key(session: Session) -> int:

@@ -12,8 +12,8 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from ..errors import UsageError
-from ..seal.age import check_recipient
+from ..errors import BadRecipient, UsageError
+from ..seal.age import check_recipient, check_recipients
 from ..seal.signing import check_signer
 from ..values.config import Config, LocalSettings, S3Settings, StorageClasses, Task
 from ..zfs.names import check_dataset_name, check_pool_name
@@ -65,6 +65,11 @@ def _recipients(root: Node, values: dict[str, Any], *, needed: bool) -> tuple[st
     recipients = tuple(dict.fromkeys([*single, *values.get("age_recipients", ())]))
     if needed and not recipients:
         raise root.error("names no recipient", "Add a public key under `age_recipients`; `zrb genkey` makes a pair")
+    try:
+        check_recipients(recipients)
+    except BadRecipient as error:
+        place = root.at("age_recipients" if "age_recipients" in values else "age_public_key")
+        raise place.error(f"is not right: {error.problem}", error.next_step) from None
     return recipients
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ..errors import ChainBroken, LevelUnavailable, ZfsUnable
 from ..values.config import RawMode
-from ..values.manifest import Manifest
+from ..values.manifest import Encryption, Manifest
 from ..values.repository import BackupId
 from ..values.zfs import Bookmark, Capabilities, Dataset, Snapshot
 from .chain import oldest_first, walk_chain
@@ -97,14 +97,16 @@ def choose_base(  # noqa: PLR0913 - the facts that decide, each by its name
     bookmarks: Sequence[Bookmark],
     capabilities: Capabilities,
     flags: tuple[str, ...],
+    encryption: Encryption,
     strict: bool,
     target: Snapshot | None = None,
 ) -> BaseChoice:
     """The base for a backup of ``dataset`` at ``level``, or the lowest level above it that is possible instead.
 
     ``manifests`` are those of the series; ``flags`` are what a new chain would use, since an increment repeats those of
-    its base; ``target`` is the snapshot to send if it exists already: a base is always older. With ``strict``,
-    raises :class:`LevelUnavailable` instead of taking another level than ``level``.
+    its base; ``encryption`` is what the backup gets, with keys of one kind all along a chain; ``target`` is the
+    snapshot to send if it exists already: a base is always older. With ``strict``, raises :class:`LevelUnavailable`
+    instead of taking another level than ``level``.
     """
     if level == 0:
         return BaseChoice(0, None, None, flags, "")
@@ -112,7 +114,9 @@ def choose_base(  # noqa: PLR0913 - the facts that decide, each by its name
     choice = BaseChoice(0, None, None, flags, "")
     for candidate in (manifest for manifest in base_candidates(manifests) if manifest.level < level):
         source = _source(candidate, snapshots, bookmarks if capabilities.bookmarks else (), target)
-        refusal = _refusal(candidate, dataset, capabilities) or ("" if source else _unavailable(candidate, target))
+        refusal = _refusal(candidate, dataset, capabilities, encryption) or (
+            "" if source else _unavailable(candidate, target)
+        )
         if not refusal:
             choice = BaseChoice(candidate.level + 1, candidate, source, candidate.send.flags, "")
             break
@@ -155,7 +159,7 @@ def _source(
     return None
 
 
-def _refusal(candidate: Manifest, dataset: Dataset, capabilities: Capabilities) -> str:
+def _refusal(candidate: Manifest, dataset: Dataset, capabilities: Capabilities, encryption: Encryption) -> str:
     name = f"the level {candidate.level} backup {candidate.backup_id}"
     if candidate.dataset.guid != dataset.guid:
         return (
@@ -164,6 +168,8 @@ def _refusal(candidate: Manifest, dataset: Dataset, capabilities: Capabilities) 
         )
     if candidate.dataset.encrypted != dataset.encrypted:
         return f"{name} was made when the dataset was {'' if candidate.dataset.encrypted else 'not '}encrypted"
+    if candidate.encryption.kind != encryption.kind:
+        return f"{name} was encrypted for {candidate.encryption.kind} age keys, and now they are {encryption.kind}"
     if missing := unsupported_flags(capabilities, candidate.send.flags):
         return f"{name} was sent with {' '.join(missing)}, which {capabilities.version} does not have"
     return ""

@@ -32,10 +32,9 @@ from .age_header import (
     write_header,
 )
 from .age_keys import (
-    KeyKind,
-    check_one_kind,
+    MAX_RECIPIENTS,
     check_recipient,
-    kind_of,
+    check_recipients,
     new_identity,
     parse_identities,
     parse_identity,
@@ -62,20 +61,16 @@ __all__ = [
     "TAG_BYTES",
     "AgeOpener",
     "AgeSealer",
-    "KeyKind",
     "PartOpening",
     "PartSeal",
     "Run",
-    "check_one_kind",
     "check_recipient",
-    "kind_of",
+    "check_recipients",
     "new_identity",
     "parse_identities",
     "public_of",
 ]
 
-MAX_RECIPIENTS: Final = 32
-"""So many hybrid stanzas fit the longest header that is read, with room to spare."""
 HEAD_BYTES: Final = MAX_HEADER_BYTES + PAYLOAD_NONCE_BYTES
 """As many first bytes of a part are always enough to begin to open it."""
 
@@ -105,12 +100,7 @@ class AgeSealer:
         self._recipients = [parse_recipient(text) for text in recipients]
         if not recipients:
             raise BadRecipient("There is nobody to encrypt for", next_step="Give a public key; `zrb genkey` makes one")
-        if len(recipients) > MAX_RECIPIENTS:
-            raise BadRecipient(
-                f"There are {len(recipients)} recipients, and a part has {MAX_RECIPIENTS} at most",
-                next_step="Give fewer; people can share a private key that is kept in one place",
-            )
-        check_one_kind(recipients)
+        check_recipients(recipients)
 
     def begin(self) -> PartSeal:
         """A new part, which is one age file."""

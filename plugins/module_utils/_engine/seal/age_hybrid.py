@@ -24,7 +24,7 @@ IDENTITY_BYTES: Final = 32
 RECIPIENT_BYTES: Final = 1216
 """An ML-KEM-768 encapsulation key of 1,184 bytes and an X25519 public key of 32."""
 NEEDED_LIBRARY: Final = "48"
-"""The first version of ``cryptography`` with HPKE for MLKEM768-X25519."""
+"""The first version of ``cryptography`` with HPKE for MLKEM768-X25519, in wheels whose OpenSSL has ML-KEM."""
 
 _MLKEM_PUBLIC_BYTES = 1184
 _MLKEM_SEED_BYTES = 64
@@ -39,8 +39,8 @@ class HybridRecipient:
     raw: bytes
 
     def __post_init__(self) -> None:
-        X25519Recipient(self.raw[_MLKEM_PUBLIC_BYTES:])
         _public(self.raw)
+        X25519Recipient(self.raw[_MLKEM_PUBLIC_BYTES:])  # refuses points of low order
 
     def wrap(self, file_key: bytes) -> Stanza:
         """The stanza that gives ``file_key`` to the owner of the private key:
@@ -106,7 +106,7 @@ def new_private_key() -> bytes:
 def _halves(seed: bytes) -> tuple[Any, Any]:
     """The private keys of both kinds. The KEM (draft-ietf-hpke-pq-03) expands the seed with SHAKE256 to 96 bytes: the
     seed of ML-KEM-768, then the key of X25519."""
-    mlkem, x25519 = _mlkem(), _x25519()
+    _, mlkem, x25519 = _libraries()
     expanded = hashlib.shake_256(seed).digest(_MLKEM_SEED_BYTES + 32)
     return (
         mlkem.MLKEM768PrivateKey.from_seed_bytes(expanded[:_MLKEM_SEED_BYTES]),
@@ -118,14 +118,14 @@ def _refuse_zero_secret(x25519: Any, enc: bytes) -> None:
     """``If the shared secret is all 0x00 bytes, the identity implementation MUST abort.`` The KEM says no less of its
     X25519 half, and the library answers as it does for another's key."""
     try:
-        x25519.exchange(_x25519().X25519PublicKey.from_public_bytes(enc[-32:]))
+        x25519.exchange(_libraries()[2].X25519PublicKey.from_public_bytes(enc[-32:]))
     except ValueError:
         raise damaged("a mlkem768x25519 stanza of its header makes a secret of zeros") from None
 
 
 def _public(raw: bytes) -> Any:
-    mlkem, x25519 = _mlkem(), _x25519()
-    return _hpke().MLKEM768X25519PublicKey(
+    hpke, mlkem, x25519 = _libraries()
+    return hpke.MLKEM768X25519PublicKey(
         mlkem.MLKEM768PublicKey.from_public_bytes(raw[:_MLKEM_PUBLIC_BYTES]),
         x25519.X25519PublicKey.from_public_bytes(raw[_MLKEM_PUBLIC_BYTES:]),
     )
@@ -138,29 +138,23 @@ def _suite() -> Any:
 
 
 def _hpke() -> Any:
+    return _libraries()[0]
+
+
+def _libraries() -> tuple[Any, Any, Any]:
+    """HPKE, ML-KEM and X25519 of the library, where it and the OpenSSL that it was built with have all three."""
     try:
+        from cryptography.exceptions import UnsupportedAlgorithm
         from cryptography.hazmat.primitives import hpke
+        from cryptography.hazmat.primitives.asymmetric import mlkem, x25519
 
         hpke.MLKEM768X25519PublicKey  # noqa: B018 - the first versions of this file have no hybrid key
+        mlkem.MLKEM768PrivateKey.from_seed_bytes(bytes(_MLKEM_SEED_BYTES))
     except (ImportError, AttributeError) as error:
         raise _too_old() from error
-    return hpke
-
-
-def _mlkem() -> Any:
-    try:
-        from cryptography.hazmat.primitives.asymmetric import mlkem
-    except ImportError as error:
+    except UnsupportedAlgorithm as error:
         raise _too_old() from error
-    return mlkem
-
-
-def _x25519() -> Any:
-    try:
-        from cryptography.hazmat.primitives.asymmetric import x25519
-    except ImportError as error:
-        raise LibraryMissing.named("cryptography", error) from error
-    return x25519
+    return hpke, mlkem, x25519
 
 
 def _too_old() -> LibraryMissing:
@@ -169,5 +163,5 @@ def _too_old() -> LibraryMissing:
     except ImportError as error:
         return LibraryMissing.named("cryptography", error)
     return LibraryMissing.older(
-        "cryptography", found=cryptography.__version__, needed=NEEDED_LIBRARY, purpose="quantum-safe (hybrid) age keys"
+        "cryptography", found=cryptography.__version__, needed=NEEDED_LIBRARY, purpose="hybrid age keys"
     )

@@ -14,14 +14,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final
 
 from ..errors import BadRecipient, KeyFileError
+from ..values.recipients import KeyKind, kind_of, shown
 from . import age_hybrid, age_x25519, bech32
 from .age_hybrid import HybridIdentity, HybridRecipient
 from .age_x25519 import X25519Identity, X25519Recipient
 
-KeyKind = Literal["classic", "hybrid"]
 Recipient = X25519Recipient | HybridRecipient
 Identity = X25519Identity | HybridIdentity
 
@@ -40,11 +40,8 @@ class _Written:
 _CLASSIC = _Written("classic", "age", age_x25519.KEY_BYTES, "age-secret-key-", age_x25519.KEY_BYTES)
 _HYBRID = _Written("hybrid", "age1pq", age_hybrid.RECIPIENT_BYTES, "age-secret-key-pq-", age_hybrid.IDENTITY_BYTES)
 _MAX_TEXT = 4096
-
-
-def kind_of(recipient: str) -> KeyKind:
-    """The kind of a public key that :func:`check_recipient` accepted."""
-    return "hybrid" if recipient.startswith("age1pq1") else "classic"
+MAX_RECIPIENTS: Final = 32
+"""So many hybrid stanzas fit the longest header that is read, with room to spare."""
 
 
 def check_recipient(text: str) -> str:
@@ -58,17 +55,22 @@ def check_recipient(text: str) -> str:
     return key
 
 
-def check_one_kind(recipients: Sequence[str]) -> None:
-    """Raise :class:`BadRecipient` where public keys of both kinds are among ``recipients``.
+def check_recipients(recipients: Sequence[str]) -> None:
+    """Raise :class:`BadRecipient` where these public keys cannot be those of one part: too many, or of both kinds.
 
     The specification: "the same file SHOULD NOT be encrypted to both this recipient type and to other
     non-quantum-resistant recipient types". The classic key would undo what the hybrid one is for.
     """
+    if len(recipients) > MAX_RECIPIENTS:
+        raise BadRecipient(
+            f"There are {len(recipients)} recipients, and a part has {MAX_RECIPIENTS} at most",
+            next_step="Give fewer; people can share a private key that is kept in one place",
+        )
     if len({kind_of(text.strip()) for text in recipients}) > 1:
         raise BadRecipient(
-            "The recipients are quantum-safe (age1pq1…) and classic (age1…) age public keys, and one part has one kind",
-            next_step="Give recipients of one kind: the classic key would let a quantum computer read what the other "
-            "one is to keep from it",
+            "Hybrid (age1pq1…) and classic (age1…) age public keys are mixed, and a part has recipients of one kind",
+            next_step="Give keys of one kind: for the sake of the classic one, a quantum computer could read what the "
+            "hybrid one is to keep from it",
         )
 
 
@@ -82,33 +84,29 @@ def parse_recipient(text: str) -> Recipient:
             "as disclosed if others could read this text",
         )
     if not re.fullmatch(r"age1(pq1)?[02-9ac-hj-np-z]+", key) or len(key) > _MAX_TEXT:
-        raise BadRecipient(_wrong_recipient(key), subject=key[:80], next_step=_RECIPIENT_WANTED)
+        raise BadRecipient(_wrong_recipient(key), subject=shown(key), next_step=_RECIPIENT_WANTED)
     written = _HYBRID if kind_of(key) == "hybrid" else _CLASSIC
     decoded = bech32.decode(key)
     if decoded is None:
         raise BadRecipient(
-            f"{_short(key)} is not an age public key: its checksum is wrong, so a character was lost or changed",
-            subject=key[:80],
+            f"{shown(key)!r} is not an age public key: its checksum is wrong, so a character was lost or changed",
+            subject=shown(key),
             next_step="Copy the key again; `age-keygen -y FILE` prints it",
         )
     prefix, raw = decoded
     if prefix != written.recipient or len(raw) != written.recipient_bytes:
-        raise BadRecipient(_wrong_recipient(key), subject=key[:80], next_step=_RECIPIENT_WANTED)
+        raise BadRecipient(_wrong_recipient(key), subject=shown(key), next_step=_RECIPIENT_WANTED)
     try:
         return HybridRecipient(raw) if written is _HYBRID else X25519Recipient(raw)
     except ValueError:
         raise BadRecipient(
-            f"{_short(key)} is an age public key that nobody can have made: anybody could open what is made for it",
-            subject=key[:80],
+            f"{shown(key)!r} is an age public key that nobody can have made: anybody could open what is made for it",
+            subject=shown(key),
             next_step="Do not use it; `zrb genkey` makes a pair",
         ) from None
 
 
 _RECIPIENT_WANTED = "Give a native age public key (age1pq1… or age1…), as `zrb genkey` prints it"
-
-
-def _short(key: str) -> str:
-    return repr(key) if len(key) <= 80 else f"'{key[:40]}…{key[-8:]}'"
 
 
 def _wrong_recipient(key: str) -> str:
@@ -118,7 +116,7 @@ def _wrong_recipient(key: str) -> str:
         return f"{key!r} is a public key for signatures; it cannot encrypt"
     if re.match(r"age1[a-z0-9-]+1", key) and not key.startswith("age1pq1"):
         return f"{key[:40]!r} is the key of an age plugin, and plugins are never run"
-    return f"{_short(key)} is not an age public key"
+    return f"{shown(key)!r} is not an age public key"
 
 
 def new_identity(kind: KeyKind = "classic") -> tuple[str, str]:

@@ -16,9 +16,10 @@
                             chunks that are full now go to the uploads.
     transfer threads        put chunks into the store and give them back (part_uploads.py).
 
-**The proof** finds a bit that flips in memory or in a processor. What flips before or while a block is encrypted
-decrypts to other bytes than were read; what flips in the ciphertext before or after its SHA-256 does not decrypt; what
-flips later has another SHA-256 than the one that the store is given with the chunk. Then nothing is committed.
+**The proof** finds a bit that flips in memory or in a processor. What flips after a block was hashed, and before or
+while it is encrypted, decrypts to other bytes than were read; what flips in the ciphertext before or after its SHA-256
+does not decrypt; what flips later has another SHA-256 than the one that the store is given with the chunk, if the store
+keeps checksums. Then nothing is committed.
 
 **Who owns what.** Only the reader takes buffers. A block belongs to the reader, and from the queue on to one seal
 thread. A chunk may be written by several seal threads at once, each in a range of its own; it belongs to the uploads
@@ -32,10 +33,12 @@ threads, and the first of them waits for nobody. *The last part*, by the reader.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -53,6 +56,9 @@ from .threads import Threads, Turns
 
 EDGE_BYTES = 312
 """Bytes kept of both ends of the stream: a ``zfs send`` stream begins and ends with a record of this size."""
+
+PIPE_BYTES = 1 << 20
+"""What Linux gives anybody: fewer and longer reads than with the 64 KiB of a new pipe."""
 
 AtEnd = Callable[[bytes, bytes], None]
 
@@ -299,6 +305,8 @@ class _Reader:
         self._stream = stream
         self._destination = destination
         self._fd = source_fd
+        with suppress(OSError):  # no pipe, or more than this user may have: it is only slower then
+            fcntl.fcntl(source_fd, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         self._at_end = at_end
         self._poll = select.poll()
         self._poll.register(source_fd, select.POLLIN)

@@ -60,10 +60,15 @@ class Downloads:
                 self._threads.submit(partial(self._fetch_chunk, fetched, number, buffer))
 
     def wait_for(self, part: Part) -> FetchedPart:
-        """``part``, whole and with the right hash. Raises the pipeline's failure."""
+        """``part``, whole and with the right hash. Raises the pipeline's failure.
+
+        Raises :class:`PartDamaged` if it has another hash than the manifest states. Not before it is needed: so the
+        damaged part that comes first in the stream is the one that is named."""
         with self._failure.changed:
             self._failure.wait_until(lambda: part.index in self._fetched)
-            return self._fetched.pop(part.index)
+            fetched = self._fetched.pop(part.index)
+        fetched.check()
+        return fetched
 
     def consumed(self, part: Part) -> None:
         """The part was decrypted whole; its place in the spool is free."""
@@ -132,9 +137,7 @@ class FetchedPart:
         return offset, min(self._chunks.size, self.part.bytes - offset)
 
     def arrived(self, number: int, buffer: memoryview) -> bool:
-        """Chunk ``number`` lies in ``buffer``. True for exactly one chunk: the one with which the part was whole.
-
-        Raises :class:`PartDamaged` if it then has another hash than the manifest states."""
+        """Chunk ``number`` lies in ``buffer``. True for exactly one chunk: the one with which the part was whole."""
         with self._lock:
             self._waiting[number] = buffer
             if self._hashing:
@@ -148,10 +151,18 @@ class FetchedPart:
                     break
             self._take(self._hashed, chunk)
             self._hashed += 1
-        if self._hashed < self.chunk_count:
-            return False
-        self._check()
-        return True
+        return self._hashed == self.chunk_count
+
+    def check(self) -> None:
+        """Raise :class:`PartDamaged` if the whole part has another hash than the manifest states."""
+        if self._hash.hexdigest() != self.part.sha256:
+            raise PartDamaged(
+                f"{self.part.key} has another SHA-256 than its signed manifest states",
+                subject=self.part.key,
+                answer=f"found {self._hash.hexdigest()}, expected {self.part.sha256}",
+                next_step="Nothing of this backup was committed; choose an earlier one with `zrb list`, "
+                "and look for the cause in the storage",
+            )
 
     def read(self, start: int, length: int, scratch: Callable[[], memoryview]) -> list[memoryview]:
         """The stored bytes from ``start``: where they lie in the pool, or in ``scratch`` as the spool gave them."""
@@ -196,16 +207,6 @@ class FetchedPart:
         else:
             _write_spool(self._path, buffer[:length], offset)
             self._chunks.give(buffer)
-
-    def _check(self) -> None:
-        if self._hash.hexdigest() != self.part.sha256:
-            raise PartDamaged(
-                f"{self.part.key} has another SHA-256 than its signed manifest states",
-                subject=self.part.key,
-                answer=f"found {self._hash.hexdigest()}, expected {self.part.sha256}",
-                next_step="Nothing of this backup was committed; choose an earlier one with `zrb list`, "
-                "and look for the cause in the storage",
-            )
 
 
 def _write_spool(path: Path, view: memoryview, offset: int) -> None:

@@ -24,7 +24,7 @@ from ...state.journal import Binding, Journal, JournalDamaged, backup_id_of, jou
 from ...state.locks import dataset_state_dir
 from ...store.protocol import Store
 from ...values.config import Task
-from ...values.manifest import CataloguedManifest, Manifest
+from ...values.manifest import CataloguedManifest, Encryption, Manifest
 from ...values.repository import BackupId, Series, new_backup_id
 from ...values.zfs import Bookmark, Dataset, Pool, Snapshot
 from ...zfs.names import snapshot_name
@@ -209,6 +209,7 @@ def _choose(
         bookmarks=survey.bookmarks,
         capabilities=capabilities,
         flags=send_flags(capabilities, survey.dataset, task.raw),
+        encryption=Encryption(context.config.recipients),
         strict=strict,
         target=target,
     )

@@ -23,7 +23,7 @@ from ..context import Context
 from .check import Check, failed
 from .repository import repository_checks
 
-_IDENTITY_MARK = b"AGE-SECRET-KEY-1"
+_IDENTITY_MARK = b"AGE-SECRET-KEY-"
 _LARGEST_KEY_FILE = 64 * 1024
 
 

@@ -32,6 +32,7 @@ from ...stream.part_downloads import Source
 from ...stream.restore import RestorePipeline
 from ...stream.threads import usable_cores
 from ...values.manifest import Manifest
+from ...values.recipients import shown
 from ..context import Context
 from .plan import RestoreLink, RestorePlan, RestoreSelection, read_plan
 from .receiving import LazyReceive
@@ -230,7 +231,7 @@ class _Restore:
 
 def _add_way_on(error: EngineError, plan: RestorePlan, manifest: Manifest) -> None:
     if isinstance(error, WrongIdentity):
-        error.next_step += f". The backup is encrypted for {', '.join(manifest.encryption.recipients)}"
+        error.next_step += f". The backup is encrypted for {', '.join(map(shown, manifest.encryption.recipients))}"
     position = [link.manifest.backup_id for link in plan.links].index(manifest.backup_id)
     if position:
         error.next_step += f". {way_on(plan, position)}"
