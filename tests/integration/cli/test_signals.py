@@ -82,7 +82,7 @@ def test_two_runs_at_once(local_zrb: CommandLine) -> None:
         first.terminate()
         first.stderr.read()
     assert second.code == 3
-    assert f"Another run works on {local_zrb.nas.dataset.name} (pid {first.pid})" in second.err
+    assert f"Another run (pid {first.pid}) is working on {local_zrb.nas.dataset.name} " in second.err
     assert first.returncode == 143
     local_zrb.edit(bandwidth_limit=0)
     local_zrb.back_up(0)
