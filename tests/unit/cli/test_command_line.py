@@ -123,8 +123,8 @@ def test_a_defect_is_a_message_and_with_v_a_traceback(zrb: Zrb, config: Path, mo
     monkeypatch.setattr("zrb.config.file.load_config", broken)
     ended = zrb("list", "--config", config)
     assert ended.code == 1
-    assert "met something that it does not expect: ZeroDivisionError" in ended.err
-    assert "run the same command with -v" in ended.err
+    assert "ZeroDivisionError" in ended.err
+    assert "-v" in ended.err
     assert "Traceback" not in ended.err
     verbose = zrb("list", "--config", config, "-v", "--json")
     assert "Traceback" in verbose.err

@@ -238,7 +238,7 @@ MISTAKES = [
     (SMALL.replace("/var/lib/zrb", "2026-01-31"), 1, "base_dir", "a date"),
     (SMALL.replace("/var/lib/zrb", '"/a\\tb"'), 1, "base_dir", "control character"),
     (SMALL.replace("nas1", "-nas"), 2, "host", "1 to 64 letters"),
-    (SMALL.replace("nas1", "7"), 2, "host", "quotes"),
+    (SMALL.replace("nas1", "7"), 2, "host", "Quote"),
     (SMALL.replace("nas1", "1.5"), 2, "host", "a fraction"),
     (SMALL.replace("nas1", "!mine x"), 2, "host", "something else"),
     (SMALL + "signing_key: keys/x\n", 6, "signing_key", "whole path"),
@@ -411,7 +411,7 @@ def test_a_key_that_is_left_empty_counts_as_left_out(load: Load, section: str, k
         (b"\xff\xfe\x00", "not valid YAML"),
         ("a: \x07\n", "not valid YAML"),
         ("[" * 50_000, "not valid YAML"),
-        (b" " * (MAX_CONFIG_BYTES + 1), "longer"),
+        (b" " * (MAX_CONFIG_BYTES + 1), "too long"),
     ],
 )
 def test_what_is_no_configuration_is_said(load: Load, text: str | bytes, said: str) -> None:
@@ -501,7 +501,7 @@ def test_tasks_are_found_by_name(load: Load) -> None:
     assert [task.name for task in find_tasks(config, ["idle", "example_task", "idle"])] == ["idle", "example_task"]
     with pytest.raises(NoSuchTask) as caught:
         find_tasks(config, ["idle", "exmaple"])
-    assert caught.value.problem == "There is no task 'exmaple' in the configuration"
-    assert caught.value.next_step == "Known tasks: idle, example_task"
-    with pytest.raises(NoSuchTask, match="Add it under `tasks`; there is none yet"):
+    assert caught.value.subject == "exmaple"
+    assert "idle, example_task" in caught.value.next_step
+    with pytest.raises(NoSuchTask, match="`tasks`"):
         find_tasks(load(SMALL), ["x"])

@@ -453,7 +453,7 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     program = tmp_path / "bin" / "zfs"
     program.parent.mkdir()
     program.write_text(
-        f'#!/bin/sh\nprintf "%s\\n" "$@" > {tmp_path}/arguments\ncat > {tmp_path}/stdin\n. {tmp_path}/act\n'
+        f'#!/bin/sh\nprintf "%s\\n" "$@" > "{tmp_path}/arguments"\ncat > "{tmp_path}/stdin"\n. "{tmp_path}/act"\n'
     )
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
@@ -510,13 +510,13 @@ class TestStreams:
             zfs.receive("tank/r/new", type="volume", first=False).finish()
 
     def test_a_killed_receive_of_zfs_fuse_waits_for_its_daemon(self, programs: Path) -> None:
-        (programs / "act").write_text(f"touch {programs}/ended")
+        (programs / "act").write_text(f"touch '{programs}/ended'")
         zfs, _ = zfs_fuse({})
         zfs.receive("tank/r/new", type="filesystem", first=False).kill()
         assert (programs / "ended").exists()
 
     def test_a_killed_receive_of_openzfs_never_sees_the_end_of_the_stream(self, programs: Path) -> None:
-        (programs / "act").write_text(f"touch {programs}/ended")
+        (programs / "act").write_text(f"touch '{programs}/ended'")
         zfs, _ = openzfs({})
         zfs.receive("tank/r/new", type="volume", first=False).kill()
         assert not (programs / "ended").exists()

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What every command works with: its arguments, the configuration, the context, and the way out."""
+"""What every command uses: its arguments, the configuration, the context, and the output."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ class Session:
     args: Namespace
 
     def find_tasks(self, config: Config) -> list[Task]:
-        """The tasks that ``--task`` names, or all enabled ones."""
+        """Return the tasks named by ``--task``, or all enabled ones."""
         from ..config.tasks import find_tasks
 
         return find_tasks(config, self.args.task or [])
 
     @contextmanager
     def open_context(self, *, writes: bool) -> Iterator[Context]:
-        """The context for the configuration that ``--config`` names, with the progress that ``--progress`` asks
-        for on stderr. Where the command never ``writes`` to the repository, the configuration needs no recipient."""
+        """Provide the context for ``--config``, with the progress for ``--progress`` on stderr. If the command never
+        ``writes`` to the repository, the configuration needs no recipient."""
         from ..config.file import load_config
         from ..report.progress import open_progress
         from ..run.context import Context
@@ -51,7 +51,7 @@ class Session:
             yield Context.for_config(config, progress=progress)
 
     def give(self, document: Any, show: Callable[[], None]) -> None:
-        """The result: with ``--json`` the document, else what ``show`` prints."""
+        """Print the result: with ``--json`` the document, otherwise what ``show`` prints."""
         with printing():
             if self.args.json:
                 put(json.dumps(document, indent=2, ensure_ascii=False))
@@ -59,12 +59,12 @@ class Session:
                 show()
 
     def warn(self, message: str) -> None:
-        """A line on stderr that is no error."""
+        """Print a warning on stderr."""
         say(f"warning: {message}")
 
 
 def say(message: str) -> None:
-    """A line on stderr; if nobody listens there, none."""
+    """Print a line on stderr, if anybody reads it."""
     with suppress(OSError):
         sys.stderr.write(f"zrb: {message}\n")
         sys.stderr.flush()
@@ -72,7 +72,7 @@ def say(message: str) -> None:
 
 @contextmanager
 def printing() -> Iterator[None]:
-    """Print inside the block. A reader that has seen enough (``zrb list | head``) is no failure; a full disk is one.
+    """Print inside the block. A reader that closes its end (``zrb list | head``) is not an error, a full disk is.
 
     Raises :class:`EngineError`.
     """
@@ -86,20 +86,20 @@ def printing() -> Iterator[None]:
         raise EngineError(
             "The result could not be written to stdout",
             answer=error.strerror or str(error),
-            next_step="What the command did is done; look at it with `zrb list`, and give stdout free space",
+            next_step="The command itself has been carried out: check with `zrb list`, and free some space for stdout",
         ) from error
 
 
 def open_missing_streams() -> None:
-    """A process may be started with stdout or stderr closed: what goes there is lost, and a file that is opened later
-    must not take its place."""
+    """If stdout or stderr was closed at the start, discard what is printed there, and keep files that are opened later
+    from taking its place."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - for the whole run
 
 
 def flush_errors() -> None:
-    """The last act of a command: if nobody listens on stderr, what is left in its buffer is no failure."""
+    """Flush stderr at the end of a command. That nobody reads it any more is not an error."""
     try:
         sys.stderr.flush()
     except OSError:
@@ -107,5 +107,5 @@ def flush_errors() -> None:
 
 
 def _listen_no_more(stream: TextIO) -> None:
-    # Python would flush, and complain, once more at its exit.
+    # Otherwise, Python flushes again at exit, and complains.
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

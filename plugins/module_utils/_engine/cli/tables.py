@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Text for people: tables whose columns line up, sizes."""
+"""Text for people: tables and sizes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _GAP = "  "
 
 
 def printable(text: str) -> str:
-    """``text`` without characters that a terminal would obey: names may come from a foreign repository."""
+    """Replace characters that control a terminal. Names may come from an untrusted repository."""
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
@@ -30,10 +30,10 @@ def show_table(
     right: Sequence[str] = (),
     dispensable: Sequence[str] = (),
 ) -> None:
-    """Print a table on stdout; columns named in ``right`` are aligned to the right.
+    """Print a table on stdout. Columns named in ``right`` are aligned to the right.
 
-    On a terminal that is too narrow, the ``dispensable`` columns are left out, the first of them first. No cell is
-    ever cut or folded, and a pipe gets every column.
+    If the terminal is too narrow, ``dispensable`` columns are left out in this order. No cell is ever cut or wrapped,
+    and a pipe gets all columns.
     """
     from rich.cells import cell_len
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The configuration file: read strictly, so that a mistake shows before the night it matters."""
+"""Reads the configuration file strictly, so that a mistake shows before it matters."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ MAX_CONFIG_BYTES = 1024 * 1024
 
 
 def load_config(path: Path, *, writes: bool = True) -> Config:
-    """The configuration in ``path``; one that never ``writes`` (to list, verify, restore) needs no recipient.
+    """Return the configuration in ``path``. Without ``writes`` (list, verify, restore) it needs no recipient.
 
     Raises :class:`ConfigError`, which names the line, the key and what was expected, for unknown and repeated keys,
-    wrong types, impossible values and combinations, and a file that others than its owner can write.
+    wrong types, impossible values and combinations, and for a file that users other than its owner can change.
     """
     content = read_own_file(
         path,
         what="configuration file",
-        remedy="Check the path, or write the file as docs/configuration.md shows it",
+        remedy="Check the path, or create the file as described in docs/configuration.md",
         forbidden=0o022,
         most_bytes=MAX_CONFIG_BYTES,
         refusal=ConfigError,

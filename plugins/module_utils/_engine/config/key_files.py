@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Private key files, read."""
+"""Reads private key files."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ MAX_KEY_FILE_BYTES = 64 * 1024
 
 
 def read_identities(path: Path) -> list[str]:
-    """The age private keys in ``path``. Raises :class:`KeyFileError`."""
+    """Return the age private keys in ``path``. Raises :class:`KeyFileError`."""
     return age.parse_identities(_read(path), name=str(path))
 
 
 def read_signing_key(path: Path) -> SigningKey:
-    """The signing key in ``path``. Raises :class:`KeyFileError`."""
+    """Return the signing key in ``path``. Raises :class:`KeyFileError`."""
     return SigningKey.parse(_read(path), name=str(path))
 
 
@@ -30,7 +30,7 @@ def _read(path: Path) -> str:
     content = read_own_file(
         path,
         what="key file",
-        remedy="Check the path, or make the key with `zrb genkey` or `zrb signing-key`",
+        remedy="Check the path, or create the key with `zrb genkey` or `zrb signing-key`",
         forbidden=0o077,
         most_bytes=MAX_KEY_FILE_BYTES,
         refusal=KeyFileError,
@@ -41,8 +41,8 @@ def _read(path: Path) -> str:
         text = "\0"
     if "\0" in text:
         raise KeyFileError(
-            f"{path} is not a key file: it is not text",
+            f"{path} is not a key file: it contains binary data",
             subject=str(path),
-            next_step="Give the file that `zrb genkey`, `age-keygen` or `zrb signing-key` wrote",
+            next_step="Use a file created by `zrb genkey`, `age-keygen` or `zrb signing-key`",
         )
     return text

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""YAML as nodes that know their line, so that every complaint can name it.
+"""YAML nodes that know their line, so that every error can name it.
 
-Validation libraries report the path of a mistake, not its line, and accept keys that are given twice.
+Validation libraries report the path of a mistake, not its line, and accept repeated keys.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ class Node:
 
     @property
     def described(self) -> str:
-        """What kind of value the node is, in words."""
+        """The type of the value, in words."""
         return _KINDS.get(self.kind, "something else")
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing, or an empty text, is written here."""
+        """Whether the value is missing or an empty string."""
         return self.kind == "null" or (self.kind == "str" and not self.yaml.value)
 
     def entries(self) -> list[Node]:
@@ -56,7 +56,7 @@ class Node:
         return [replace(self, yaml=one, path=f"{self.path}[{n}]") for n, one in enumerate(self.yaml.value)]
 
     def items(self) -> Iterator[tuple[str, Node, Node]]:
-        """The keys of a mapping, each as text, as a node, and with the node of its value."""
+        """For each key of a mapping: its text, its node, and the node of its value."""
         for name, value in self.yaml.value:
             key = name.value if isinstance(name.value, str) else "?"
             path = f"{self.path}.{key}" if self.path else key
@@ -68,8 +68,8 @@ class Node:
         return next((values[key] for key in keys if key in values), self)
 
     def error(self, problem: str, next_step: str = "") -> ConfigError:
-        """A complaint about this node: ``problem`` completes "the key …"; the next step is, if not given, to write
-        what the key's description says."""
+        """An error about this node: ``problem`` completes "the key …". The default ``next_step`` is the description of
+        the key."""
         what = f"`{self.path}` {problem}" if self.path else f"the file {problem}"
         next_step = next_step or f"It takes: {self.description}"
         return ConfigError(f"{self.file}:{self.line}: {what}", subject=self.path, next_step=next_step)
@@ -77,9 +77,9 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key of the configuration: what reads its value, and what it takes, for messages and documentation.
+    """A key of the configuration: the reader of its value, and a description for messages and documentation.
 
-    A key that is left empty counts as left out, unless ``empty`` is a value that this stands for.
+    An empty key counts as left out, unless ``empty`` gives the value that it stands for.
     """
 
     read: Callable[[Node], Any]
@@ -91,9 +91,10 @@ Keys = Mapping[str, Key]
 
 
 def read_mapping(node: Node, keys: Keys) -> dict[str, Any]:
-    """The values of the mapping ``node``. Raises :class:`ConfigError` for unknown and repeated keys and bad values."""
+    """Return the values of the mapping ``node``. Raises :class:`ConfigError` for unknown or repeated keys and bad
+    values."""
     if node.kind != "map":
-        raise node.error(f"has to be a mapping, and is {node.described}", f"Known here: {', '.join(keys)}")
+        raise node.error(f"must be a mapping, not {node.described}", f"Known here: {', '.join(keys)}")
     values: dict[str, Any] = {}
     lines: dict[str, int] = {}
     for key, name, value in node.items():
@@ -120,7 +121,7 @@ def _unknown(name: Node, key: str, keys: Keys) -> ConfigError:
     if any(word in key.lower() for word in _SECRET_WORDS):
         return name.error(
             "is unknown, and credentials are never stored in this file",
-            "Move them to /etc/zrb/credentials (mode 0600), or to where the AWS tools look",
+            "Move them to /etc/zrb/credentials (mode 0600), or to a file that AWS tools read",
         )
     near = get_close_matches(key, keys, n=1)
     hint = f"Did you mean `{near[0]}`? " if near else ""
@@ -128,7 +129,7 @@ def _unknown(name: Node, key: str, keys: Keys) -> ConfigError:
 
 
 def parse_yaml(file: Path, data: bytes) -> Node:
-    """The root of the one YAML document in ``data``. Raises :class:`ConfigError`."""
+    """Return the root of the only YAML document in ``data``. Raises :class:`ConfigError`."""
     try:
         import yaml
     except ImportError as error:
@@ -142,7 +143,7 @@ def parse_yaml(file: Path, data: bytes) -> Node:
         raise _not_yaml(str(file), str(error).splitlines()[0]) from None
     if root is None:
         raise ConfigError(
-            f"{file} is empty", subject=str(file), next_step="It needs at least `base_dir`, and `s3` or `local`"
+            f"{file} is empty", subject=str(file), next_step="Add at least `base_dir`, and `s3` or `local`"
         )
     return Node(file, root)
 
@@ -151,5 +152,5 @@ def _not_yaml(where: str, answer: str) -> ConfigError:
     return ConfigError(
         f"{where}: this is not valid YAML",
         answer=answer,
-        next_step="Look at that line and the one before it: indent with blanks, put text with `: ` or `#` in quotes",
+        next_step="Check that line and the one before it: indent with spaces, and quote text that contains `: ` or `#`",
     )

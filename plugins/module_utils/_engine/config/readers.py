@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Readers of single values of the configuration: each gives the value, or raises :class:`ConfigError`."""
+"""Readers for single values of the configuration. Each returns the value or raises :class:`ConfigError`."""
 
 from __future__ import annotations
 
@@ -20,27 +20,26 @@ Reader = Callable[[Node], T]
 
 TEXT = ("str",)
 MAX_SIZE = 5 * 1024**4
-"""5 TiB, the largest object that every S3 service stores: nothing here is larger."""
+"""5 TiB, the largest object that every S3 service stores. No size in the configuration may be larger."""
 
 _WHOLE = re.compile(r"0|[1-9][0-9]{0,18}")
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([A-Za-z]*B)")
 
 
 def scalar(convert: Callable[[str], T | None], wanted: str = "", *, kinds: tuple[str, ...] = TEXT) -> Reader[T]:
-    """A reader of single values of the YAML types ``kinds``.
+    """A reader for values of the YAML types ``kinds``.
 
-    ``convert`` gives the value that a text stands for; for a text that stands for none it gives ``None`` or raises
-    :class:`ValueError`, or :class:`EngineError` to say more. ``wanted`` says what to write, if the key's description
-    does not.
+    ``convert`` turns the text into the value. For a wrong text it returns ``None`` or raises :class:`ValueError`, or
+    :class:`EngineError` to say more. ``wanted`` says what to write; the default is the description of the key.
     """
 
     def read(node: Node) -> T:
         if node.kind not in kinds:
-            quotes = "Put the value in quotes if it is meant as text" if kinds == TEXT else wanted
+            quotes = "Quote the value if you mean text" if kinds == TEXT else wanted
             raise node.error(f"cannot be {node.described}", quotes)
         text: str = node.yaml.value
         if not text.isprintable():
-            raise node.error("holds a control character", "Remove it")
+            raise node.error("contains a control character", "Remove it")
         try:
             value = convert(text)
         except LibraryMissing:
@@ -57,11 +56,13 @@ def scalar(convert: Callable[[str], T | None], wanted: str = "", *, kinds: tuple
 
 
 def list_of(read_one: Reader[T], *, least: int = 0) -> Reader[tuple[T, ...]]:
-    """A reader of lists."""
+    """A reader for lists."""
 
     def read(node: Node) -> tuple[T, ...]:
         if node.kind != "seq":
-            raise node.error(f"has to be a list, and is {node.described}", "Write [one, two], or one `- ` per line")
+            raise node.error(
+                f"must be a list, not {node.described}", "Write [one, two], or one entry per line after `- `"
+            )
         if len(node.yaml.value) < least:
             raise node.error("is an empty list", f"Give at least {least}, or leave the key out")
         return tuple(read_one(entry) for entry in node.entries())
@@ -70,17 +71,17 @@ def list_of(read_one: Reader[T], *, least: int = 0) -> Reader[tuple[T, ...]]:
 
 
 def matching(pattern: str, *, kinds: tuple[str, ...] = TEXT) -> Reader[str]:
-    """A reader of text that ``pattern`` matches from end to end."""
+    """A reader for text that ``pattern`` matches completely."""
     return scalar(lambda value: value if re.fullmatch(pattern, value) else None, kinds=kinds)
 
 
 def choice(*words: str) -> Reader[str]:
-    """A reader of one of these words. YAML 1.1 reads a bare `off` as false; here it is a word."""
+    """A reader for one of these words. YAML 1.1 reads an unquoted `off` as false; here it is a word."""
     return scalar({word: word for word in words}.get, f"Choose one of {', '.join(words)}", kinds=("str", "bool"))
 
 
 def whole(least: int, most: int) -> Reader[int]:
-    """A reader of whole numbers from ``least`` to ``most``."""
+    """A reader for whole numbers from ``least`` to ``most``."""
 
     def convert(value: str) -> int | None:
         return int(value) if _WHOLE.fullmatch(value) and least <= int(value) <= most else None
@@ -89,13 +90,13 @@ def whole(least: int, most: int) -> Reader[int]:
 
 
 def size(least: int = 1) -> Reader[int]:
-    """A reader of sizes in bytes, from ``least`` to :data:`MAX_SIZE`."""
+    """A reader for sizes in bytes, from ``least`` to :data:`MAX_SIZE`."""
 
     def convert(value: str) -> int | None:
         size_bytes = int(value) if _WHOLE.fullmatch(value) else _bytes_with_unit(value)
         return size_bytes if size_bytes is not None and least <= size_bytes <= MAX_SIZE else None
 
-    wanted = "Write whole bytes, or a size like 256MiB (binary) or 256MB (decimal; B is bytes, b is bits)"
+    wanted = "Write whole bytes, or a size such as 256MiB (binary) or 256MB (decimal; B is bytes, b is bits)"
     return scalar(convert, f"{wanted}, from {least} to 5TiB", kinds=("int", "str"))
 
 
@@ -120,7 +121,7 @@ def _endpoint(value: str) -> str | None:
     url = urlsplit(value)
     if url.username is not None or url.password is not None:
         raise UsageError(
-            "it holds a user name or a password, and credentials are never stored in this file",
+            "it contains a user name or a password, and credentials are never stored in this file",
             next_step="Move them to /etc/zrb/credentials (mode 0600)",
         )
     nothing_more = not (url.path.strip("/") or url.query or url.fragment)
@@ -135,12 +136,12 @@ def _prefix(value: str) -> str | None:
     return None if {"", ".", ".."} & set(stripped.split("/")) else f"{stripped}/"
 
 
-_whole_path = "Write the whole path, from / on and without ..: a scheduled run starts in another directory"
+_whole_path = "Write the whole path from /, without ..: scheduled runs start in another directory"
 path = scalar(_path, _whole_path)
 path_text = scalar(lambda value: value if _path(value) else None, _whole_path)
 text = scalar(lambda value: value or None, "Write some text, or leave the key out")
-endpoint = scalar(_endpoint, "Write it like https://s3.example.com:9000, with nothing after the port")
-prefix = scalar(_prefix, "Write it like backups/nas/, without empty parts, `.` and `..`")
+endpoint = scalar(_endpoint, "Write a URL such as https://s3.example.com:9000, with nothing after the port")
+prefix = scalar(_prefix, "Write a prefix such as backups/nas/, without empty parts, `.` or `..`")
 flag = scalar(
     lambda value: value.lower() in {"true", "yes", "on"}, "Write true or false, without quotes", kinds=("bool",)
 )

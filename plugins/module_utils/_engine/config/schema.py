@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the configuration may say. Each key is declared here once; defaults are those of ``values/config.py``, and a
-test compares both with docs/configuration.md."""
+"""The keys of the configuration. Each is declared here once; the defaults are in ``values/config.py``. A test compares
+both with docs/configuration.md."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _ARCHIVE_CLASSES = ("GLACIER", "DEEP_ARCHIVE")
 
 
 def read_config(file: Path, content: bytes, *, writes: bool = True) -> Config:
-    """The configuration that ``content`` says; one that never ``writes`` needs no recipient. ``file`` names it.
+    """Return the configuration in ``content``. Without ``writes`` it needs no recipient. ``file`` is named in errors.
 
     Raises ``ConfigError``.
     """
@@ -41,11 +41,11 @@ def read_config(file: Path, content: bytes, *, writes: bool = True) -> Config:
     s3, local = values.get("s3"), values.get("local")
     if s3 and local:
         raise root.at("local").error(
-            "is enabled, and `s3` too",
-            "Set `enabled: false` in one of the two; a second repository needs a second file",
+            "is enabled, but `s3` is enabled too",
+            "Set `enabled: false` in one of them; a second repository needs a second file",
         )
     if not s3 and not local:
-        raise root.error("enables neither `s3` nor `local`", "Enable the one that stores the backups")
+        raise root.error("enables neither `s3` nor `local`", "Enable one of them")
     return Config(
         base_dir=values["base_dir"],
         log_dir=values.get("log_dir", values["base_dir"] / "logs"),
@@ -64,7 +64,7 @@ def _recipients(root: Node, values: dict[str, Any], *, needed: bool) -> tuple[st
     single = [values["age_public_key"]] if "age_public_key" in values else []
     recipients = tuple(dict.fromkeys([*single, *values.get("age_recipients", ())]))
     if needed and not recipients:
-        raise root.error("names no recipient", "Add a public key under `age_recipients`; `zrb genkey` makes a pair")
+        raise root.error("names no recipient", "Add a public key to `age_recipients`; `zrb genkey` creates a key pair")
     try:
         check_recipients(recipients)
     except BadRecipient as error:
@@ -74,12 +74,12 @@ def _recipients(root: Node, values: dict[str, Any], *, needed: bool) -> tuple[st
 
 
 def _default_host(root: Node) -> str:
-    """The short name of this machine: every machine that shares a repository needs one of its own."""
+    """Return the short name of this machine. Machines that share a repository need different names."""
     name = socket.gethostname().partition(".")[0]
     if not re.fullmatch(_HOST, name) or name == "localhost":
         raise root.error(
-            f"has no `host`, and this machine is called {name!r}, which does not tell it from others",
-            "Add `host: ` and a name of its own for this machine",
+            f"has no `host`, and the hostname {name!r} does not distinguish this machine from others",
+            "Add `host: ` with a unique name for this machine",
         )
     return name
 
@@ -110,7 +110,7 @@ def _task(node: Node) -> Task:
         raise node.at("dataset").error(f"is not right: {error.problem}", error.next_step) from None
     if task.exclude and not task.recursive:
         raise node.at("exclude").error(
-            "has no meaning in a task that is not recursive", "Set `recursive: true`, or remove `exclude`"
+            "has no effect in a task that is not recursive", "Set `recursive: true`, or remove `exclude`"
         )
     return task
 
@@ -120,7 +120,7 @@ def _tasks(node: Node) -> tuple[Task, ...]:
     names: set[str] = set()
     for entry, task in zip(node.entries(), tasks, strict=True):
         if task.name in names:
-            raise entry.error(f"is a second task with the name {task.name!r}", "Give each task a name of its own")
+            raise entry.error(f"has the same name as another task: {task.name!r}", "Give each task a different name")
         names.add(task.name)
     return tasks
 

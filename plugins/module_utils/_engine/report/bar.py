@@ -15,7 +15,7 @@ from .screen import Screen, log_line
 
 
 class Bar:
-    """A bar with phase, size, speed and remaining time. It redraws itself only when it is told something."""
+    """A bar with phase, size, speed and remaining time. It is redrawn only when something is reported."""
 
     def __init__(self, stream: TextIO, *, verbose: bool = False) -> None:
         from rich.console import Console
@@ -40,11 +40,11 @@ class Bar:
         )
 
     def start(self, operation: str, *, total: int | None, message: str) -> None:
-        """A line that says what begins; the bar comes with the first phase."""
+        """Print what begins. The bar appears with the first phase."""
         self._print(f"{operation}: {message}{f' ({human_size(total)})' if total else ''}")
 
     def advance(self, phase: Phase, *, current: int, total: int | None, message: str = "") -> None:
-        """Move the bar; another phase begins a bar of its own."""
+        """Move the bar. Each phase has a bar of its own."""
         if self._task is None or phase != self._phase:
             if self._task is not None:
                 self._bars.remove_task(self._task)
@@ -60,15 +60,15 @@ class Bar:
             self._drawn_at = now
 
     def log(self, message: str, *, level: Literal["info", "warning"] = "info", **facts: Any) -> None:
-        """The message above the bar; with ``verbose`` the facts too."""
+        """Print the message above the bar, with its facts if ``verbose``."""
         self._print(log_line(message, level=level, facts=facts if self._verbose else {}))
 
     def finish(self, *, status: Literal["ok", "warning", "failed"], result: dict[str, Any]) -> None:  # noqa: ARG002
-        """Take the bar away: the caller prints the result."""
+        """Remove the bar. The caller prints the result."""
         self.close()
 
     def close(self) -> None:
-        """Give the terminal back; may be called twice."""
+        """Restore the terminal. May be called twice."""
         self._bars.stop()
         if self._task is not None:
             self._bars.remove_task(self._task)

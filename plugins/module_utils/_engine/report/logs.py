@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The log of a dataset: ``{log_dir}/{pool}/{dataset}/YYYY-MM-DD.log``, JSON lines, one record per event.
+"""The log of a dataset: ``{log_dir}/{pool}/{dataset}/YYYY-MM-DD.log``, one JSON record per line and event.
 
-A log that cannot be written never fails a backup: it is said once, and the run goes on.
+A log that cannot be written never fails a backup: the run continues with one warning.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ REDACTED = "[redacted]"
 
 
 def redact(text: str, secrets: Sequence[str] = ()) -> str:
-    """``text`` without private keys, signatures of signed URLs, authorization headers, and the given secrets."""
+    """Remove private keys, signatures of signed URLs, authorization headers and the given secrets from ``text``."""
     for secret in secrets:
         if secret:
             text = text.replace(secret, REDACTED)
@@ -41,16 +41,16 @@ def redact(text: str, secrets: Sequence[str] = ()) -> str:
 
 
 def log_file(log_dir: Path, dataset: str, day: datetime) -> Path:
-    """Where the records of ``dataset`` (full name) of one UTC day go."""
+    """Return the log file of ``dataset`` (full name) for one UTC day."""
     components = (encode_component(part) for part in dataset.split("/"))
     return log_dir.joinpath(*components, f"{day.astimezone(UTC):%Y-%m-%d}.log")
 
 
 class Logged:
-    """A :class:`Progress` that hands everything on and writes the events of one dataset to its log file.
+    """A :class:`Progress` that passes everything on, and writes the events of one dataset to its log file.
 
-    Movement within a phase is not an event; the beginning of a phase is. ``secrets`` are taken out of every
-    record, besides what :func:`redact` knows by its look.
+    The beginning of a phase is an event, movement within it is not. ``secrets`` are removed from every record, as well
+    as what :func:`redact` recognises.
     """
 
     def __init__(
@@ -72,17 +72,17 @@ class Logged:
         self._operation = ""
         self._phase: str | None = None
         self.warnings: list[str] = []
-        """What went wrong with the log itself."""
+        """Problems with the log itself."""
         self._lock = threading.Lock()
 
     def start(self, operation: str, *, total: int | None, message: str) -> None:
-        """An event ``start``."""
+        """Log the event ``start``."""
         self._operation = operation
         self._record("start", message=message, total=total)
         self._progress.start(operation, total=total, message=message)
 
     def advance(self, phase: Phase, *, current: int, total: int | None, message: str = "") -> None:
-        """An event ``phase`` where a new one begins."""
+        """Log the event ``phase`` when a new phase begins."""
         with self._lock:
             begins, self._phase = phase != self._phase, phase
         if begins:
@@ -90,12 +90,12 @@ class Logged:
         self._progress.advance(phase, current=current, total=total, message=message)
 
     def log(self, message: str, *, level: Literal["info", "warning"] = "info", **facts: Any) -> None:
-        """An event ``log`` with its facts."""
+        """Log the event ``log`` with its facts."""
         self._record("log", message=message, level=level, facts=facts)
         self._progress.log(message, level=level, **facts)
 
     def finish(self, *, status: Literal["ok", "warning", "failed"], result: dict[str, Any]) -> None:
-        """An event ``finish`` with the result, which is what an error says of itself where ``status`` is ``failed``."""
+        """Log the event ``finish`` with the result: if ``status`` is ``failed``, the facts of the error."""
         self._record("finish", status=status, result=result)
         self._progress.finish(status=status, result=result)
 
@@ -119,8 +119,8 @@ class Logged:
 
     def _warn_once(self, path: Path, error: OSError) -> None:
         warning = (
-            f"The log file {path} could not be written: {error.strerror or error}. The run goes on; "
-            "make log_dir writable for this user and give it free space"
+            f"The log file {path} could not be written: {error.strerror or error}. The run continues; "
+            "make log_dir writable for this user, and free some space"
         )
         with self._lock:
             if self.warnings:
@@ -140,7 +140,7 @@ def _append(path: Path, line: bytes) -> None:
 
 
 def _make_directories(directory: Path) -> None:
-    # Path.mkdir(parents=True) gives its mode to the last one only.
+    # Path.mkdir(parents=True) sets the mode of the last directory only.
     missing = [directory, *directory.parents]
     for path in reversed(missing):
         if not path.exists():

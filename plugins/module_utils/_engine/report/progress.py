@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How a running operation shows itself: JSON lines, plain lines, or a bar (docs/cli.md, "Progress").
+"""Shows the progress of an operation as JSON lines, plain lines or a bar (docs/cli.md, "Progress").
 
-None of these ever raises or fails an operation: nothing more is written to a screen that has gone away, and one that
-takes nothing is not waited for (:class:`Queued`). Each is called by one thread at a time.
+None of these ever raises or fails an operation. If the screen is gone, nothing more is written; if it accepts nothing,
+nobody waits for it (:class:`Queued`). Each class is used by one thread at a time.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ PROGRESS_MODES: tuple[ProgressMode, ...] = ("auto", "bar", "lines", "json", "non
 
 
 class JsonLines:
-    """One JSON record a line, for playbooks and dashboards.
+    """One JSON record per line, for playbooks and dashboards.
 
-    Between the first and the last record of a phase, records come at most every ``interval_s`` seconds, so that
-    a fast store does not flood a job log.
+    Between the first and the last record of a phase, at most one record is written every ``interval_s`` seconds, so
+    that a fast store does not flood a job log.
     """
 
     def __init__(
@@ -54,22 +54,22 @@ class JsonLines:
         self._phase: str | None = None
 
     def start(self, operation: str, *, total: int | None, message: str) -> None:
-        """A ``start`` record; ``operation`` stands in all that follow."""
+        """Write a ``start`` record. All following records contain ``operation``."""
         self._operation = operation
         self._write("start", current=0, total=total, message=message)
 
     def advance(self, phase: Phase, *, current: int, total: int | None, message: str = "") -> None:
-        """A ``progress`` record, unless one was written a moment ago."""
+        """Write a ``progress`` record, unless one was written a moment ago."""
         self._phase = phase
         if self._rate.is_due(phase, current, total):
             self._write("progress", current=current, total=total, message=message)
 
     def log(self, message: str, *, level: Literal["info", "warning"] = "info", **facts: Any) -> None:
-        """A ``log`` record with ``level`` and ``facts``."""
+        """Write a ``log`` record with ``level`` and ``facts``."""
         self._write("log", message=message, level=level, facts=facts)
 
     def finish(self, *, status: Literal["ok", "warning", "failed"], result: dict[str, Any]) -> None:
-        """A ``finish`` record with ``status`` and ``result``."""
+        """Write a ``finish`` record with ``status`` and ``result``."""
         self._write("finish", message="", status=status, result=result)
 
     def _write(
@@ -93,7 +93,7 @@ class JsonLines:
 
 
 class Lines:
-    """A line of text every five percent or every half minute, for log files and terminals without a bar."""
+    """A line of text every five percent or 30 seconds, for log files and simple terminals."""
 
     def __init__(
         self,
@@ -110,13 +110,13 @@ class Lines:
         self._operation = ""
 
     def start(self, operation: str, *, total: int | None, message: str) -> None:
-        """What begins, and how much it is."""
+        """Print what begins, and its size."""
         self._operation = operation
         size = f" ({human_size(total)})" if total else ""
         self._screen.write_line(f"{operation}: {message}{size}")
 
     def advance(self, phase: Phase, *, current: int, total: int | None, message: str = "") -> None:
-        """How far ``phase`` is, where a line is due."""
+        """Print how far ``phase`` is, if a line is due."""
         if not self._rate.is_due(phase, current, total):
             return
         if total:
@@ -126,15 +126,15 @@ class Lines:
         self._screen.write_line(f"{self._operation}: {phase} {done}{', ' + message if message else ''}")
 
     def log(self, message: str, *, level: Literal["info", "warning"] = "info", **facts: Any) -> None:
-        """The message; with ``verbose`` the facts too."""
+        """Print the message, with its facts if ``verbose``."""
         self._screen.write_line(log_line(message, level=level, facts=facts if self._verbose else {}))
 
     def finish(self, *, status: Literal["ok", "warning", "failed"], result: dict[str, Any]) -> None:
-        """Nothing: the caller prints the result."""
+        """Do nothing. The caller prints the result."""
 
 
 class _ReportRate:
-    """Whether it is time to report again: a new phase, a step back, the end, a percent step, or an interval."""
+    """Decides when to report again: on a new phase, a step back, the end, a percent step, or after an interval."""
 
     def __init__(self, monotonic: Callable[[], float], *, interval_s: float, step_percent: int | None) -> None:
         self._monotonic = monotonic
@@ -163,8 +163,8 @@ class _ReportRate:
 
 @contextmanager
 def open_progress(mode: ProgressMode, *, stream: TextIO, job_id: str = "", verbose: bool = False) -> Iterator[Progress]:
-    """The :class:`Progress` for ``mode``, writing to ``stream``; ``auto`` is a bar on a terminal that can move its
-    cursor, else lines."""
+    """Provide the :class:`Progress` for ``mode`` on ``stream``. ``auto`` is a bar if the terminal can move its cursor,
+    otherwise lines."""
     if mode == "none":
         yield Silent()
         return
@@ -189,5 +189,5 @@ def open_progress(mode: ProgressMode, *, stream: TextIO, job_id: str = "", verbo
 
 
 def _close(stream: TextIO) -> None:
-    with suppress(OSError):  # what was not shown to a screen that has gone away
+    with suppress(OSError):  # the screen is gone
         stream.close()

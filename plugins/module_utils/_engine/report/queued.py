@@ -15,15 +15,15 @@ from typing import Any, Literal
 from ..values.progress import Phase, Progress
 
 MANY = 100
-"""So many records wait only if the screen takes nothing."""
+"""This many records wait only if the screen accepts nothing."""
 
 
 class Queued:
-    """A :class:`Progress` that another one shows in a thread of its own, so that a screen that takes nothing (a
+    """A :class:`Progress` that calls another one from a thread of its own, so that a screen that accepts nothing (a
     terminal stopped with Ctrl-S, a full pipe) never stops the work.
 
-    Records are shown in order. If many wait, a movement within a phase replaces the one before it; all other records
-    are kept. ``at_end`` is called by the thread after the last record.
+    Records are shown in order. If many are waiting, a movement within a phase replaces the one before it. All other
+    records are kept. The thread calls ``at_end`` after the last record.
     """
 
     def __init__(self, progress: Progress, *, at_end: Callable[[], None], patience_s: float = 3.0) -> None:
@@ -32,29 +32,29 @@ class Queued:
         self._patience_s = patience_s
         self._changed = threading.Condition()
         self._waiting: deque[tuple[str, Callable[[], None]]] = deque()
-        """What is to be shown, each with the phase that it is a movement in, if it is one."""
+        """Records to show. A movement has its phase with it, other records an empty string."""
         self._closed = False
         self._shown = 0
         self._thread = threading.Thread(target=self._show_all, name="progress", daemon=True)
 
     def start(self, operation: str, *, total: int | None, message: str) -> None:
-        """Hand it over."""
+        """Pass it on."""
         self._put(partial(self._progress.start, operation, total=total, message=message))
 
     def advance(self, phase: Phase, *, current: int, total: int | None, message: str = "") -> None:
-        """Hand it over; if many wait, in place of the movement in the same phase before it."""
+        """Pass it on. If many are waiting, it replaces the movement before it in the same phase."""
         self._put(partial(self._progress.advance, phase, current=current, total=total, message=message), phase)
 
     def log(self, message: str, *, level: Literal["info", "warning"] = "info", **facts: Any) -> None:
-        """Hand it over."""
+        """Pass it on."""
         self._put(partial(self._progress.log, message, level=level, **facts))
 
     def finish(self, *, status: Literal["ok", "warning", "failed"], result: dict[str, Any]) -> None:
-        """Hand it over."""
+        """Pass it on."""
         self._put(partial(self._progress.finish, status=status, result=result))
 
     def close(self) -> None:
-        """Wait until all records are shown, but give up when the screen has taken nothing for ``patience_s``."""
+        """Wait until all records are shown. Give up if the screen has accepted nothing for ``patience_s``."""
         self._put(self._at_end)
         with self._changed:
             self._closed = True

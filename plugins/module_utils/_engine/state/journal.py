@@ -2,9 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The journal of one unfinished backup: what shapes its bytes, and which parts the store has acknowledged.
+"""The journal of one unfinished backup: what determines its bytes, and which parts the store has acknowledged.
 
-JSON lines, appended and flushed to disk (docs/format.md, "Journal"). The first line binds; the others are
+It consists of JSON lines that are appended and flushed to disk (docs/format.md, "Journal"). The first line is the
+binding, the others are
 ``opened`` (a chunked upload, so that it can be aborted), ``sealed`` (a part whose object may be visible) and
 ``stored`` (a part that the store acknowledged).
 """
@@ -50,8 +51,8 @@ MAX_LINE_BYTES: Final = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """All that shapes the bytes of a backup, and what names it. A resume needs every field to be as it would be now,
-    but for those that :meth:`fits` leaves out because they name this very backup."""
+    """Everything that determines the bytes of a backup, and its names. A resume needs every field to be the same as
+    now, except those that name this backup (see :meth:`fits`)."""
 
     journal: Literal[1] = field(default=1, kw_only=True)
     repository_id: RepositoryId
@@ -73,7 +74,7 @@ class Binding:
     storage_class: Line
 
     def fits(self, now: Binding) -> bool:
-        """Whether a run that would bind ``now`` may continue the backup that is bound by this."""
+        """Whether a run whose binding would be ``now`` may continue the backup with this binding."""
         own = {"backup_id", "snapshot", "snapshot_guid", "level_requested", "reason"}
         shaping = (one.name for one in fields(self) if one.name not in own)
         return all(getattr(self, name) == getattr(now, name) for name in shaping)
@@ -89,11 +90,11 @@ class Opened:
 
 
 class JournalDamaged(ValueError):
-    """A journal file that cannot be continued: its first line is torn or not of this format."""
+    """A journal file that cannot be continued: its first line is incomplete or has another format."""
 
 
 class Journal:
-    """A :class:`..stream.part_uploads.PartLedger` in a file. Its methods may be called by any thread."""
+    """A :class:`..stream.part_uploads.PartLedger` in a file. All methods are thread-safe."""
 
     def __init__(self, path: Path, binding: Binding) -> None:
         self.path = path
@@ -106,7 +107,7 @@ class Journal:
 
     @classmethod
     def create(cls, directory: Path, binding: Binding) -> Journal:
-        """Begin the journal of a new backup."""
+        """Create the journal of a new backup."""
         journal = cls(directory / f"{binding.backup_id}{SUFFIX}", binding)
         journal._append(write_record(binding), create=True)
         with _explained(directory, "created"):
@@ -115,10 +116,10 @@ class Journal:
 
     @classmethod
     def load(cls, path: Path) -> Journal:
-        """Read a journal that another run left, without changing it. A last line that a crash tore counts for
-        nothing, and is cut off before the next one is appended.
+        """Read the journal of an earlier run without changing it. A last line that a crash left incomplete is ignored,
+        and removed before the next line is appended.
 
-        Raises :class:`JournalDamaged` where nothing can be continued.
+        Raises :class:`JournalDamaged` if the backup cannot be continued.
         """
         with _explained(path, "read"):
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -135,7 +136,7 @@ class Journal:
         return journal
 
     def known(self, index: int) -> Part | None:
-        """The part as an earlier run stored it."""
+        """Return the part as an earlier run stored it."""
         return self._stored.get(index)
 
     def opened(self, index: int, key: str, upload_id: str) -> None:
@@ -144,7 +145,7 @@ class Journal:
             self._append({"opened": write_record(Opened(index, key, upload_id))})
 
     def sealed(self, part: Part) -> None:
-        """All bytes of the part are on their way; its object may become visible from now on."""
+        """All bytes of the part have been handed over. Its object may appear from now on."""
         with self._lock:
             self._append({"sealed": write_record(part)})
 
@@ -154,8 +155,8 @@ class Journal:
             self._append({"stored": write_record(part)})
 
     def reconcile(self, store: Store, progress: Progress) -> None:
-        """Find out what became of the parts that were on their way when the earlier run ended: count those that
-        arrived, abort the uploads of the others. Raises ``ObjectExists`` where a key holds something else."""
+        """Find the parts that were under way when the earlier run ended. Record those that arrived, and abort the
+        uploads of the others. Raises ``ObjectExists`` if a key has other content."""
         for index, part in sorted(self._sealed.items()):
             if index not in self._stored:
                 checksum = store.holds(part.key, size=part.bytes, sha256=part.sha256, expected=part.checksum)
@@ -166,8 +167,8 @@ class Journal:
         self.abort_uploads(store, progress)
 
     def abort_uploads(self, store: Store, progress: Progress) -> None:
-        """Throw away the chunked uploads that were not completed. One that the store refuses to throw away is a
-        warning: it costs room, and no backup. Raises ``StoreUnavailable``."""
+        """Abort the chunked uploads that were not completed. One that the store refuses to abort is a warning: it
+        costs space, but no backup. Raises ``StoreUnavailable``."""
         for index, (key, upload_id) in sorted(self._opened.items()):
             if index not in self._stored:
                 try:
@@ -178,14 +179,14 @@ class Journal:
                     progress.log(f"An unfinished upload stays in the store. {error.explain()}", level="warning")
 
     def remove(self) -> None:
-        """The backup is committed or given up: forget it."""
+        """Remove the journal of a backup that is committed or given up."""
         with _explained(self.path, "removed"):
             self.path.unlink(missing_ok=True)
             sync_directory(self.path.parent)
 
     @property
     def stored_parts(self) -> int:
-        """How many parts a resume need not send again."""
+        """Number of parts that a resume does not send again."""
         return len(self._stored)
 
     def _append(self, record: Record, *, create: bool = False) -> None:
@@ -203,7 +204,9 @@ class Journal:
                         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                     os.fsync(descriptor)
                 except OSError:
-                    os.ftruncate(descriptor, length)  # a torn line in the middle would spoil the whole journal
+                    os.ftruncate(
+                        descriptor, length
+                    )  # an incomplete line in the middle would make the journal unreadable
                     raise
             finally:
                 os.close(descriptor)
@@ -218,22 +221,22 @@ class Journal:
                 part = read_record(Part, entry)
                 (self._sealed if kind == "sealed" else self._stored)[part.index] = part
         except ValueError as error:
-            raise JournalDamaged(f"a line of it is not one that zrb writes: it {error}") from error
+            raise JournalDamaged(f"one of its lines was not written by zrb: it {error}") from error
 
 
 def journals_in(directory: Path) -> Iterator[Path]:
-    """The journal files of one dataset, oldest backup id first."""
+    """Yield the journal files of one dataset, oldest backup id first."""
     if directory.is_dir():
         yield from sorted(directory.glob(f"*{SUFFIX}"))
 
 
 def backup_id_of(path: Path) -> BackupId:
-    """The backup that a journal file belongs to, by its name."""
+    """Return the backup id in the name of a journal file."""
     return BackupId(path.name.removesuffix(SUFFIX))
 
 
 def snapshot_named_in(path: Path) -> str:
-    """The snapshot that a damaged journal was about, as far as its first line tells; else an empty string."""
+    """Return the snapshot in the first line of a damaged journal, or an empty string."""
     try:
         return str(parse_object(path.read_bytes().partition(b"\n")[0], limit=MAX_LINE_BYTES)["snapshot"])
     except (OSError, ValueError, KeyError):
@@ -244,7 +247,7 @@ def _read_binding(line: bytes) -> Binding:
     try:
         return read_record(Binding, parse_object(line, limit=MAX_LINE_BYTES))
     except ValueError as error:
-        raise JournalDamaged(f"its first line is not one that zrb writes: it {error}") from error
+        raise JournalDamaged(f"its first line was not written by zrb, or in another format: it {error}") from error
 
 
 @contextmanager
@@ -256,5 +259,5 @@ def _explained(path: Path, done: str) -> Iterator[None]:
             f"The journal {path} could not be {done}",
             subject=str(path),
             answer=error.strerror or str(error),
-            next_step="Make base_dir writable and give it free space, then run the same command again: it resumes",
+            next_step="Make base_dir writable and free some space, then run the same command again: it resumes",
         ) from error
