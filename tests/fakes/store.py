@@ -26,7 +26,7 @@ from zrb.errors import (
     StoreUnavailable,
 )
 from zrb.store.chunks import WrittenChunk, WrittenChunks
-from zrb.store.keys import check_key, check_prefix
+from zrb.store.object_keys import check_key, check_prefix
 from zrb.store.protocol import Buffer, Flow, StoredObject, free_flow
 from zrb.values.manifest import Checksum
 

@@ -17,9 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from zrb.config import schema
 from zrb.config.file import MAX_CONFIG_BYTES, load_config
-from zrb.config.nodes import Keys
 from zrb.config.schema import LOCAL, RETRY, ROOT, STORAGE_CLASS
 from zrb.config.tasks import find_tasks
+from zrb.config.yaml_nodes import Keys
 from zrb.errors import ConfigError, LibraryMissing, NoSuchTask
 from zrb.seal.age import new_identity
 from zrb.seal.signing import SigningKey

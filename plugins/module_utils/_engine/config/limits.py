@@ -12,8 +12,8 @@ from typing import Any
 
 from ..values.config import MIB, Limits
 from ..values.size_text import human_size
-from .nodes import Node
 from .readers import MAX_SIZE
+from .yaml_nodes import Node
 
 MIN_S3_CHUNK = 5 * MIB
 MAX_S3_CHUNK = 5 * 1024 * MIB

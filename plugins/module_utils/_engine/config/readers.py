@@ -13,7 +13,7 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from ..errors import EngineError, LibraryMissing, UsageError
-from .nodes import Node
+from .yaml_nodes import Node
 
 T = TypeVar("T")
 Reader = Callable[[Node], T]

@@ -18,8 +18,8 @@ from ..seal.signing import check_signer
 from ..values.config import Config, LocalSettings, S3Settings, StorageClasses, Task
 from ..zfs.names import check_dataset_name, check_pool_name
 from .limits import read_limits
-from .nodes import Key, Keys, Node, parse_yaml, read_mapping, require
 from .readers import choice, endpoint, flag, list_of, matching, path, path_text, prefix, scalar, size, text, whole
+from .yaml_nodes import Key, Keys, Node, parse_yaml, read_mapping, require
 
 _HOST = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}"

@@ -19,7 +19,7 @@ from typing import Literal
 from ..errors import IntegrityError, ObjectExists, PartDamaged, StoreError
 from ..values.manifest import Checksum
 from .directory_upload import NO_CHECKSUM, PIECE_BYTES, TEMP_NAME, DirectoryUpload, sync_directory
-from .keys import check_key, check_prefix
+from .object_keys import check_key, check_prefix
 from .os_errors import explained, missing_root
 from .protocol import Buffer, Flow, StoredObject, free_flow
 

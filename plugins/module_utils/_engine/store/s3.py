@@ -15,7 +15,7 @@ from ..errors import IntegrityError, ObjectMissing, StoreUnavailable
 from ..values.config import S3Settings
 from ..values.manifest import Checksum
 from ..values.repository import IDENTITY_KEY
-from .keys import check_key, check_prefix
+from .object_keys import check_key, check_prefix
 from .protocol import Buffer, Flow, StoredObject
 from .s3_body import MemoryBody
 from .s3_content import ExpectedContent, checksum_of, same_content
