@@ -20,10 +20,11 @@ from zrb.config import schema
 from zrb.config.file import load_config
 from zrb.config.schema import read_config
 from zrb.run.verify import DEPTHS
+from zrb.seal.age import new_identity
 from zrb.values.manifest_json import decode_manifest
 
 from tests.docs.page import Block, blocks_of
-from tests.docs.stage import ROOT
+from tests.docs.stage import AGE_KEY, ROOT, SECOND_AGE_KEY
 
 DOCS = ROOT / "docs"
 CLI = (DOCS / "cli.md").read_text(encoding="utf-8")
@@ -71,6 +72,13 @@ def test_the_depths_are_documented_in_order() -> None:
     assert tuple(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == DEPTHS
 
 
+def with_keys(text: str) -> str:
+    """``text`` with real keys in place of those that are cut short."""
+    for cut in (AGE_KEY, SECOND_AGE_KEY):
+        text = text.replace(cut, new_identity("hybrid")[1])
+    return text
+
+
 def yaml_blocks(page: str) -> list[Block]:
     return [block for block in blocks_of(DOCS / page) if block.path == "/etc/zrb/config.yaml"]
 
@@ -82,7 +90,7 @@ def yaml_blocks(page: str) -> list[Block]:
 def test_the_configurations_of_the_pages_load(tmp_path: Path, page: str, writes: bool) -> None:
     (block,) = yaml_blocks(page)
     path = tmp_path / "config.yaml"
-    path.write_text(block.text)
+    path.write_text(with_keys(block.text))
     path.chmod(0o600)
     load_config(path, writes=writes)
 
@@ -111,7 +119,7 @@ def test_every_key_of_the_configuration_is_described_as_its_messages_do() -> Non
 
 def test_the_configuration_of_the_page_shows_the_defaults(tmp_path: Path) -> None:
     (block,) = yaml_blocks("configuration.md")
-    config = read_config(tmp_path, block.text.encode())
+    config = read_config(tmp_path, with_keys(block.text).encode())
     assert config.s3
     examples = {"bucket", "prefix", "endpoint"}, {"name", "description", "pool", "dataset"}, set[str]()
     for shown, own in zip((config.s3, config.tasks[0], config.limits), examples, strict=True):

@@ -125,7 +125,7 @@ def test_what_is_printed_for_people(local_zrb: CommandLine) -> None:
     assert backup.err.startswith("backup: 20")
     assert "\nbackup: commit 100 %" in backup.err
     plan = local_zrb("restore", "--target", nas.target(), "--dry-run").succeeded().out.splitlines()
-    assert plan[0] == f"{nas.dataset.name} would be restored into {nas.target()} by 1 backup(s):"
+    assert plan[0] == f"{nas.dataset.name} would be restored into {nas.target()} from 1 backup(s):"
     assert plan[-1].startswith("to download: ")
     restored = local_zrb("restore", "--target", nas.target(), "--private-key", nas.identity).succeeded()
     assert restored.out.startswith(f"restored {nas.target()}@zrb_level0_")

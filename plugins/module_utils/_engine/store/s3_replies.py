@@ -14,12 +14,12 @@ from collections.abc import Mapping
 from typing import Any
 
 _ROOTS = {
-    "ListObjectsV2": "ListBucketResult",
-    "GetBucketLifecycleConfiguration": "LifecycleConfiguration",
-    "GetBucketVersioning": "VersioningConfiguration",
-    "GetObjectLockConfiguration": "ObjectLockConfiguration",
+    "ListObjectsV2": ("ListBucketResult",),
+    "GetBucketLifecycleConfiguration": ("LifecycleConfiguration",),
+    "GetBucketVersioning": ("VersioningConfiguration", "GetBucketVersioningResponse"),
+    "GetObjectLockConfiguration": ("ObjectLockConfiguration",),
 }
-"""Operations whose reply may well be empty, so that all other XML looks like an empty reply; and the root it has."""
+"""Operations whose reply may well be empty, so that all other XML looks like an empty reply; and the roots it has."""
 _EMPTY = {"PutObject", "UploadPart", "AbortMultipartUpload", "DeleteBucketLifecycle"}
 """Operations whose reply has no body."""
 _WRITES = {"PutObject", "UploadPart"}
@@ -42,8 +42,8 @@ def refuse_foreign(operation: str, status: int, headers: Mapping[str, str], body
     if operation in _ROOTS:
         found = _ROOT.match(body)
         root = found.group(1).decode() if found else "no XML"
-        if root != _ROOTS[operation]:
-            raise NotS3(f"{what}: {root} where {_ROOTS[operation]} is expected")
+        if root not in _ROOTS[operation]:
+            raise NotS3(f"{what}: {root} where {_ROOTS[operation][0]} is expected")
     elif operation in _EMPTY and body.strip():
         raise NotS3(f"{what}: a body of {len(body)} bytes where none is expected")
     elif operation in _WRITES and not headers.get("etag"):
