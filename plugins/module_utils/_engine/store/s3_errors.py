@@ -214,6 +214,12 @@ _ROWS = (
     _Row(RangeBeyondEnd, "InvalidRange 416", "The object is shorter than its manifest says: run `zrb verify`"),
     _Row(PreconditionRefused, "PreconditionFailed 412", "Keys are written once: find out what wrote it"),
     _Row(WriteConflict, "OperationAborted ConditionalRequestConflict", "Another such write was under way: " + _AGAIN),
+    _Row(
+        S3Refused,
+        "MalformedXML InvalidRequest InvalidArgument",
+        "Correct the rules; nothing was changed",
+        of="put_bucket_lifecycle",
+    ),
     # what it cannot do, or not now
     _Row(
         NotImplementedThere,
