@@ -6,13 +6,35 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 pytest_plugins = ["tests.integration.zfs_fixtures", "tests.integration.s3_fixtures", "tests.integration.nas_fixtures"]
+
+KEPT = {"PATH", "USER", "LOGNAME", "TMPDIR", "CI"}
+KEPT_PREFIXES = ("ZRB_TEST_", "PYTEST_", "COV")
+"""What tests take from their surroundings, besides the cache, which holds machines. The terminal, the language,
+proxies, and what AWS tools and Ansible find in a home directory are the same wherever they run."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Leave the surroundings behind, before anything is imported that looks at them."""
+    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    home = tempfile.mkdtemp(prefix="zrbtest-home-")
+    config.add_cleanup(lambda: shutil.rmtree(home, ignore_errors=True))
+    for name in set(os.environ) - KEPT:
+        if not name.startswith(KEPT_PREFIXES):
+            del os.environ[name]
+    os.environ |= {"HOME": home, "XDG_CACHE_HOME": cache, "TERM": "xterm", "LANG": "C.UTF-8"}
+    os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
+
 
 # A busy machine is no reason to fail: how long an example takes says nothing about the code.
 settings.register_profile("unhurried", deadline=None)

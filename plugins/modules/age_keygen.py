@@ -39,12 +39,24 @@ options:
       - The file of the private key. Its directory must exist.
     type: path
     required: true
+  type:
+    description:
+      - The kind of the key that is made. A file that exists keeps its key, of whichever kind.
+      - V(hybrid) is ML-KEM-768 together with X25519, so that a quantum computer of the future does not read the backups
+        either. Other programs need C(age) 1.3 or newer for it.
+      - V(classic) is X25519, which every C(age) knows.
+      - The recipients of one configuration are of one kind. Another kind begins a new chain with a level 0.
+    type: str
+    choices:
+      - hybrid
+      - classic
+    default: hybrid
   mode:
     description:
       - Permissions of the file; V(0600) where none are given.
       - The other modules refuse a private key that others than its owner can read.
 requirements:
-  - pyrage >= 1.3
+  - cryptography >= 48
 seealso:
   - module: zrb.fleet.signing_keygen
   - module: zrb.fleet.zfs_restore
@@ -55,6 +67,11 @@ EXAMPLES = r"""
   zrb.fleet.age_keygen:
     path: /etc/zrb/age.key
   register: age_key
+
+- name: Make one that every age knows, and that a quantum computer could break
+  zrb.fleet.age_keygen:
+    path: /srv/zrb/classic.key
+    type: classic
 
 - name: Show the public key, which backups are encrypted to
   ansible.builtin.debug:
@@ -77,10 +94,10 @@ public_key:
   description: The public key; V(null) in check mode where the file does not exist yet.
   returned: success
   type: str
-  sample: age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p
+  sample: age1pq1x34nzsvr0rxjsgdn8zgyhfe8j7ceq5r9rdelkjuh3y235jzxshfg87pzf5zr…
 """
 
-from ..module_utils._ansible.key_file import create_key_module, ensure_key
+from ..module_utils._ansible.key_file import AGE_KEY_FILE, create_key_module, ensure_key
 from ..module_utils._ansible.requirements import require
 from ..module_utils._ansible.results import fail_from
 from ..module_utils._engine.errors import EngineError
@@ -89,10 +106,10 @@ from ..module_utils._engine.run.keys import write_age_key
 
 def main() -> None:
     """Run the module."""
-    module = create_key_module()
-    require(module, "pyrage")
+    module = create_key_module(AGE_KEY_FILE)
+    require(module, "cryptography")
     try:
-        result = ensure_key(module, write_age_key)
+        result = ensure_key(module, lambda path: write_age_key(path, kind=module.params["type"]))
     except EngineError as error:
         fail_from(module, error)
     module.exit_json(**result)

@@ -94,9 +94,9 @@ class _KillingStore:
         if due:
             kill_own_group()
 
-    def put(self, key: str, data: Buffer, *, storage_class: str = "STANDARD") -> Checksum:
+    def put(self, key: str, data: Buffer, *, storage_class: str = "STANDARD", sha256: bytes | None = None) -> Checksum:
         with self.reached("put", key):
-            return self._store.put(key, data, storage_class=storage_class)
+            return self._store.put(key, data, storage_class=storage_class, sha256=sha256)
 
     def open_upload(self, key: str, *, total_chunks: int | None, storage_class: str = "STANDARD") -> Upload:
         with self.reached("open_upload", key):
@@ -127,9 +127,9 @@ class _KillingUpload:
     def upload_id(self) -> str:
         return self._upload.upload_id
 
-    def put_chunk(self, number: int, offset: int, data: Buffer) -> None:
+    def put_chunk(self, number: int, offset: int, data: Buffer, *, sha256: bytes | None = None) -> None:
         with self._store.reached("put_chunk", self._key):
-            self._upload.put_chunk(number, offset, data)
+            self._upload.put_chunk(number, offset, data, sha256=sha256)
 
     def expected_checksum(self) -> Checksum:
         return self._upload.expected_checksum()

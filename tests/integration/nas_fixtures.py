@@ -14,9 +14,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
+from zrb.config.key_files import read_identities
 from zrb.run.backup import BackupResult, back_up
 from zrb.run.context import Context
-from zrb.run.keys.keys import read_identities, write_age_key, write_signing_key
+from zrb.run.keys import write_age_key, write_signing_key
 from zrb.run.restore import RestoreResult, RestoreSelection, restore
 from zrb.store.open import open_store
 from zrb.store.protocol import Store

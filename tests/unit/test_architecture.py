@@ -47,9 +47,10 @@ SHARED_BY_JOBS = "context"
 
 ONLY_IN = {
     "subprocess": {"zfs"},
-    "multiprocessing": {"stream"},
+    "multiprocessing": set(),
     "boto3": {"store"},
     "botocore": {"store"},
+    "urllib3": {"store"},
     "pyrage": {"seal"},
     "blake3": {"seal"},
     "cryptography": {"seal"},
@@ -188,7 +189,7 @@ def test_commands_are_run_in_one_room() -> None:
                 assert node.attr not in ways, f"{path}:{node.lineno}"
 
 
-def jobs() -> set[str]:
+def rooms_of_run() -> set[str]:
     """The rooms below ``run/``."""
     return {path.name for path in (ENGINE / "run").iterdir() if path.is_dir() and path.name != "__pycache__"}
 
@@ -196,13 +197,13 @@ def jobs() -> set[str]:
 def job_of(below: str) -> str:
     """The job that a path below the engine belongs to; empty for the context, and outside of ``run/``."""
     pieces = below.split("/")
-    return pieces[1] if len(pieces) > 1 and pieces[0] == "run" and pieces[1] in jobs() else ""
+    return pieces[1] if len(pieces) > 1 and pieces[0] == "run" and pieces[1] in rooms_of_run() else ""
 
 
 def test_run_holds_jobs_and_what_they_share_and_no_loose_file() -> None:
     loose = {path.stem for path in (ENGINE / "run").glob("*.py")}
     assert loose == {"__init__", SHARED_BY_JOBS}
-    assert jobs() >= {"backup", "restore", "verify", "doctor"}
+    assert rooms_of_run() >= {"backup", "restore", "verify", "doctor"}
 
 
 def test_no_job_imports_another() -> None:

@@ -17,12 +17,15 @@ from .._engine.run.keys import KeyWritten
 from .argument_spec import ArgumentSpec
 
 KEY_FILE = ArgumentSpec(options={"path": {"type": "path", "required": True}})
+AGE_KEY_FILE = KEY_FILE + ArgumentSpec(
+    options={"type": {"type": "str", "choices": ["hybrid", "classic"], "default": "hybrid"}}
+)
 PRIVATE_MODE = "0600"
 
 
-def create_key_module() -> AnsibleModule:
+def create_key_module(spec: ArgumentSpec = KEY_FILE) -> AnsibleModule:
     """A module with the options of a key file and those that every Ansible module for files has."""
-    return KEY_FILE.create_module(add_file_common_args=True)
+    return spec.create_module(add_file_common_args=True)
 
 
 def ensure_key(module: AnsibleModule, write_key: Callable[[Path], KeyWritten]) -> dict[str, Any]:

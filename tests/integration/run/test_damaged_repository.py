@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from zrb.config.key_files import read_identities
 from zrb.errors import ChainBroken, EngineError, IntegrityError, PartMissing, SignatureInvalid
 from zrb.run.backup import BackupResult
-from zrb.run.keys.keys import read_identities, write_age_key, write_signing_key
+from zrb.run.keys import write_age_key, write_signing_key
 from zrb.run.restore import RestoreSelection, plan_restore, restore
 from zrb.run.verify import verify
-from zrb.values.config import KIB, MIB
+from zrb.values.config import KIB
+from zrb.values.recipients import shown
 
 from tests.fixtures.file_tree import change_tree, describe_tree, make_tree
 from tests.integration.nas_fixtures import Nas
@@ -147,7 +149,7 @@ def test_wrong_keys(chain: Chain, tmp_path: Path) -> None:
     with pytest.raises(EngineError) as caught:
         restore(context, selection, identities=read_identities(stranger.path), trusted=context.trusted_signers())
     assert caught.value.exit_code == 2
-    assert nas.config.recipients[0] in caught.value.explain()
+    assert shown(nas.config.recipients[0]) in caught.value.explain()
     assert not context.zfs.exists(nas.target())
 
     other = write_signing_key(tmp_path / "other.key")
@@ -176,7 +178,7 @@ def test_parts_larger_than_memory_go_through_the_spool(chain: Chain) -> None:
     spool = Path(nas.config.base_dir) / "spool"
     (spool / "4242").mkdir(parents=True)
     (spool / "4242" / "part-000000.age").write_bytes(b"left by a killed restore")
-    limits = replace(nas.config.limits, chunk_size=64 * KIB, memory_limit=17 * MIB)
+    limits = replace(nas.config.limits, chunk_size=64 * KIB, memory_limit=2 * 64 * KIB)
     tight = replace(nas, config=replace(nas.config, limits=limits))
     tight.restore()
     tight.assert_restored(tight.target(), expected)

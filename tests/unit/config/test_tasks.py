@@ -66,7 +66,7 @@ def test_the_root_of_a_pool_can_be_a_task(zfs: FakeZfs) -> None:
 
 
 def test_globs_that_leave_nothing_are_an_error(zfs: FakeZfs) -> None:
-    with pytest.raises(UsageError, match=r"Task t excludes every dataset below tank/data\. Narrow the globs"):
+    with pytest.raises(UsageError, match="`exclude`"):
         task_datasets(zfs, task(exclude=("tank/*",)))
 
 
@@ -94,7 +94,7 @@ def test_a_source_must_be_the_enabled_one() -> None:
     local = Config(path, path, "nas1", (), None, local=LocalSettings(path))
     for config, source in ((s3, "s3"), (local, "local"), (s3, None), (local, None)):
         check_source(config, source)
-    with pytest.raises(UsageError, match=r"enables the repository `local`, not `s3`\. Leave out --source"):
+    with pytest.raises(UsageError, match="`local`, not `s3`"):
         check_source(local, "s3")
     with pytest.raises(UsageError, match=r"set `local\.enabled: true`"):
         check_source(s3, "local")

@@ -15,7 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from zrb.errors import ChainBroken, NoSuchBackup
-from zrb.plan.chain import check_series, next_place, resolve_chain, select_backup
+from zrb.plan.chain import check_series, next_place, oldest_first, resolve_chain, select_backup
+from zrb.plan.levels import base_candidates
 from zrb.values.manifest import Manifest, SendRecord
 from zrb.values.repository import BackupId
 
@@ -114,23 +115,46 @@ def test_an_unknown_backup_is_not_found() -> None:
     assert caught.value.next_step == f"These exist: {newest} and 2 more; `zrb list` shows them"
 
 
-def test_the_newest_match_is_selected_by_number() -> None:
+@given(st.permutations(range(6)), st.permutations(range(6)))
+def test_the_newest_backup_is_the_one_with_the_youngest_data(commits: list[int], order: list[int]) -> None:
+    """Whenever each was committed, whatever the clocks said then, and in whatever order they are listed."""
+    made = history([0] * 6)
+    series = [
+        replace(manifest, seq=number + 1, created=BEGINNING - timedelta(days=number))
+        for manifest, number in zip(made, commits, strict=True)
+    ]
+    listed = [series[position] for position in order]
+    assert select_backup(listed) == series[-1]
+    assert oldest_first(listed) == series
+    for manifest in series:
+        assert select_backup(listed, at=manifest.snapshot.creation) == manifest
+        assert base_candidates(listed) == (series[-1],)
+
+
+def test_a_dataset_that_took_the_place_of_another_is_the_newer_one() -> None:
+    """Transaction groups of two pools cannot be compared."""
+    old = history([0, 0, 0])
+    new = replace(old[0], seq=9, dataset=replace(old[0].dataset, guid="99"))
+    assert oldest_first([new, *old]) == [*old, new]
+
+
+def test_selection_goes_by_level_id_and_time_of_the_snapshot() -> None:
     line = history([0, 1, 2, 1])
-    backdated = replace(line[3], created=BEGINNING)
-    assert select_backup([backdated, *line[:3]]) == backdated
     assert select_backup(line, level=2) == line[2]
     assert select_backup(line, level=1) == line[3]
     assert select_backup(line, backup_id=line[1].backup_id) == line[1]
-    assert select_backup(line, at=line[2].created) == line[2]
-    assert select_backup(line, at=line[2].created - timedelta(seconds=1)) == line[1]
-    assert select_backup(line, level=1, at=line[2].created) == line[1]
+    assert select_backup(line, at=line[2].snapshot.creation) == line[2]
+    assert select_backup(line, at=line[2].snapshot.creation - timedelta(seconds=1)) == line[1]
+    assert select_backup(line, level=1, at=line[2].snapshot.creation) == line[1]
 
 
 def test_what_cannot_be_selected_is_said() -> None:
     line = history([0])
     with pytest.raises(NoSuchBackup) as caught:
         select_backup(line, level=3, at=BEGINNING)
-    assert caught.value.problem == "There is no backup of level 3 from 2026-01-31T02:00:00+00:00 or before"
+    assert (
+        caught.value.problem == "There is no backup of level 3 of a snapshot from 2026-01-31T02:00:00+00:00 or before"
+    )
     assert caught.value.next_step == f"These exist: {line[0].backup_id}; `zrb list` shows them"
     with pytest.raises(NoSuchBackup, match=r"There is no backup 2\. These exist"):
         select_backup(line, backup_id="2")

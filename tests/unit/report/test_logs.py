@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -78,8 +79,17 @@ def test_a_log_that_cannot_be_written_is_said_once_and_fails_nothing(tmp_path: P
     logged.finish(status="ok", result={})
     warnings = [message for level, message in heard.calls if level == "warning"]
     assert len(warnings) == 1
-    assert f"The log file {tmp_path}/file/tank/2026-01-31.log could not be written: Not a directory" in warnings[0]
+    assert f"{tmp_path}/file/tank/2026-01-31.log" in warnings[0]
     assert "make log_dir writable" in warnings[0]
+    assert logged.warnings == warnings
+
+
+@pytest.mark.parametrize("written", [0, 5])
+def test_a_full_disk_is_said_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: int) -> None:
+    logged = Logged(Heard(), log_dir=tmp_path, dataset="tank", clock=lambda: NOON)
+    monkeypatch.setattr(os, "write", lambda *_: written)
+    logged.log("one")
+    assert "No space left" in logged.warnings[0]
 
 
 def test_a_symlink_in_place_of_the_log_is_not_followed(tmp_path: Path) -> None:
@@ -101,6 +111,7 @@ def test_no_dataset_name_leaves_the_log_directory(tmp_path: Path, dataset: str) 
     "secret",
     [
         "AGE-SECRET-KEY-1QQPQYQSZQGPQYQSZQGPQYQSZQGPQYQSZQGPQYQSZQGPQYQSZQGPQGWCXTK",
+        "AGE-SECRET-KEY-PQ-1QQPQYQSZQGPQYQSZQGPQYQSZQGPQYQSZQGPQYQSZQGPQYQSZQGPQGWCXTK",
         "https://bucket/x?X-Amz-Signature=0a1b2c3d4e&y=1",
         "Authorization: AWS4-HMAC-SHA256 Credential=AKIA/0a1b2c3d4e",
         "my-own-secret-0a1b2c3d4e",

@@ -25,6 +25,8 @@ from zrb.errors import (
 )
 from zrb.run.backup import BackupOutcome, back_up, plan_backup
 from zrb.run.snapshot import take_snapshot
+from zrb.seal.age import new_identity
+from zrb.state.journal import Journal
 from zrb.state.locks import dataset_state_dir
 from zrb.state.pending_snapshot import note_pending
 from zrb.values.config import KIB, S3Settings, StorageClasses, Task
@@ -72,6 +74,13 @@ class TestOneBackup:
         assert set(fleet.store.keys) == {result.manifest_key, manifest.parts.key, "zrb.json", *listed}
         assert not fleet.store.unfinished
         assert fleet.store.closed
+
+    def test_a_log_that_cannot_be_written_is_a_warning(self, fleet: Fleet) -> None:
+        (fleet.root / "logs").write_text("in place of the directory")
+        outcome = fleet.run(0)
+        assert (outcome.exit_code, outcome.failures) == (4, ())
+        (warning,) = outcome.results[0].warnings
+        assert str(fleet.root / "logs") in warning
 
     def test_its_result_for_machines(self, fleet: Fleet) -> None:
         result = fleet.back_up()
@@ -172,6 +181,7 @@ class TestLevels:
             "Level 2 was requested and level 0 is made, the whole dataset: there is no committed backup to start from."
         )
         assert fleet.progress.warnings == [result.reason]
+        assert result.warnings == (result.reason,)
         assert result.manifest.snapshot.name.startswith(f"{DATASET}@zrb_level2_")
 
     def test_strict_refuses_and_changes_nothing(self, fleet: Fleet) -> None:
@@ -426,6 +436,54 @@ class TestPlan:
         assert fleet.plan(1).resumes == journal.stem
 
 
+class TestOldData:
+    """A backup that is interrupted, and continued after younger data was committed."""
+
+    @pytest.fixture
+    def interrupted(self, fleet: Fleet) -> Journal:
+        """A level 0, a level 1 on it, a second level 0 that was interrupted, another level 1 on the first."""
+        fleet.back_up(0)
+        fleet.write(2)
+        fleet.store.fail("put", key_part="manifests/")
+        fleet.fail(0)
+        fleet.write(3)
+        assert fleet.back_up(1).manifest.level == 1
+        (path,) = fleet.journals()
+        return Journal.load(path)
+
+    def test_it_is_continued_and_the_owner_is_told(self, fleet: Fleet, interrupted: Journal) -> None:
+        newest = fleet.manifests()[-1]
+        result = fleet.back_up(0)
+        assert result.manifest.backup_id == interrupted.binding.backup_id
+        (warning,) = result.warnings
+        assert newest.backup_id in warning
+        assert "older data" in warning
+
+    def test_a_restore_takes_the_youngest_data(self, fleet: Fleet, interrupted: Journal) -> None:
+        youngest = fleet.zfs.content(DATASET)
+        fleet.back_up(0)
+        assert fleet.manifests()[-1].backup_id == interrupted.binding.backup_id
+        fleet.restore()
+        assert fleet.zfs.content("tank/restore/copy") == youngest
+
+    def test_the_next_increments_start_from_the_youngest_base(self, fleet: Fleet, interrupted: Journal) -> None:
+        first, second = fleet.manifests()
+        resumed = fleet.back_up(0).manifest
+        fleet.write(4)
+        assert [fleet.plan(level).choice.base for level in (1, 2)] == [resumed, second]
+        assert second.base is not None
+        assert second.base.backup_id == first.backup_id
+
+    def test_one_that_a_younger_backup_of_its_level_replaced_is_given_up(
+        self, fleet: Fleet, interrupted: Journal
+    ) -> None:
+        zfs = fleet.zfs
+        fleet.change_config(recipients=(new_identity()[1],))  # so that the first run cannot continue it
+        fleet.run(0)
+        assert not interrupted.path.exists()
+        assert zfs.tags(interrupted.binding.snapshot) == set()
+
+
 class TestOutcome:
     def test_its_exit_code(self) -> None:
         locked, other = NoSuchSnapshot("x", next_step="y"), ZfsError("x", next_step="y")
@@ -458,4 +516,4 @@ class TestOutcome:
         outcome = fleet.run(1)
         assert outcome.exit_code == 4
         assert outcome.results[0].manifest.level == 0
-        assert full.manifest_key in outcome.results[0].warnings[0]
+        assert any(full.manifest_key in warning for warning in outcome.results[0].warnings)

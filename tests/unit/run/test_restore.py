@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,8 @@ from zrb.values.zfs import DatasetType, Snapshot
 from zrb.zfs.process import ReceiveChild
 from zrb.zfs.protocol import ReceiveProcess
 
-from tests.fakes.fleet import DATASET, Fleet, Recorded, random_bytes
+from tests.fakes.fleet import DATASET, LIMITS, Fleet, Recorded, random_bytes
+from tests.fakes.store import MemoryStore
 from tests.fakes.zfs import ZFS_FUSE, FakeZfs, ReceiveFault
 
 TARGET = "tank/restore/copy"
@@ -107,7 +109,7 @@ class TestReceived:
 
     def test_up_to_a_time_and_by_id(self, chain: Chain) -> None:
         fleet, results, contents = chain
-        fleet.restore(at=results[1].manifest.created)
+        fleet.restore(at=results[1].manifest.snapshot.creation)
         assert fleet.zfs.content(TARGET) == contents[1]
         fleet.restore("tank/restore/other", backup_id=results[0].manifest.backup_id)
         assert fleet.zfs.content("tank/restore/other") == contents[0]
@@ -150,7 +152,7 @@ class TestReceived:
 
     def test_through_the_spool(self, chain: Chain) -> None:
         fleet, _, contents = chain
-        fleet.change_limits(memory_limit=(32 << 20) + 40 * KIB)
+        fleet.change_limits(memory_limit=2 * LIMITS.chunk_size)
         fleet.restore()
         assert fleet.zfs.content(TARGET) == contents[-1]
         assert list((fleet.root / "state" / "spool").iterdir()) == []
@@ -384,11 +386,35 @@ class TestListOfParts:
             case "corrupt":
                 fleet.store.corrupt(keys[link], len(content) // 2)
             case "truncate":
-                fleet.store.truncate(keys[link], content.index(b"\n") + 1)
+                fleet.store.truncate(keys[link], content.rfind(b"\n", 0, -1) + 1)
             case "grow":
                 fleet.store.replace(keys[link], content + content)
             case "exchange":
                 fleet.store.replace(keys[link], fleet.store.get(keys[link - 1], limit=1 << 20))
+
+
+class LateStore(MemoryStore):
+    """Gives the part at ``late`` only when the receiver has begun."""
+
+    def __init__(self, zfs: FakeZfs) -> None:
+        super().__init__()
+        self.zfs = zfs
+        self.late = ""
+
+    def read_into(self, key: str, offset: int, buffer: memoryview) -> None:
+        while key == self.late and not self.zfs.exists(TARGET):
+            time.sleep(0.001)
+        super().read_into(key, offset, buffer)
+
+
+def with_late_damage(root: Path) -> Fleet:
+    """The last part of its backup is damaged, which shows when the dataset has been made."""
+    zfs = EagerZfs()
+    store = LateStore(zfs)
+    fleet = Fleet(root, zfs=zfs, store=store)
+    store.late = fleet.parts(fleet.back_up(0).manifest)[-1].key
+    store.corrupt(store.late)
+    return fleet
 
 
 class TestFailed:
@@ -439,17 +465,13 @@ class TestFailed:
         assert not fleet.zfs.exists(TARGET)
 
     def test_what_a_failed_receive_created_is_destroyed(self, tmp_path: Path) -> None:
-        fleet = Fleet(tmp_path, zfs=EagerZfs())
-        result = fleet.back_up(0)
-        fleet.store.corrupt(fleet.parts(result.manifest)[-1].key)
+        fleet = with_late_damage(tmp_path)
         assert type(fails(fleet)) is PartDamaged
         assert not fleet.zfs.exists(TARGET)
         assert fleet.zfs.exists("tank/restore")
 
     def test_it_cannot_be_destroyed(self, tmp_path: Path) -> None:
-        fleet = Fleet(tmp_path, zfs=EagerZfs())
-        result = fleet.back_up(0)
-        fleet.store.corrupt(fleet.parts(result.manifest)[-1].key)
+        fleet = with_late_damage(tmp_path)
         fleet.zfs.fail("destroy_dataset", ZfsError("Cannot destroy it", next_step="Look"))
         assert type(fails(fleet)) is PartDamaged
         assert fleet.progress.warnings == [
@@ -540,7 +562,7 @@ class TestFailed:
     def test_the_spool_cannot_be_made(self, chain: Chain) -> None:
         fleet, _, _ = chain
         (fleet.root / "state" / "spool").touch()
-        fleet.change_limits(memory_limit=(32 << 20) + 40 * KIB)
+        fleet.change_limits(memory_limit=2 * LIMITS.chunk_size)
         error = fails(fleet)
         assert "The spool directory below" in error.explain()
         assert not fleet.zfs.exists(TARGET)

@@ -20,6 +20,7 @@ from zrb.seal.age import new_identity
 from zrb.store.directory import DirectoryStore
 from zrb.store.s3_features import EndpointFeatures
 from zrb.values.config import S3Settings, Task
+from zrb.values.recipients import KeyKind
 
 from tests.fakes.zfs import ZFS_FUSE, FakeZfs
 from tests.fixtures.committed_repository import CommittedRepository
@@ -117,12 +118,13 @@ def test_a_config_that_vanished_is_an_error(context: Context, tmp_path: Path) ->
     assert checks(context, config_path=tmp_path / "gone")["config"].status == "error"
 
 
+@pytest.mark.parametrize("kind", ["classic", "hybrid"])
 @pytest.mark.parametrize("place", ["etc", "base"])
 def test_a_private_age_key_on_the_machine_that_backs_up_is_a_warning(
-    context: Context, tmp_path: Path, place: str
+    context: Context, tmp_path: Path, place: str, kind: KeyKind
 ) -> None:
     (tmp_path / place).mkdir(exist_ok=True)
-    write_age_key(tmp_path / place / "some-name")
+    write_age_key(tmp_path / place / "some-name", kind=kind)
     check = checks(context, config_path=config_file(tmp_path))["age_identity"]
     assert check.status == "warning"
     assert f"{tmp_path / place / 'some-name'} holds a private age key" in check.message

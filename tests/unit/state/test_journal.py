@@ -21,12 +21,14 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from zrb.errors import LocalStateError, ObjectExists, StoreUnavailable
+from zrb.errors import LocalStateError, ObjectExists, StoreDenied, StoreUnavailable
 from zrb.state.journal import Binding, Journal, JournalDamaged, backup_id_of, journals_in
 from zrb.values.json_records import write_record
 from zrb.values.manifest import Checksum, Part
+from zrb.values.progress import Silent
 from zrb.values.repository import BackupId, Series
 
+from tests.fakes.fleet import Recorded
 from tests.fakes.store import MemoryStore
 from tests.fixtures.sample_manifests import RECIPIENT
 
@@ -224,7 +226,7 @@ class TestDamage:
     def test_another_format(self, journal: Journal, change: dict[str, Any]) -> None:
         record = json.loads(journal.path.read_text()) | change
         journal.path.write_text(json.dumps(record) + "\n")
-        with pytest.raises(JournalDamaged, match="its first line"):
+        with pytest.raises(JournalDamaged, match="first line"):
             Journal.load(journal.path)
 
     def test_a_field_is_missing(self, journal: Journal) -> None:
@@ -252,7 +254,7 @@ class TestDamage:
     def test_a_line_in_the_middle_that_is_none(self, journal: Journal, line: bytes) -> None:
         journal.path.write_bytes(journal.path.read_bytes() + line + b"\n")
         journal.stored(part(0))
-        with pytest.raises(JournalDamaged, match="a line of it is not one that zrb writes"):
+        with pytest.raises(JournalDamaged, match="lines"):
             Journal.load(journal.path)
 
     def test_a_kind_of_line_that_a_later_version_may_add_is_passed_over(self, journal: Journal) -> None:
@@ -272,10 +274,9 @@ class TestPlace:
     def test_it_never_overwrites_another(self, journal: Journal, tmp_path: Path) -> None:
         with pytest.raises(LocalStateError) as caught:
             Journal.create(tmp_path, BINDING)
-        assert caught.value.explain() == (
-            f"The journal {journal.path} could not be written: File exists. "
-            "Make base_dir writable and give it free space, then run the same command again: it resumes."
-        )
+        assert caught.value.subject == str(journal.path)
+        assert caught.value.answer == "File exists"
+        assert "base_dir" in caught.value.next_step
 
     def test_the_directory_is_missing(self, tmp_path: Path) -> None:
         with pytest.raises(LocalStateError, match="could not be written: No such file or directory"):
@@ -341,7 +342,7 @@ class TestReconcile:
         journal.sealed(part(1))
         checksum = store.put(part(0).key, b"sealed")
         resumed = Journal.load(journal.path)
-        resumed.reconcile(store)
+        resumed.reconcile(store, Silent())
         arrived = replace(part(0), checksum=checksum)
         assert (resumed.known(0), resumed.known(1), resumed.stored_parts) == (arrived, None, 1)
         assert Journal.load(journal.path).known(0) == arrived
@@ -352,7 +353,7 @@ class TestReconcile:
         journal.opened(0, part(0).key, "upload-1")
         journal.sealed(part(0))
         journal.stored(part(0))
-        assert Journal.load(journal.path).reconcile(store) == 0
+        assert Journal.load(journal.path).reconcile(store, Silent()) == 0
         assert {call for call, _key in store.calls} <= {"list"}
 
     @pytest.mark.parametrize("gone", [set(), {0}, {1, 2}, {3}, {0, 1, 2, 3}], ids=str)
@@ -365,7 +366,7 @@ class TestReconcile:
         for index in gone:
             store.truncate(part(index).key, 5) if index % 2 else store.remove(part(index).key)
         again = Journal.load(journal.path)
-        assert again.reconcile(store) == len(gone)
+        assert again.reconcile(store, Silent()) == len(gone)
         assert {one.index for one in again.parts()} == {0, 1, 2, 3} - gone
         assert again.stored_parts == 4 - len(gone)
         other = replace(part(1), bytes=7)
@@ -380,7 +381,7 @@ class TestReconcile:
         journal.sealed(again)
         store.put(part(0).key, b"second")
         resumed = Journal.load(journal.path)
-        assert resumed.reconcile(store) == 0
+        assert resumed.reconcile(store, Silent()) == 0
         assert (found := resumed.known(0)) is not None
         assert found.sha256 == again.sha256
 
@@ -388,13 +389,13 @@ class TestReconcile:
         journal.sealed(part(0))
         store.put(part(0).key, b"something else")
         with pytest.raises(ObjectExists, match=part(0).key):
-            Journal.load(journal.path).reconcile(store)
+            Journal.load(journal.path).reconcile(store, Silent())
 
     def test_a_store_that_does_not_answer(self, journal: Journal, store: MemoryStore) -> None:
         journal.sealed(part(0))
         store.fail("holds")
         with pytest.raises(StoreUnavailable):
-            Journal.load(journal.path).reconcile(store)
+            Journal.load(journal.path).reconcile(store, Silent())
 
     def test_unfinished_uploads_are_thrown_away(self, journal: Journal, store: MemoryStore) -> None:
         uploads = [store.open_upload(part(index).key, total_chunks=None) for index in range(3)]
@@ -404,11 +405,31 @@ class TestReconcile:
         journal.sealed(part(0))
         uploads[0].complete()
         journal.stored(part(0))
-        Journal.load(journal.path).abort_uploads(store)
+        Journal.load(journal.path).abort_uploads(store, Silent())
         assert not store.unfinished
         assert [call for call in store.calls if call[0] == "abort_upload"] == [
             ("abort_upload", part(index).key) for index in (1, 2)
         ]
+
+    def test_an_upload_that_cannot_be_thrown_away_is_a_warning(self, journal: Journal, store: MemoryStore) -> None:
+        uploads = [store.open_upload(part(index).key, total_chunks=None) for index in range(2)]
+        for index, upload in enumerate(uploads):
+            journal.opened(index, part(index).key, upload.upload_id)
+        store.fail("abort_upload", error=StoreDenied("Abort failed", answer="AccessDenied", next_step="Allow it"))
+        progress = Recorded()
+        journal = Journal.load(journal.path)
+        journal.reconcile(store, progress)
+        assert set(store.unfinished) == {uploads[0].upload_id}, "the others are thrown away all the same"
+        (warning,) = progress.warnings
+        assert "AccessDenied" in warning
+
+    def test_a_store_that_is_down_does_not_look_like_one_that_refuses(
+        self, journal: Journal, store: MemoryStore
+    ) -> None:
+        journal.opened(0, part(0).key, "upload-1")
+        store.fail("abort_upload")
+        with pytest.raises(StoreUnavailable):
+            Journal.load(journal.path).abort_uploads(store, Silent())
 
     def test_an_upload_that_was_completed_without_an_answer(self, journal: Journal, store: MemoryStore) -> None:
         upload = store.open_upload(part(0).key, total_chunks=None)
@@ -417,6 +438,6 @@ class TestReconcile:
         journal.sealed(part(0))
         upload.complete()
         resumed = Journal.load(journal.path)
-        resumed.reconcile(store)
+        resumed.reconcile(store, Silent())
         assert resumed.stored_parts == 1
         assert "abort_upload" not in {call for call, _ in store.calls}

@@ -112,7 +112,6 @@ def test_it_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "spool").write_text("")
     with Spool(tmp_path) as spool, pytest.raises(LocalStateError) as caught:
         spool.directory()
-    assert caught.value.explain() == (
-        f"The spool directory below {tmp_path}/spool could not be made: File exists. "
-        "Make base_dir writable and give it room for two parts, or raise memory_limit."
-    )
+    assert caught.value.subject == f"{tmp_path}/spool"
+    assert caught.value.answer == "File exists"
+    assert "memory_limit" in caught.value.next_step

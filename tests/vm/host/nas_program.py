@@ -22,9 +22,10 @@ from typing import Any
 
 import yaml
 from zrb.config.file import load_config
+from zrb.config.key_files import read_identities
 from zrb.run.backup import back_up
 from zrb.run.context import Context
-from zrb.run.keys.keys import read_identities, write_age_key, write_signing_key
+from zrb.run.keys import write_age_key, write_signing_key
 from zrb.run.restore import RestoreSelection, restore
 
 from tests.fakes import kill

@@ -11,14 +11,14 @@ from .arguments import Parser
 
 
 def build_parser() -> Parser:
-    """The parser of ``zrb``; the parsed arguments have ``run``, which carries the command out."""
+    """Return the parser of ``zrb``. The parsed arguments have ``run``, the function that runs the command."""
     from . import backup, keys, listing, restore, snapshot, validate, verify
 
     parser = Parser(
         prog="zrb",
-        description="Encrypted, signed backups of ZFS datasets to S3 or a directory, and the way back.",
-        epilog="Exit codes: 0 done, 1 failed, 2 usage or config, 3 locked by another run, 4 done with warnings, "
-        "5 integrity or signature failure, 6 not found, 7 waiting for objects to be thawed, "
+        description="Back up ZFS datasets to S3 or a directory, encrypted and signed, and restore them.",
+        epilog="Exit codes: 0 success, 1 failure, 2 usage or configuration error, 3 locked by another run, "
+        "4 success with warnings, 5 integrity or signature failure, 6 not found, 7 objects must be thawed first, "
         "130/143 stopped by a signal.",
         allow_abbrev=False,
     )

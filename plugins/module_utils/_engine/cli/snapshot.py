@@ -22,16 +22,16 @@ def add_to(commands: Any) -> None:
         commands,
         "snapshot",
         run,
-        summary="take and hold the snapshot that a later backup sends (for tasks with take_snapshot: false)",
+        summary="take and hold the snapshot for a later backup (for tasks with take_snapshot: false)",
         example=_EXAMPLE,
         dry_run=True,
     )
     add_tasks(parser, what="snapshot the datasets of this task (default: all enabled tasks)")
-    add_level(parser, what="level of the backup that will send it", required=True)
+    add_level(parser, what="level of the later backup", required=True)
 
 
 def run(session: Session) -> int:
-    """Carry the command out."""
+    """Run the command."""
     from ..run.snapshot import plan_snapshot, take_snapshot
 
     level = session.args.level

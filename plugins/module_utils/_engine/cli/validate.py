@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _EXAMPLE = """\
   zrb validate-config
-  zrb validate-config --offline           keys, directories and ZFS alone"""
+  zrb validate-config --offline           check only keys, directories and ZFS"""
 
 
 def add_to(commands: Any) -> None:
@@ -27,15 +27,15 @@ def add_to(commands: Any) -> None:
         commands,
         "validate-config",
         run,
-        summary="check configuration, keys, ZFS and repository; a line a check, with what to do",
+        summary="check configuration, keys, ZFS and repository; print one line per check, with the next step",
         example=_EXAMPLE,
         dry_run=False,
     )
-    parser.add_argument("--offline", action="store_true", help="do not talk to the repository")
+    parser.add_argument("--offline", action="store_true", help="do not access the repository")
 
 
 def run(session: Session) -> int:
-    """Carry the command out."""
+    """Run the command."""
     from ..run.doctor import exit_code, validate_config
 
     with session.open_context(writes=True) as context:

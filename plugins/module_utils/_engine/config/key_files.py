@@ -2,97 +2,47 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Private key files, read: only a regular file of ours that nobody else can read counts."""
+"""Reads private key files."""
 
 from __future__ import annotations
 
-import os
-import stat
 from pathlib import Path
 
 from ..errors import KeyFileError
 from ..seal import age
 from ..seal.signing import SigningKey
+from .own_files import read_own_file
 
 MAX_KEY_FILE_BYTES = 64 * 1024
 
 
 def read_identities(path: Path) -> list[str]:
-    """The age private keys in ``path``. Raises :class:`KeyFileError`."""
+    """Return the age private keys in ``path``. Raises :class:`KeyFileError`."""
     return age.parse_identities(_read(path), name=str(path))
 
 
 def read_signing_key(path: Path) -> SigningKey:
-    """The signing key in ``path``. Raises :class:`KeyFileError`."""
+    """Return the signing key in ``path``. Raises :class:`KeyFileError`."""
     return SigningKey.parse(_read(path), name=str(path))
 
 
 def _read(path: Path) -> str:
+    content = read_own_file(
+        path,
+        what="key file",
+        remedy="Check the path, or create the key with `zrb genkey` or `zrb signing-key`",
+        forbidden=0o077,
+        most_bytes=MAX_KEY_FILE_BYTES,
+        refusal=KeyFileError,
+    )
     try:
-        data = _checked_bytes(path)
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    try:
-        text = data.decode("utf-8")
+        text = content.decode("utf-8")
     except UnicodeDecodeError:
         text = "\0"
-    if len(data) > MAX_KEY_FILE_BYTES or "\0" in text:
+    if "\0" in text:
         raise KeyFileError(
-            f"{path} is not a key file: it is too long or not text",
+            f"{path} is not a key file: it contains binary data",
             subject=str(path),
-            next_step="Name the file that `zrb genkey`, `age-keygen` or `zrb signing-key` wrote",
+            next_step="Use a file created by `zrb genkey`, `age-keygen` or `zrb signing-key`",
         )
     return text
-
-
-def _checked_bytes(path: Path) -> bytes:
-    # Opened once and checked as opened: what is read is what was checked. A pipe must not make us wait.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        for check in (_check_kind, _check_owner, _check_mode):
-            check(path, os.fstat(descriptor))
-        with os.fdopen(descriptor, "rb", closefd=False) as file:
-            return file.read(MAX_KEY_FILE_BYTES + 1)
-    finally:
-        os.close(descriptor)
-
-
-def _unreadable(path: Path, error: OSError) -> KeyFileError:
-    if isinstance(error, FileNotFoundError):
-        return KeyFileError(
-            f"The key file {path} does not exist",
-            subject=str(path),
-            next_step="Give the right path, or make the key with `zrb genkey` or `zrb signing-key`",
-        )
-    return KeyFileError(
-        f"The key file {path} cannot be read",
-        subject=str(path),
-        answer=error.strerror or str(error),
-        next_step="Run as the user who owns it",
-    )
-
-
-def _check_kind(path: Path, status: os.stat_result) -> None:
-    if not stat.S_ISREG(status.st_mode):
-        raise KeyFileError(
-            f"{path} is not a regular file", subject=str(path), next_step="Give the path of the private key file"
-        )
-
-
-def _check_owner(path: Path, status: os.stat_result) -> None:
-    # Root may read for a service user, who owns the key; nobody else may plant one for another user.
-    if status.st_uid not in (0, os.geteuid()) and os.geteuid() != 0:
-        raise KeyFileError(
-            f"The key file {path} belongs to another user (uid {status.st_uid})",
-            subject=str(path),
-            next_step=f"Run as that user, or `chown {os.geteuid()} {path}`",
-        )
-
-
-def _check_mode(path: Path, status: os.stat_result) -> None:
-    if status.st_mode & 0o077:
-        raise KeyFileError(
-            f"The key file {path} has mode {stat.S_IMODE(status.st_mode):04o}, so others than its owner can use it",
-            subject=str(path),
-            next_step=f"`chmod 600 {path}`; if others may have read it, make a new key",
-        )

@@ -9,7 +9,7 @@ All manifests given to a function here are those of one series (one dataset of o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import pairwise
 
@@ -21,7 +21,7 @@ from ..values.repository import BackupId
 def resolve_chain(manifests: Sequence[Manifest], target_id: str) -> tuple[Manifest, ...]:
     """The backups to restore one after the other, from the level 0 to ``target_id``.
 
-    Raises :class:`NoSuchBackup`, or :class:`ChainBroken` where a link is missing or does not fit.
+    Raises :class:`NoSuchBackup`, or :class:`ChainBroken` if a link is missing or does not fit.
     """
     target = next((manifest for manifest in manifests if manifest.backup_id == target_id), None)
     if target is None:
@@ -43,7 +43,7 @@ def walk_chain(target: Manifest, by_id: Mapping[BackupId, Manifest]) -> tuple[Ma
 
 
 def _misfit(child: Manifest, parent: Manifest) -> str:
-    """How ``child`` contradicts its base, empty where it does not."""
+    """How ``child`` contradicts its base, empty if it does not."""
     name, guid = parent.backup_id, child.base.guid if child.base else ""
     # Levels fall from link to link, so a walk ends; the other facts bind both manifests to one history.
     contradictions = (
@@ -81,33 +81,51 @@ def _broken(child: Manifest, misfit: str) -> ChainBroken:
 def select_backup(
     manifests: Sequence[Manifest], *, level: int | None = None, backup_id: str | None = None, at: datetime | None = None
 ) -> Manifest:
-    """The newest backup that has this ``level``, this id, and was made not later than ``at``.
+    """The newest backup that has this ``level``, this id, and whose snapshot was taken not later than ``at``.
 
-    Newest is the highest number in the series. Raises :class:`NoSuchBackup`, which names some that exist.
+    Newest is the youngest data, see :func:`oldest_first`. Raises :class:`NoSuchBackup`, which names some that exist.
     """
     matches = [
         manifest
         for manifest in manifests
         if (level is None or manifest.level == level)
         and (backup_id is None or manifest.backup_id == backup_id)
-        and (at is None or manifest.created <= at)
+        and (at is None or manifest.snapshot.creation <= at)
     ]
     if not matches:
         raise _no_such_backup(f"There is no backup{_wish(level, backup_id, at)}", manifests)
-    return max(matches, key=lambda manifest: manifest.seq)
+    chosen = {manifest.backup_id for manifest in matches}
+    return next(manifest for manifest in reversed(oldest_first(manifests)) if manifest.backup_id in chosen)
+
+
+def oldest_first(manifests: Iterable[Manifest]) -> list[Manifest]:
+    """Backups of one series in the order of their data, not of their commits: one that was interrupted on Saturday and
+    continued on Friday holds older data than one that was made on Tuesday.
+
+    Within one dataset (by guid) the transaction group of the snapshot decides. A dataset that took the place of
+    another comes after it: its first backup was committed later.
+    """
+    known = list(manifests)
+    newest_commit: dict[str, int] = {}
+    for manifest in known:
+        newest_commit[manifest.dataset.guid] = max(manifest.seq, newest_commit.get(manifest.dataset.guid, 0))
+    return sorted(
+        known,
+        key=lambda manifest: (newest_commit[manifest.dataset.guid], manifest.snapshot.createtxg, manifest.seq),
+    )
 
 
 def _wish(level: int | None, backup_id: str | None, at: datetime | None) -> str:
     wishes = [
         "" if backup_id is None else f" {backup_id}",
         "" if level is None else f" of level {level}",
-        "" if at is None else f" from {at.isoformat()} or before",
+        "" if at is None else f" of a snapshot from {at.isoformat()} or before",
     ]
     return "".join(wishes)
 
 
 def _no_such_backup(problem: str, manifests: Sequence[Manifest]) -> NoSuchBackup:
-    newest = sorted(manifests, key=lambda manifest: manifest.seq, reverse=True)
+    newest = oldest_first(manifests)[::-1]
     if not newest:
         return NoSuchBackup(problem, next_step="There is no committed backup of this dataset; make one first")
     some = ", ".join(manifest.backup_id for manifest in newest[:5])

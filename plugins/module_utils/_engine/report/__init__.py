@@ -2,4 +2,4 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How a run shows itself: a bar, lines, JSON records, log files."""
+"""Shows what a run does: progress bar, lines, JSON records, log files."""

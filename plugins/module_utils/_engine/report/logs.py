@@ -2,13 +2,14 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The log of a dataset: ``{log_dir}/{pool}/{dataset}/YYYY-MM-DD.log``, JSON lines, one record per event.
+"""The log of a dataset: ``{log_dir}/{pool}/{dataset}/YYYY-MM-DD.log``, one JSON record per line and event.
 
-A log that cannot be written never fails a backup: it is said once, and the run goes on.
+A log that cannot be written never fails a backup: the run continues with one warning.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -23,7 +24,7 @@ from ..values.progress import Phase, Progress
 from ..values.repository import encode_component
 
 _SECRETS = re.compile(
-    r"AGE-SECRET-KEY-[0-9A-Z]+"
+    r"AGE-SECRET-KEY-(?:PQ-)?[0-9A-Z]+"
     r"|ZRB-SIGNING-KEY-[0-9A-Z]+"
     r"|(?<=X-Amz-Signature=)[^&\s\"']+|(?<=X-Amz-Security-Token=)[^&\s\"']+"
     r"|(?i:(?<=authorization: ))[^\r\n\"]+",
@@ -32,7 +33,7 @@ REDACTED = "[redacted]"
 
 
 def redact(text: str, secrets: Sequence[str] = ()) -> str:
-    """``text`` without private keys, signatures of signed URLs, authorization headers, and the given secrets."""
+    """Remove private keys, signatures of signed URLs, authorization headers and the given secrets from ``text``."""
     for secret in secrets:
         if secret:
             text = text.replace(secret, REDACTED)
@@ -40,16 +41,16 @@ def redact(text: str, secrets: Sequence[str] = ()) -> str:
 
 
 def log_file(log_dir: Path, dataset: str, day: datetime) -> Path:
-    """Where the records of ``dataset`` (full name) of one UTC day go."""
+    """Return the log file of ``dataset`` (full name) for one UTC day."""
     components = (encode_component(part) for part in dataset.split("/"))
     return log_dir.joinpath(*components, f"{day.astimezone(UTC):%Y-%m-%d}.log")
 
 
 class Logged:
-    """A :class:`Progress` that hands everything on and writes the events of one dataset to its log file.
+    """A :class:`Progress` that passes everything on, and writes the events of one dataset to its log file.
 
-    Movement within a phase is not an event; the beginning of a phase is. ``secrets`` are taken out of every
-    record, besides what :func:`redact` knows by its look.
+    The beginning of a phase is an event, movement within it is not. ``secrets`` are removed from every record, as well
+    as what :func:`redact` recognises.
     """
 
     def __init__(
@@ -70,17 +71,18 @@ class Logged:
         self._clock = clock
         self._operation = ""
         self._phase: str | None = None
-        self._failed = False
+        self.warnings: list[str] = []
+        """Problems with the log itself."""
         self._lock = threading.Lock()
 
     def start(self, operation: str, *, total: int | None, message: str) -> None:
-        """An event ``start``."""
+        """Log the event ``start``."""
         self._operation = operation
         self._record("start", message=message, total=total)
         self._progress.start(operation, total=total, message=message)
 
     def advance(self, phase: Phase, *, current: int, total: int | None, message: str = "") -> None:
-        """An event ``phase`` where a new one begins."""
+        """Log the event ``phase`` when a new phase begins."""
         with self._lock:
             begins, self._phase = phase != self._phase, phase
         if begins:
@@ -88,12 +90,12 @@ class Logged:
         self._progress.advance(phase, current=current, total=total, message=message)
 
     def log(self, message: str, *, level: Literal["info", "warning"] = "info", **facts: Any) -> None:
-        """An event ``log`` with its facts."""
+        """Log the event ``log`` with its facts."""
         self._record("log", message=message, level=level, facts=facts)
         self._progress.log(message, level=level, **facts)
 
     def finish(self, *, status: Literal["ok", "warning", "failed"], result: dict[str, Any]) -> None:
-        """An event ``finish`` with the result, which is what an error says of itself where ``status`` is ``failed``."""
+        """Log the event ``finish`` with the result: if ``status`` is ``failed``, the facts of the error."""
         self._record("finish", status=status, result=result)
         self._progress.finish(status=status, result=result)
 
@@ -113,30 +115,32 @@ class Logged:
         try:
             _append(path, line.encode())
         except OSError as error:
-            self._say_once(path, error)
+            self._warn_once(path, error)
 
-    def _say_once(self, path: Path, error: OSError) -> None:
+    def _warn_once(self, path: Path, error: OSError) -> None:
+        warning = (
+            f"The log file {path} could not be written: {error.strerror or error}. The run continues; "
+            "make log_dir writable for this user, and free some space"
+        )
         with self._lock:
-            said, self._failed = self._failed, True
-        if not said:
-            self._progress.log(
-                f"The log file {path} could not be written: {error.strerror or error}. The run goes on; "
-                "make log_dir writable for this user and give it free space",
-                level="warning",
-            )
+            if self.warnings:
+                return
+            self.warnings.append(warning)
+        self._progress.log(warning, level="warning")
 
 
 def _append(path: Path, line: bytes) -> None:
     _make_directories(path.parent)
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
     try:
-        os.write(descriptor, line)
+        if os.write(descriptor, line) < len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     finally:
         os.close(descriptor)
 
 
 def _make_directories(directory: Path) -> None:
-    # Path.mkdir(parents=True) gives its mode to the last one only.
+    # Path.mkdir(parents=True) sets the mode of the last directory only.
     missing = [directory, *directory.parents]
     for path in reversed(missing):
         if not path.exists():

@@ -47,7 +47,7 @@ class Context:
         return Path(self.config.base_dir)
 
     def trusted_signers(self) -> tuple[str, ...]:
-        """Public keys whose manifests count here: the configured ones and the public half of our own key, where it
+        """Public keys whose manifests count here: the configured ones and the public half of our own key, if it
         is on this machine. Raises ``KeyFileError`` for one that may not be read or is none."""
         from ..config.key_files import read_signing_key
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Files that survive a power cut once they are written."""
+"""Writes files that survive a power cut."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def sync_directory(directory: Path) -> None:
-    """Make names that were created in, or removed from, ``directory`` durable. Raises :class:`OSError`."""
+    """Make created and removed names in ``directory`` durable. Raises :class:`OSError`."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -20,9 +20,9 @@ def sync_directory(directory: Path) -> None:
 
 
 def replace_durably(path: Path, text: str) -> None:
-    """Write ``text`` to ``path`` (mode 0600), all of it or nothing; its directory is made where it is missing.
+    """Write ``text`` to ``path`` (mode 0600) completely or not at all. Create its directory if it is missing.
 
-    Raises :class:`OSError`; an earlier content then stays.
+    Raises :class:`OSError` and keeps the previous content if this fails.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}")

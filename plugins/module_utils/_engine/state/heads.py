@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The highest number seen in each series of backups, kept outside the repository: a repository that shows less than
-was seen before has lost its newest backups, or shows an old state."""
+"""Remembers the highest number seen in each series of backups, outside the repository. A repository that shows less
+than before has lost its newest backups, or shows an old state."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Head:
 
 
 def highest_seen(base_dir: Path, repository_id: str, series: Series) -> int:
-    """The highest ``seq`` seen in ``series`` of a repository, 0 for none. An unreadable memory is no memory."""
+    """Return the highest ``seq`` seen in ``series`` of a repository, or 0 if nothing readable is remembered."""
     try:
         content = _path(base_dir, repository_id, series).read_bytes()
         return read_record(Head, parse_object(content, limit=_MAX_BYTES)).seq
@@ -36,7 +36,7 @@ def highest_seen(base_dir: Path, repository_id: str, series: Series) -> int:
 
 
 def remember(base_dir: Path, repository_id: str, series: Series, seq: int) -> None:
-    """Remember ``seq`` where it is higher than what was seen. Raises :class:`OSError`."""
+    """Remember ``seq`` if it is higher than before. Raises :class:`OSError`."""
     if seq > highest_seen(base_dir, repository_id, series):
         replace_durably(_path(base_dir, repository_id, series), canonical_json(write_record(Head(seq))).decode() + "\n")
 

@@ -2,9 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The journal of one unfinished backup: what shapes its bytes, and which parts the store has acknowledged.
+"""The journal of one unfinished backup: what determines its bytes, and which parts the store has acknowledged.
 
-JSON lines, appended and flushed to disk (docs/format.md, "Journal"). The first line binds; the others are
+It consists of JSON lines that are appended and flushed to disk (docs/format.md, "Journal"). The first line is the
+binding, the others are
 ``opened`` (a chunked upload, so that it can be aborted), ``sealed`` (a part whose object may be visible) and
 ``stored`` (a part that the store acknowledged).
 """
@@ -21,7 +22,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from ..errors import LocalStateError
+from ..errors import LocalStateError, StoreError, StoreUnavailable
 from ..plan.parts import beside_listing
 from ..store.protocol import Store
 from ..values.field_types import (
@@ -41,6 +42,7 @@ from ..values.field_types import (
 )
 from ..values.json_records import read_record, text, write_record
 from ..values.manifest import Part
+from ..values.progress import Progress
 from ..values.repository import BackupId, Series
 from ..values.strict_json import Record, canonical_json, parse_object
 from .durable_files import sync_directory
@@ -52,8 +54,8 @@ MAX_PART_LINE_BYTES: Final = 8192
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """All that shapes the bytes of a backup, and what names it. A resume needs every field to be as it would be now,
-    but for those that :meth:`fits` leaves out because they name this very backup."""
+    """Everything that determines the bytes of a backup, and its names. A resume needs every field to be the same as
+    now, except those that name this backup (see :meth:`fits`)."""
 
     journal: Literal[1] = field(default=1, kw_only=True)
     repository_id: RepositoryId
@@ -75,7 +77,7 @@ class Binding:
     storage_class: Line
 
     def fits(self, now: Binding) -> bool:
-        """Whether a run that would bind ``now`` may continue the backup that is bound by this."""
+        """Whether a run whose binding would be ``now`` may continue the backup with this binding."""
         own = {"backup_id", "snapshot", "snapshot_guid", "level_requested", "reason"}
         shaping = (one.name for one in fields(self) if one.name not in own)
         return all(getattr(self, name) == getattr(now, name) for name in shaping)
@@ -91,11 +93,11 @@ class Opened:
 
 
 class JournalDamaged(ValueError):
-    """A journal file that cannot be continued: its first line is torn or not of this format."""
+    """A journal file that cannot be continued: its first line is incomplete or has another format."""
 
 
 class Journal:
-    """A :class:`..stream.part_uploads.PartLedger` in a file. Its methods may be called by any thread."""
+    """A :class:`..stream.part_uploads.PartLedger` in a file. All methods are thread-safe."""
 
     def __init__(self, path: Path, binding: Binding) -> None:
         self.path = path
@@ -109,7 +111,7 @@ class Journal:
 
     @classmethod
     def create(cls, directory: Path, binding: Binding) -> Journal:
-        """Begin the journal of a new backup."""
+        """Create the journal of a new backup."""
         journal = cls(directory / f"{binding.backup_id}{SUFFIX}", binding)
         journal._append(write_record(binding), create=True)
         with _explained(directory, "created"):
@@ -118,10 +120,10 @@ class Journal:
 
     @classmethod
     def load(cls, path: Path) -> Journal:
-        """Read a journal that another run left, without changing it. A last line that a crash tore counts for
-        nothing, and is cut off before the next one is appended.
+        """Read the journal of an earlier run without changing it. A last line that a crash left incomplete is ignored,
+        and removed before the next line is appended.
 
-        Raises :class:`JournalDamaged` where nothing can be continued.
+        Raises :class:`JournalDamaged` if the backup cannot be continued.
         """
         with _explained(path, "read"):
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -169,7 +171,7 @@ class Journal:
             self._append({"opened": write_record(Opened(index, key, upload_id))})
 
     def sealed(self, part: Part) -> None:
-        """All bytes of the part are on their way; its object may become visible from now on."""
+        """All bytes of the part have been handed over. Its object may appear from now on."""
         with self._lock:
             self._append({"sealed": write_record(part)})
 
@@ -178,15 +180,15 @@ class Journal:
         with self._lock:
             self._note_stored(part.index, self._append({"stored": write_record(part)}))
 
-    def reconcile(self, store: Store) -> int:
-        """Find out what became of the parts of the earlier run: count those that arrived on their own, abort the
-        uploads of the others, and forget, so that they are sent again, those that a listing does not show at their
-        length; how many these are. Raises ``ObjectExists`` where a key holds something else."""
+    def reconcile(self, store: Store, progress: Progress) -> int:
+        """Find out what became of the parts of the earlier run. Record those that arrived and were not acknowledged,
+        abort the uploads of the others, and forget, so that they are sent again, those that a listing does not show
+        at their length; return how many these are. Raises ``ObjectExists`` if a key has other content."""
         for part in [self._sealed[index] for index in sorted(self._sealed)]:
             checksum = store.holds(part.key, size=part.bytes, sha256=part.sha256, expected=part.checksum)
             if checksum is not None:
                 self.stored(replace(part, checksum=checksum))
-        self.abort_uploads(store)
+        self.abort_uploads(store, progress)
         if not self.stored_parts:
             return 0
         binding = self.binding
@@ -200,20 +202,26 @@ class Journal:
             self._stored_at[index] = -1
         return len(gone)
 
-    def abort_uploads(self, store: Store) -> None:
-        """Throw away the chunked uploads that were not completed."""
+    def abort_uploads(self, store: Store, progress: Progress) -> None:
+        """Abort the chunked uploads that were not completed. One that the store refuses to abort is a warning: it
+        costs space, but no backup. Raises ``StoreUnavailable``."""
         for _index, (key, upload_id) in sorted(self._opened.items()):
-            store.abort_upload(key, upload_id)
+            try:
+                store.abort_upload(key, upload_id)
+            except StoreUnavailable:
+                raise
+            except StoreError as error:
+                progress.log(f"An unfinished upload stays in the store. {error.explain()}", level="warning")
 
     def remove(self) -> None:
-        """The backup is committed or given up: forget it."""
+        """Remove the journal of a backup that is committed or given up."""
         with _explained(self.path, "removed"):
             self.path.unlink(missing_ok=True)
             sync_directory(self.path.parent)
 
     @property
     def stored_parts(self) -> int:
-        """How many parts a resume need not send again."""
+        """Number of parts that a resume does not send again."""
         return sum(offset >= 0 for offset in self._stored_at)
 
     def _note_stored(self, index: int, offset: int) -> None:
@@ -239,7 +247,9 @@ class Journal:
                         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                     os.fsync(descriptor)
                 except OSError:
-                    os.ftruncate(descriptor, length)  # a torn line in the middle would spoil the whole journal
+                    os.ftruncate(
+                        descriptor, length
+                    )  # an incomplete line in the middle would make the journal unreadable
                     raise
             finally:
                 os.close(descriptor)
@@ -257,22 +267,22 @@ class Journal:
             elif kind == "stored":
                 self._note_stored(read_record(Part, entry).index, offset)
         except ValueError as error:
-            raise JournalDamaged(f"a line of it is not one that zrb writes: it {error}") from error
+            raise JournalDamaged(f"one of its lines was not written by zrb: it {error}") from error
 
 
 def journals_in(directory: Path) -> Iterator[Path]:
-    """The journal files of one dataset, oldest backup id first."""
+    """Yield the journal files of one dataset, oldest backup id first."""
     if directory.is_dir():
         yield from sorted(directory.glob(f"*{SUFFIX}"))
 
 
 def backup_id_of(path: Path) -> BackupId:
-    """The backup that a journal file belongs to, by its name."""
+    """Return the backup id in the name of a journal file."""
     return BackupId(path.name.removesuffix(SUFFIX))
 
 
 def snapshot_named_in(path: Path) -> str:
-    """The snapshot that a damaged journal was about, as far as its first line tells; else an empty string."""
+    """Return the snapshot in the first line of a damaged journal, or an empty string."""
     try:
         return str(parse_object(path.read_bytes().partition(b"\n")[0], limit=MAX_LINE_BYTES)["snapshot"])
     except (OSError, ValueError, KeyError):
@@ -283,7 +293,7 @@ def _read_binding(line: bytes) -> Binding:
     try:
         return read_record(Binding, parse_object(line, limit=MAX_LINE_BYTES))
     except ValueError as error:
-        raise JournalDamaged(f"its first line is not one that zrb writes: it {error}") from error
+        raise JournalDamaged(f"its first line was not written by zrb, or in another format: it {error}") from error
 
 
 @contextmanager
@@ -295,5 +305,5 @@ def _explained(path: Path, done: str) -> Iterator[None]:
             f"The journal {path} could not be {done}",
             subject=str(path),
             answer=error.strerror or str(error),
-            next_step="Make base_dir writable and give it free space, then run the same command again: it resumes",
+            next_step="Make base_dir writable and free some space, then run the same command again: it resumes",
         ) from error

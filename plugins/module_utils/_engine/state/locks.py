@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""One run at a time per dataset: flock, which the kernel frees when the process dies, however it dies."""
+"""Allows one run at a time per dataset. The kernel releases these locks (flock) when the process ends in any way."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..values.repository import encode_component
 
 
 def dataset_state_dir(base_dir: Path, dataset: str) -> Path:
-    """``{base_dir}/run/{pool}/{dataset}``: lock and journals of one dataset."""
+    """Return ``{base_dir}/run/{pool}/{dataset}``, the directory for lock and journals of one dataset."""
     return base_dir.joinpath("run", *(encode_component(part) for part in dataset.split("/")))
 
 
@@ -34,7 +34,7 @@ def dataset_lock(base_dir: Path, dataset: str) -> Iterator[None]:
             f"The lock file {path} could not be opened",
             subject=str(path),
             answer=error.strerror or str(error),
-            next_step=f"Make {base_dir} (base_dir) writable for this user and give it free space",
+            next_step=f"Make {base_dir} (base_dir) writable for this user, and free some space",
         ) from error
     try:
         try:
@@ -42,9 +42,9 @@ def dataset_lock(base_dir: Path, dataset: str) -> Iterator[None]:
         except BlockingIOError as error:
             holder = os.pread(descriptor, 64, 0).decode(errors="replace").strip() or "an unknown process"
             raise Locked(
-                f"Another run works on {dataset} ({holder}) and holds the lock {path}",
+                f"Another run ({holder}) is working on {dataset} and holds the lock {path}",
                 subject=dataset,
-                next_step="Wait until it has ended, then run the same command again; the lock goes with its process",
+                next_step="Wait until it has ended, then run the same command again; its lock ends with the process",
             ) from error
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"pid {os.getpid()}\n".encode(), 0)

@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The snapshot that a run is about to take. Until the journal binds it, a killed run would leave it held by nobody's
-knowledge; with this note the next run lets it go."""
+"""Notes the snapshot that a run is about to take. If the run is killed before its journal names the snapshot, the next
+run finds this note and releases the hold."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NAME = ".pending-snapshot"
 
 
 def note_pending(directory: Path, snapshot: str) -> None:
-    """Note the name of a snapshot before it is taken. Raises :class:`LocalStateError`."""
+    """Write the name of a snapshot down before it is taken. Raises :class:`LocalStateError`."""
     try:
         replace_durably(directory / _NAME, f"{snapshot}\n")
     except OSError as error:
@@ -27,17 +27,17 @@ def note_pending(directory: Path, snapshot: str) -> None:
             f"The note of the snapshot {snapshot} could not be written in {directory}",
             subject=snapshot,
             answer=error.strerror or str(error),
-            next_step="Make base_dir writable and give it free space, then run the same command again",
+            next_step="Make base_dir writable and free some space, then run the same command again",
         ) from error
 
 
 def clear_pending(directory: Path) -> None:
-    """The journal knows the snapshot now."""
+    """Remove the note: the journal names the snapshot now."""
     (directory / _NAME).unlink(missing_ok=True)
 
 
 def release_pending(directory: Path, zfs: Zfs, *, hold_tag: str, bound: Collection[str]) -> None:
-    """Release what a run held that was killed before it had a journal; ``bound`` are the snapshots that have one."""
+    """Release the hold of a run that was killed before it had a journal. Snapshots in ``bound`` have a journal."""
     try:
         snapshot = (directory / _NAME).read_text(encoding="utf-8").strip()
     except FileNotFoundError:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The spool: encrypted parts that are too large for the memory pool wait here to be verified and decrypted."""
+"""The spool holds encrypted parts that are too large for memory until they are verified and decrypted."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from ..errors import LocalStateError
 
 
 class Spool:
-    """A private directory ``{base_dir}/spool/{pid}``, made when it is first needed and removed at the end.
+    """A private directory ``{base_dir}/spool/{pid}``, created when first needed and removed at the end.
 
-    A lock in it tells a directory in use from one that a killed process left; those are removed here.
+    A lock file marks a directory in use. Directories that killed processes left are removed.
     """
 
     def __init__(self, base_dir: Path) -> None:
@@ -37,11 +37,11 @@ class Spool:
             self._own = None
 
     def directory(self) -> Path:
-        """The directory, ready for use."""
+        """Return the directory, ready for use."""
         if self._own is None:
             try:
                 self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
-                with _alone(self._root):  # a directory that is being made has no lock yet, and looks like a left one
+                with _alone(self._root):  # a new directory has no lock yet, and looks abandoned
                     self._remove_stale()
                     own = self._root / str(os.getpid())
                     own.mkdir(mode=0o700)
@@ -49,10 +49,10 @@ class Spool:
                     fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
                 raise LocalStateError(
-                    f"The spool directory below {self._root} could not be made",
+                    f"The spool directory below {self._root} could not be created",
                     subject=str(self._root),
                     answer=error.strerror or str(error),
-                    next_step="Make base_dir writable and give it room for two parts, or raise memory_limit",
+                    next_step="Make base_dir writable with space for two parts, or increase memory_limit",
                 ) from error
             self._own = own
         return self._own
@@ -60,7 +60,7 @@ class Spool:
     def _remove_stale(self) -> None:
         for directory in self._root.iterdir():
             if not directory.name.isdecimal():
-                continue  # not ours: the lost+found of a disk of its own, for one
+                continue  # not ours, for example lost+found
             try:
                 descriptor = os.open(directory / ".lock", os.O_RDWR | os.O_CLOEXEC)
             except FileNotFoundError:

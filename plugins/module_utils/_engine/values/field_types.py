@@ -24,7 +24,7 @@ _line = text(f"text of at most {_MAX_NAME} characters without control characters
 _name = text(f"text of 1 to {_MAX_NAME} characters without control characters", f"[^{_CONTROLS}]+", most=_MAX_NAME)
 _any_text = text("text of at most a million characters", r"[\s\S]*", most=1_000_000)
 _hash = text("64 lowercase hex digits", "[0-9a-f]{64}", most=64)
-_recipient = text("a native age public key", "age1[02-9ac-hj-np-z]{58}", most=62)
+_recipient = text("a native age public key", "age1([02-9ac-hj-np-z]{58}|pq1[02-9ac-hj-np-z]{1952})", most=1959)
 
 Count = Annotated[int, whole()]
 Positive = Annotated[int, whole(1)]
@@ -56,4 +56,4 @@ PartKey = Annotated[
 PartListKey = Annotated[str, text("the key of a list of parts", r"manifests/[A-Za-z0-9._%/-]+\.parts", most=_MAX_NAME)]
 ChecksumKind = Annotated[str, text("1 to 32 lowercase letters, digits and dashes", "[a-z0-9-]{1,32}", most=32)]
 SendFlags = Annotated[tuple[str, ...], listed(one_of("-L", "-c", "-w"), least=0, most=3)]
-Recipients = Annotated[tuple[str, ...], listed(_recipient, least=1, most=1000)]
+Recipients = Annotated[tuple[str, ...], listed(_recipient, least=1, most=32)]

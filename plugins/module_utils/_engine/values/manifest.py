@@ -32,6 +32,7 @@ from .field_types import (
     Texts,
     Time,
 )
+from .recipients import KeyKind, kind_of
 from .repository import Series
 from .zfs import DatasetType
 
@@ -126,10 +127,15 @@ class StreamDigest:
 
 @dataclass(frozen=True, slots=True)
 class Encryption:
-    """Who can open the parts; ``scheme`` is always ``age`` in format 1."""
+    """Who can open the parts, with keys of one kind; ``scheme`` is always ``age`` in format 1."""
 
     recipients: Recipients
     scheme: Literal["age"] = "age"
+
+    @property
+    def kind(self) -> KeyKind:
+        """The kind of all the recipients."""
+        return "hybrid" if any(kind_of(recipient) == "hybrid" for recipient in self.recipients) else "classic"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from .manifest import Base, Manifest
 from .part_list import MAX_LINE_BYTES, count_parts
+from .recipients import kind_of
 
 
 def check_manifest(manifest: Manifest) -> None:
@@ -15,6 +16,7 @@ def check_manifest(manifest: Manifest) -> None:
     _check_names(manifest)
     _check_series(manifest)
     _check_chain(manifest)
+    _require(len({kind_of(key) for key in manifest.encryption.recipients}) == 1, "names age keys of two kinds")
     _check_parts(manifest)
 
 

@@ -17,16 +17,19 @@ from pathlib import Path
 from ...config.key_files import read_signing_key
 from ...config.tasks import task_datasets
 from ...errors import ConfigError, EngineError, ObjectExists, StreamNotReproducible
+from ...plan.buffers import plan_backup_buffers
 from ...plan.parts import check_part_count
 from ...report.logs import Logged
 from ...repository.identity import RepositoryIdentity, ensure_identity, read_identity
+from ...seal.age import AgeSealer
 from ...seal.signing import SigningKey
 from ...state.journal import Journal
 from ...state.locks import dataset_lock, dataset_state_dir
 from ...state.pending_snapshot import clear_pending, note_pending
 from ...store.protocol import Store
-from ...stream.backup import StoredStream
+from ...stream.backup import BackupPipeline, StoredStream
 from ...stream.part_uploads import Destination
+from ...stream.threads import usable_cores
 from ...values.config import Task
 from ...values.manifest import PartsSummary
 from ...values.part_list import count_parts
@@ -35,7 +38,6 @@ from ...values.repository import BackupId, check_level
 from ...values.zfs import Snapshot
 from ..context import Context
 from .commit import build_manifest, check_stream_edges, commit, finish_commit, list_parts, rehearse_manifest
-from .pipelines import BackupPipelines
 from .recovery import give_up, recover
 from .results import BackupOutcome, BackupPlan, BackupResult
 from .survey import Decision, Survey, binding_for, decide, survey_dataset
@@ -72,13 +74,24 @@ def back_up(
     """
     check_level(level)
     signing_key = _signing_key(context)
-    with BackupPipelines(context) as pipelines:  # forks, so it comes before the store has a client
-        store = context.open_store()
-        try:
-            run = _TaskRun(context, store, signing_key, task, pipelines, job or {})
-            return run.run(level, strict=strict_level)
-        finally:
-            store.close()
+    pipeline = _pipeline(context)
+    store = context.open_store()
+    try:
+        run = _TaskRun(context, store, signing_key, task, pipeline, job or {})
+        return run.run(level, strict=strict_level)
+    finally:
+        store.close()
+
+
+def _pipeline(context: Context) -> BackupPipeline:
+    limits = context.config.limits
+    return BackupPipeline(
+        plan_backup_buffers(limits, cores=usable_cores()),
+        sealer=AgeSealer(context.config.recipients),
+        uploaders=limits.workers,
+        bandwidth_limit=limits.bandwidth_limit,
+        proof=limits.proof,
+    )
 
 
 def _at_one_time(context: Context) -> Context:
@@ -135,7 +148,7 @@ class _Work:
     decision: Decision
     snapshot: Snapshot
     journal: Journal
-    progress: Progress
+    progress: Logged
 
     @property
     def survey(self) -> Survey:
@@ -151,14 +164,14 @@ class _TaskRun:
         store: Store,
         signing_key: SigningKey,
         task: Task,
-        pipelines: BackupPipelines,
+        pipeline: BackupPipeline,
         job: dict[str, str],
     ) -> None:
         self.context = context
         self.store = store
         self.signing_key = signing_key
         self.task = task
-        self.pipelines = pipelines
+        self.pipeline = pipeline
         self.job = job
         self.failures: list[tuple[str, EngineError]] = []
 
@@ -269,7 +282,7 @@ class _TaskRun:
         )
         if total is not None:
             check_part_count(total, work.journal.binding.part_size)
-        for sentence in (work.decision.choice.reason, *work.survey.warnings):
+        for sentence in work.decision.warnings:
             if sentence:
                 work.progress.log(sentence, level="warning")
         rehearse_manifest(self.context, work.survey, work.journal.binding, work.snapshot, job=self.job)
@@ -279,7 +292,7 @@ class _TaskRun:
             if work.decision.journal is None:
                 raise
             work.progress.log(f"The interrupted backup cannot be continued. {error.explain()}", level="warning")
-            give_up(self.store, work.journal)
+            give_up(self.store, work.journal, work.progress)
             work = replace(work, journal=self._new_journal(identity, work.decision, work.snapshot))
             stored, parts = self._store(work, total)
         return self._commit(work, stored, parts, started)
@@ -287,7 +300,7 @@ class _TaskRun:
     def _store(self, work: _Work, total: int | None) -> tuple[StoredStream, PartsSummary]:
         """Store the stream, and the list of its parts."""
         binding, journal = work.journal.binding, work.journal
-        if gone := journal.reconcile(self.store):
+        if gone := journal.reconcile(self.store, work.progress):
             work.progress.log(
                 f"{gone} parts that were stored are not in the repository any longer and are sent again. Look for a "
                 "lifecycle rule or somebody who deletes.",
@@ -305,7 +318,6 @@ class _TaskRun:
             ledger=journal,
             moved=moved.add,
         )
-        pipeline = self.pipelines.current()
         send = self.context.zfs.send(work.snapshot.name, base=work.decision.choice.base_source, flags=binding.flags)
 
         def at_end(head: bytes, tail: bytes) -> None:
@@ -313,10 +325,9 @@ class _TaskRun:
             check_stream_edges(binding, head, tail)
 
         try:
-            stored = pipeline.store_stream(send.fileno(), destination, at_end=at_end)
+            stored = self.pipeline.store_stream(send.fileno(), destination, at_end=at_end)
         except BaseException:
             send.kill()
-            self.pipelines.discard()
             raise
         self.context.checkpoint("stream-stored")
         parts = list_parts(self.context, self.store, journal, stored)
@@ -330,9 +341,11 @@ class _TaskRun:
         try:
             key = commit(context, self.store, self.signing_key, survey, manifest)
         except ObjectExists:
-            give_up(self.store, work.journal)  # something else took this id: a run that resumed would end here again
+            # Something else took this id: a run that resumed would end here again.
+            give_up(self.store, work.journal, work.progress)
             raise
-        warnings = [*survey.warnings, *finish_commit(context, self.task, survey, manifest, work.journal)]
+        warnings = [*work.decision.warnings, *finish_commit(context, self.task, survey, manifest, work.journal)]
+        warnings += work.progress.warnings
         result = BackupResult(
             task=self.task.name,
             manifest=manifest,

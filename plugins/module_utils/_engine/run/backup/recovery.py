@@ -14,6 +14,7 @@ from ...state.journal import Journal, snapshot_named_in
 from ...state.locks import dataset_state_dir
 from ...state.pending_snapshot import release_pending
 from ...store.protocol import Store
+from ...values.progress import Progress
 from ..context import Context
 from .commit import finish_commit
 from .survey import Decision
@@ -28,7 +29,7 @@ def recover(context: Context, store: Store, decision: Decision) -> None:
         if manifest is not None:
             finish_commit(context, task, survey, manifest, journal)
         elif journal in decision.obsolete:
-            give_up(store, journal)
+            give_up(store, journal, context.progress)
             with suppress(NoSuchSnapshot):
                 context.zfs.release(journal.binding.snapshot, task.hold_tag)
     for path in survey.damaged_journals:
@@ -37,9 +38,9 @@ def recover(context: Context, store: Store, decision: Decision) -> None:
     release_pending(state_dir, context.zfs, hold_tag=task.hold_tag, bound=survey.bound_snapshots)
 
 
-def give_up(store: Store, journal: Journal) -> None:
+def give_up(store: Store, journal: Journal, progress: Progress) -> None:
     """Throw away the unfinished uploads of a backup, and its journal. Its stored parts are garbage from now on."""
-    journal.abort_uploads(store)
+    journal.abort_uploads(store, progress)
     journal.remove()
 
 

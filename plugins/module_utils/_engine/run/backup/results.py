@@ -101,7 +101,7 @@ class BackupOutcome:
 
     @property
     def exit_code(self) -> int:
-        """0, 4 with warnings, the failures' own code where they agree, else 1."""
+        """0, 4 with warnings, the failures' own code if they agree, else 1."""
         codes = {error.exit_code for _name, error in self.failures}
         if codes:
             return codes.pop() if len(codes) == 1 else 1

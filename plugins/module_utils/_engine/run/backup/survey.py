@@ -15,7 +15,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from ...errors import NoSuchSnapshot
-from ...plan.chain import check_series
+from ...plan.chain import check_series, oldest_first
 from ...plan.levels import BaseChoice, choose_base, send_flags
 from ...repository.catalogue import read_catalogue
 from ...repository.identity import RepositoryIdentity
@@ -24,7 +24,7 @@ from ...state.journal import Binding, Journal, JournalDamaged, backup_id_of, jou
 from ...state.locks import dataset_state_dir
 from ...store.protocol import Store
 from ...values.config import Task
-from ...values.manifest import CataloguedManifest, Manifest
+from ...values.manifest import CataloguedManifest, Encryption, Manifest
 from ...values.repository import BackupId, Series, new_backup_id
 from ...values.zfs import Bookmark, Dataset, Pool, Snapshot
 from ...zfs.names import snapshot_name
@@ -57,6 +57,21 @@ class Survey:
         """The committed backup of this id."""
         return next((manifest for manifest in self.manifests if manifest.backup_id == backup_id), None)
 
+    @property
+    def youngest_committed(self) -> Manifest | None:
+        """The committed backup of this very dataset (by guid) with the youngest data."""
+        own = [manifest for manifest in self.manifests if manifest.dataset.guid == self.dataset.guid]
+        return oldest_first(own)[-1] if own else None
+
+    def supersedes(self, journal: Journal, held: Snapshot) -> bool:
+        """Whether a committed backup of the same or a lower level has younger data than the unfinished one."""
+        return any(
+            manifest.dataset.guid == self.dataset.guid
+            and manifest.level <= journal.binding.level
+            and manifest.snapshot.createtxg >= held.createtxg
+            for manifest in self.manifests
+        )
+
     def snapshot_with(self, guid: str) -> Snapshot | None:
         """The dataset's snapshot with this guid."""
         return next((snapshot for snapshot in self.snapshots if snapshot.guid == guid), None)
@@ -64,7 +79,7 @@ class Survey:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What one backup is going to do. ``snapshot`` is ``None`` where it still has to be taken under
+    """What one backup is going to do. ``snapshot`` is ``None`` if it still has to be taken under
     ``snapshot_name``; ``journal`` is the one to resume; ``obsolete`` are those that nothing can resume."""
 
     task: Task
@@ -75,6 +90,23 @@ class Decision:
     snapshot_name: str
     journal: Journal | None
     obsolete: tuple[Journal, ...]
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the owner has to be told even if all goes well: an unasked full backup of 40 TB, or old data."""
+        return tuple(sentence for sentence in (self.choice.reason, self._older, *self.survey.warnings) if sentence)
+
+    @property
+    def _older(self) -> str:
+        newest = self.survey.youngest_committed
+        if self.journal is None or self.snapshot is None or newest is None:
+            return ""
+        if self.snapshot.createtxg > newest.snapshot.createtxg:
+            return ""
+        return (
+            f"The interrupted backup {self.journal.binding.backup_id} that is continued holds older data than "
+            f"{newest.backup_id}, which was committed meanwhile: a restore takes the younger one."
+        )
 
 
 def survey_dataset(context: Context, store: Store, dataset_name: str) -> Survey:
@@ -113,7 +145,8 @@ def decide(
         if survey.committed(journal.binding.backup_id) or (held and journal.binding.level != choice.level):
             continue
         wanted = binding_for(context, identity, survey, choice, snapshot=held, level_requested=level, backup_id=None)
-        if held is not None and resumable is None and journal.binding.fits(wanted):
+        fits = held is not None and journal.binding.fits(wanted) and not survey.supersedes(journal, held)
+        if fits and resumable is None:
             resumable = journal
         else:
             obsolete.append(journal)
@@ -140,7 +173,7 @@ def binding_for(
     level_requested: int,
     backup_id: BackupId | None,
 ) -> Binding:
-    """What a backup made now would be bound to; a new id where none is given."""
+    """What a backup made now would be bound to; a new id if none is given."""
     limits = context.config.limits
     new_id = backup_id or new_backup_id(now=context.clock(), level=choice.level, token=context.token())
     return Binding(
@@ -176,6 +209,7 @@ def _choose(
         bookmarks=survey.bookmarks,
         capabilities=capabilities,
         flags=send_flags(capabilities, survey.dataset, task.raw),
+        encryption=Encryption(context.config.recipients),
         strict=strict,
         target=target,
     )

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from .check import Check
-from .validation import exit_code, validate_config
+from .doctor import exit_code, validate_config
 
 __all__ = [
     "Check",

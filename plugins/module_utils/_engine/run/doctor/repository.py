@@ -68,7 +68,7 @@ def settings_checks(settings: S3Settings) -> Iterator[Check]:
             "tls",
             "warning",
             f"{settings.endpoint} is not encrypted: whoever is on the way sees names and sizes, and can drop backups",
-            "Use https:// where the endpoint has it",
+            "Use https:// if the endpoint has it",
         )
 
 

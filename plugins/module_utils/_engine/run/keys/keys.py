@@ -17,6 +17,7 @@ from ...seal import age
 from ...seal.signing import SigningKey
 from ...state.durable_files import sync_directory
 from ...values.json_records import write_time
+from ...values.recipients import KeyKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +29,16 @@ class KeyWritten:
     created: bool
 
 
-def write_age_key(path: Path, *, now: datetime | None = None) -> KeyWritten:
-    """Make an age key pair: the private half in ``path``, as ``age-keygen`` writes it, mode 0600.
+def write_age_key(path: Path, *, kind: KeyKind = "hybrid", now: datetime | None = None) -> KeyWritten:
+    """Make an age key pair of ``kind``: the private half in ``path``, as ``age-keygen`` writes it, mode 0600.
 
-    A file that is there is never overwritten: its public key is given back. Raises :class:`KeyFileError` where it is
-    no age key file, and where ``path`` cannot be written.
+    A file that is there is never overwritten: its public key is given back, of whichever kind. Raises
+    :class:`KeyFileError` if it is no age key file, and if ``path`` cannot be written, and :class:`LibraryMissing` if
+    ``cryptography`` is too old for a hybrid key.
     """
     if os.path.lexists(path):
         return KeyWritten(path, age.public_of(read_identities(path)[0]), created=False)
-    private, public = age.new_identity()
+    private, public = age.new_identity(kind)
     _write(path, f"# created: {_now(now)}\n# public key: {public}\n{private}\n")
     return KeyWritten(path, public, created=True)
 

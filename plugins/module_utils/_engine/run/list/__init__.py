@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from .listing import ALL_HOSTS, ListedBackup, Listing, compile_query, list_backups
+from .list import ALL_HOSTS, ListedBackup, Listing, compile_query, list_backups
 
 __all__ = [
     "ALL_HOSTS",

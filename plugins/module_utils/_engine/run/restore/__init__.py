@@ -6,9 +6,9 @@
 
 from __future__ import annotations
 
+from .already_restored import restored_guid
 from .plan import RestorePlan, RestoreSelection
 from .restore import RestoreResult, plan_restore, restore
-from .restored import restored_guid
 
 __all__ = [
     "RestorePlan",

@@ -25,11 +25,15 @@ from ...errors import (
 from ...plan.buffers import plan_restore_buffers
 from ...plan.properties import restorable_properties
 from ...repository.part_list import open_part_list
+from ...seal.age import AgeOpener
 from ...state.heads import remember
 from ...state.spool import Spool
 from ...store.protocol import Store
-from ...stream.restore import RestorePipeline, Source
+from ...stream.part_downloads import Source
+from ...stream.restore import RestorePipeline
+from ...stream.threads import usable_cores
 from ...values.manifest import Manifest
+from ...values.recipients import shown
 from ..context import Context
 from .plan import RestoreLink, RestorePlan, RestoreSelection, read_plan
 from .receiving import LazyReceive
@@ -98,11 +102,9 @@ def restore(
     """
     started = time.monotonic()
     limits = context.config.limits
-    layout = plan_restore_buffers(limits)
-    with (
-        RestorePipeline(layout, identities=tuple(identities), downloaders=limits.workers) as pipeline,
-        Spool(context.base_dir) as spool,
-    ):
+    layout = plan_restore_buffers(limits, cores=usable_cores())
+    pipeline = RestorePipeline(layout, opener=AgeOpener(identities), downloaders=limits.workers)
+    with Spool(context.base_dir) as spool:
         store = context.open_store()
         try:
             plan = read_plan(context, store, selection, trusted=tuple(trusted), allow_unsigned=allow_unsigned)
@@ -230,7 +232,7 @@ class _Restore:
 
 def _add_way_on(error: EngineError, plan: RestorePlan, manifest: Manifest) -> None:
     if isinstance(error, WrongIdentity):
-        error.next_step += f". The backup is encrypted for {', '.join(manifest.encryption.recipients)}"
+        error.next_step += f". The backup is encrypted for {', '.join(map(shown, manifest.encryption.recipients))}"
     position = [link.manifest.backup_id for link in plan.links].index(manifest.backup_id)
     if position:
         error.next_step += f". {way_on(plan, position)}"

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Whether the target of a restore can take the chain, and how to go on where it holds a part of it already."""
+"""Whether the target of a restore can take the chain, and how to go on if it holds a part of it already."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .plan import RestorePlan
 
 
 def check_target(context: Context, plan: RestorePlan) -> None:
-    """Raise where ``plan`` cannot be received here: the target is taken, its parent is missing, this ZFS is too old.
+    """Raise if ``plan`` cannot be received here: the target is taken, its parent is missing, this ZFS is too old.
 
     ``TargetExists``, ``NoSuchDataset``, ``NoSuchSnapshot``, ``ZfsUnable``, ``UsageError``.
     """

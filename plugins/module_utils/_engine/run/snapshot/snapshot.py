@@ -51,7 +51,7 @@ def plan_snapshot(context: Context, *, task: Task, level: int) -> list[str]:
 def take_snapshot(context: Context, *, task: Task, level: int) -> SnapshotTaken:
     """Snapshot the datasets of ``task`` at one instant and hold each under ``task.hold_tag``.
 
-    Raises what :func:`task_datasets` raises, and ``ZfsError`` or ``ZfsDenied`` where ZFS refuses.
+    Raises what :func:`task_datasets` raises, and ``ZfsError`` or ``ZfsDenied`` if ZFS refuses.
     """
     snapshots = context.zfs.create_snapshots(plan_snapshot(context, task=task, level=level))
     for snapshot in snapshots:

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from .verification import DEPTHS, Subset, VerifyReport, verify
+from .verify import DEPTHS, Subset, VerifyReport, verify
 
 __all__ = [
     "DEPTHS",

@@ -11,18 +11,20 @@ whole repository unreadable (no connection, no permission, the wrong identity) i
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 from ...errors import EngineError, IntegrityError, ObjectArchived, ObjectMissing, PartDamaged, PartMissing, ThawNeeded
 from ...plan.buffers import plan_restore_buffers
+from ...seal.age import AgeOpener
 from ...seal.hashing import part_hasher
 from ...store.protocol import Store
-from ...stream.restore import RestorePipeline, Source
+from ...stream.part_downloads import Source
+from ...stream.restore import RestorePipeline
+from ...stream.threads import usable_cores
 from ...values.config import Limits
 from ...values.manifest import Manifest, Part, StreamDigest
 
@@ -74,25 +76,20 @@ def check_hashes(store: Store, parts: Iterable[Part], *, limits: Limits, moved: 
 
 
 class DecryptChecks:
-    """Fetches and decrypts by the pipeline of a restore, and throws the plaintext away.
-
-    ``open_store`` is called after the pipeline has forked, and again after a failure, which uses a pipeline up.
-    """
+    """Fetches and decrypts by the pipeline of a restore, and throws the plaintext away."""
 
     def __init__(
         self,
-        open_store: Callable[[], Store],
+        store: Store,
         *,
         limits: Limits,
         identities: Sequence[str],
         spool: Callable[[], Path],
         moved: Moved,
     ) -> None:
-        self._open_store = open_store
-        self._limits = limits
-        self._identities = tuple(identities)
-        self._spool = spool
-        self._moved = moved
+        layout = plan_restore_buffers(limits, cores=usable_cores())
+        self._pipeline = RestorePipeline(layout, opener=AgeOpener(identities), downloaders=limits.workers)
+        self._source = Source(store, spool, moved)
 
     def check_stream(self, manifest: Manifest, parts: Iterable[Part]) -> list[EngineError]:
         """The whole stream of one backup: every hash of its manifest. If it fails, every part by itself, so that all
@@ -114,26 +111,12 @@ class DecryptChecks:
 
     def _failure_of(self, manifest: Manifest, parts: Iterable[Part]) -> EngineError | None:
         try:
-            with self._pipeline() as pipeline, self._store() as store:
-                pipeline.fetch_stream(manifest, parts, Source(store, self._spool, self._moved), lambda _: None)
+            self._pipeline.fetch_stream(manifest, parts, self._source, lambda _: None)
         except (IntegrityError, ThawNeeded) as error:
             return error
         except ObjectArchived as error:
             return _archived(error.subject, error)
         return None
-
-    def _pipeline(self) -> RestorePipeline:
-        return RestorePipeline(
-            plan_restore_buffers(self._limits), identities=self._identities, downloaders=self._limits.workers
-        )
-
-    @contextmanager
-    def _store(self) -> Iterator[Store]:
-        store = self._open_store()
-        try:
-            yield store
-        finally:
-            store.close()
 
 
 def _check_each(

@@ -27,8 +27,8 @@ ALL_HOSTS = "*"
 @dataclass(frozen=True, slots=True)
 class ListedBackup:
     """One committed backup. ``signer`` is the trusted key that signed it, or ``None``; ``storage_class`` names the
-    classes that its parts are in now, joined by ``+`` where they differ; ``readable`` says whether all parts and
-    their list are there and none must be thawed first."""
+    classes that its parts are in now, joined by ``+`` if they differ; ``readable`` says whether all parts and their
+    list are there and none must be thawed first."""
 
     backup_id: BackupId
     host: str
@@ -77,7 +77,7 @@ class ListedBackup:
 @dataclass(frozen=True, slots=True)
 class Listing:
     """Backups by dataset, oldest first, and what was wrong with manifests that could not be listed. ``answer`` is
-    the result of the JMESPath query, where there was one."""
+    the result of the JMESPath query, if there was one."""
 
     entries: tuple[ListedBackup, ...]
     problems: tuple[EngineError, ...]
@@ -148,8 +148,12 @@ def _stored_parts(store: Store, manifests: Iterable[Manifest]) -> dict[str, _Sto
     would take hours."""
     wanted = {manifest.series.data_prefix(manifest.backup_id, manifest.level): manifest for manifest in manifests}
     stored = {prefix: _StoredParts() for prefix in wanted}
-    for above in sorted({prefix.removesuffix("/").rpartition("/")[0] for prefix in wanted}):
-        for item in store.list(f"{above}/"):
+    done = "/"
+    for above in sorted(prefix[: prefix.rindex("/", 0, -1) + 1] for prefix in wanted):
+        if above.startswith(done):
+            continue  # of another backup in the same place, or of a dataset that is called like a level
+        done = above
+        for item in store.list(above):
             prefix, name = item.key[: item.key.rindex("/") + 1], item.key.rpartition("/")[2]
             index = part_index(name)
             if prefix in wanted and index is not None and index < wanted[prefix].parts.count:
@@ -187,8 +191,8 @@ def _entry(found: CataloguedManifest, stored: dict[str, _StoredParts]) -> Listed
 
 
 def compile_query(query: str) -> Callable[[Any], Any]:
-    """The JMESPath ``query`` as a function of the document. Raises :class:`UsageError` where it is none, or, when
-    called, where it does not fit."""
+    """The JMESPath ``query`` as a function of the document. Raises :class:`UsageError` if it is none, or, when
+    called, if it does not fit."""
     import jmespath
     from jmespath.exceptions import JMESPathError
 

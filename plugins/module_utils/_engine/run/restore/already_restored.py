@@ -17,9 +17,9 @@ from .plan import RestoreSelection, choose_backup
 def restored_guid(
     context: Context, selection: RestoreSelection, *, trusted: Sequence[str], allow_unsigned: bool = False
 ) -> str | None:
-    """The guid of the selected backup's snapshot, where that is the newest snapshot of the target; else ``None``.
+    """The guid of the selected backup's snapshot, if that is the newest snapshot of the target; else ``None``.
 
-    Downloads manifests only, and only where the target exists. Raises ``NoSuchBackup``, and what the catalogue and
+    Downloads manifests only, and only if the target exists. Raises ``NoSuchBackup``, and what the catalogue and
     ZFS raise.
     """
     if not context.zfs.exists(selection.target):

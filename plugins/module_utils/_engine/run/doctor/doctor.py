@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Whether a configuration will work on this machine: one line a check, with what to do.
+"""Whether a configuration will work on this machine: one Prints one line per check, with what to do.
 
 A check never stops the ones after it: the point is to see everything that is wrong at once.
 """
@@ -23,7 +23,7 @@ from ..context import Context
 from .check import Check, failed
 from .repository import repository_checks
 
-_IDENTITY_MARK = b"AGE-SECRET-KEY-1"
+_IDENTITY_MARK = b"AGE-SECRET-KEY-"
 _LARGEST_KEY_FILE = 64 * 1024
 
 
@@ -45,7 +45,7 @@ def validate_config(context: Context, *, offline: bool = False, config_path: Pat
 
 
 def exit_code(checks: list[Check]) -> int:
-    """0, 4 where there are warnings, 2 where there are errors."""
+    """0, 4 if there are warnings, 2 if there are errors."""
     statuses = {check.status for check in checks}
     return 2 if "error" in statuses else 4 if "warning" in statuses else 0
 

@@ -32,6 +32,7 @@ from .parts import DecryptChecks, check_hashes, check_presence
 
 Depth = Literal["signature", "exists", "checksum", "decrypt"]
 DEPTHS: tuple[Depth, ...] = ("signature", "exists", "checksum", "decrypt")
+_Check = Callable[[Manifest, Iterable[Part]], list[EngineError]]
 _SUBSET = re.compile(r"([1-9][0-9]{0,5})/([1-9][0-9]{0,5})")
 
 
@@ -204,42 +205,33 @@ class _Run:
         self._context.progress.start("verify", total=self._total, message=f"{len(manifests)} backups, {self._depth}")
         if self._depth == "signature":
             return []
-        if self._depth == "decrypt":
-            with Spool(self._context.base_dir) as spool:
-                return self._each(manifests, partial(self._decrypted, spool))
-        with closing(self._context.open_store()) as store:
-            return self._each(manifests, partial(self._stored, store))
-
-    def _each(self, manifests: Sequence[Manifest], check: Callable[[Manifest], list[EngineError]]) -> list[Problem]:
-        problems = []
-        for manifest in manifests:
-            try:
-                found = check(manifest)
-            except (IntegrityError, ThawNeeded) as error:  # of the list of parts
-                found = [error]
-            problems += self._named(manifest, found)
-        return problems
-
-    def _stored(self, store: Store, manifest: Manifest) -> list[EngineError]:
-        check = check_presence if self._depth == "exists" else check_hashes
-        with open_part_list(store, manifest) as parts:
-            selected = self._selected(manifest, parts)
-            return check(store, selected, limits=self._context.config.limits, moved=self._moved)
-
-    def _decrypted(self, spool: Spool, manifest: Manifest) -> list[EngineError]:
-        checks = DecryptChecks(
-            self._context.open_store,
-            limits=self._context.config.limits,
-            identities=self._identities,
-            spool=spool.directory,
-            moved=self._moved,
-        )
         with ExitStack() as stack:
-            with closing(self._context.open_store()) as store:  # closed again before the pipeline forks
-                parts = stack.enter_context(open_part_list(store, manifest))
-            selected = self._selected(manifest, parts)
-            check = checks.check_stream if self._subset is None else checks.check_parts
-            return check(manifest, selected)
+            store = stack.enter_context(closing(self._context.open_store()))
+            if self._depth == "decrypt":
+                spool = stack.enter_context(Spool(self._context.base_dir))
+                checks = DecryptChecks(
+                    store,
+                    limits=self._context.config.limits,
+                    identities=self._identities,
+                    spool=spool.directory,
+                    moved=self._moved,
+                )
+                check: _Check = checks.check_stream if self._subset is None else checks.check_parts
+            else:
+                check = partial(self._check_stored, store)
+            return [problem for manifest in manifests for problem in self._check(store, manifest, check)]
+
+    def _check(self, store: Store, manifest: Manifest, check: _Check) -> list[Problem]:
+        try:
+            with open_part_list(store, manifest) as parts:
+                found = check(manifest, self._selected(manifest, parts))
+        except (IntegrityError, ThawNeeded) as error:  # of the list of parts
+            found = [error]
+        return self._named(manifest, found)
+
+    def _check_stored(self, store: Store, _manifest: Manifest, parts: Iterable[Part]) -> list[EngineError]:
+        check = check_presence if self._depth == "exists" else check_hashes
+        return check(store, parts, limits=self._context.config.limits, moved=self._moved)
 
     def _selected(self, manifest: Manifest, parts: Iterable[Part]) -> Iterable[Part]:
         """The parts that this run looks at."""
