@@ -77,7 +77,7 @@ def reply(code: str, status: int = 400, message: str = "as said", **error: str) 
         ("403", 403, StoreDenied, "Allow s3:PutObject"),
         ("InvalidAccessKeyId", 403, CredentialsRefused, "Check the access key"),
         ("SignatureDoesNotMatch", 403, CredentialsRefused, "Check the access key and the secret key"),
-        ("ExpiredToken", 400, CredentialsRefused, "new ones where they have expired"),
+        ("ExpiredToken", 400, CredentialsRefused, "expired"),
         ("401", 401, CredentialsRefused, "Check the access key"),
         ("IllegalLocationConstraintException", 400, WrongRegion, "get-bucket-location"),
         ("RequestTimeTooSkewed", 403, ClockSkewed, "Set this machine's clock"),
