@@ -156,7 +156,7 @@ def test_what_cannot_be_selected_is_said() -> None:
         caught.value.problem == "There is no backup of level 3 of a snapshot from 2026-01-31T02:00:00+00:00 or before"
     )
     assert caught.value.next_step == f"These exist: {line[0].backup_id}; `zrb list` shows them"
-    with pytest.raises(NoSuchBackup, match=r"There is no backup 2\. These exist"):
+    with pytest.raises(NoSuchBackup, match="backup 2"):
         select_backup(line, backup_id="2")
     with pytest.raises(NoSuchBackup) as caught:
         select_backup([])

@@ -111,7 +111,7 @@ def test_a_manifest_of_a_stranger_is_reported(repository: CommittedRepository) -
 
 def test_nothing_is_read_without_a_trusted_signer(repository: CommittedRepository) -> None:
     repository.commit()
-    with pytest.raises(SignatureInvalid, match="No trusted signer is known"):
+    with pytest.raises(SignatureInvalid, match="trusted signer"):
         read(repository, trusted=[])
     assert len(read(repository, trusted=[], allow_unsigned=True).manifests) == 1
 

@@ -92,7 +92,7 @@ def test_a_changed_payload_is_not_believed() -> None:
 
 def test_a_signature_under_a_trusted_keyid_by_another_key_is_not_believed() -> None:
     other = json.loads(OTHER.sign(PAYLOAD))["signatures"][0]["sig"]
-    with pytest.raises(SignatureInvalid, match="it was changed after it was signed"):
+    with pytest.raises(SignatureInvalid, match="changed"):
         open_envelope(with_signature(sig=other), trusted=[KEY.public])
 
 
@@ -224,7 +224,7 @@ def test_a_signer_is_checked_to_the_last_character() -> None:
     assert check_signer(f" {KEY.public} ") == KEY.public
     for position in range(len("zrbsign1"), len(KEY.public)):
         other = "a" if KEY.public[position] != "a" else "b"
-        with pytest.raises(KeyFileError, match="its length or its checksum is wrong"):
+        with pytest.raises(KeyFileError, match="checksum"):
             check_signer(KEY.public[:position] + other + KEY.public[position + 1 :])
 
 
@@ -260,5 +260,5 @@ def test_a_private_key_in_the_place_of_a_signer_is_not_repeated(private: str) ->
 
 def test_a_missing_cryptography_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives.asymmetric", None)
-    with pytest.raises(LibraryMissing, match="The Python library cryptography is needed"):
+    with pytest.raises(LibraryMissing, match="cryptography"):
         SigningKey.generate()

@@ -109,5 +109,5 @@ def test_what_is_no_backup_id_is_refused(text: str) -> None:
 def test_levels_are_0_to_4() -> None:
     assert [check_level(level) for level in range(5)] == [0, 1, 2, 3, 4]
     for level in (-1, 5):
-        with pytest.raises(UsageError, match=f"Level {level} does not exist. Choose a level from 0"):
+        with pytest.raises(UsageError, match=f"Level {level}"):
             check_level(level)
