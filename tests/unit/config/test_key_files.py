@@ -123,9 +123,9 @@ def test_the_directory_has_to_be_there(write: Callable[[Path], KeyWritten], tmp_
     path = tmp_path / "missing/key"
     with pytest.raises(KeyFileError) as caught:
         write(path)
-    assert caught.value.problem == f"The key file {path} cannot be written"
+    assert str(path) in caught.value.problem
     assert caught.value.answer == "No such file or directory"
-    assert f"the directory {path.parent} exists" in caught.value.next_step
+    assert str(path.parent) in caught.value.next_step
 
 
 def test_half_a_key_is_not_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,7 +144,7 @@ def test_a_key_that_others_can_use_is_refused(read: Callable[[Path], object], mo
     path = private_file(tmp_path / "key", new_identity()[0], mode)
     with pytest.raises(KeyFileError) as caught:
         read(path)
-    assert f"{path} has mode {mode:04o}" in caught.value.problem
+    assert f"{mode:04o}" in caught.value.problem
     assert caught.value.next_step.startswith(f"`chmod 600 {path}`")
 
 
@@ -157,8 +157,8 @@ def test_a_key_that_its_owner_can_only_read_is_taken(tmp_path: Path) -> None:
 def test_a_missing_key_is_named(read: Callable[[Path], object], tmp_path: Path) -> None:
     with pytest.raises(KeyFileError) as caught:
         read(tmp_path / "key")
-    assert caught.value.problem == f"The key file {tmp_path / 'key'} does not exist"
-    assert "`zrb genkey` or `zrb signing-key`" in caught.value.next_step
+    assert str(tmp_path / "key") in caught.value.problem
+    assert "zrb genkey" in caught.value.next_step
 
 
 @pytest.mark.parametrize("read", READERS)
@@ -204,5 +204,5 @@ def test_a_key_of_another_user_is_refused(
         return
     with pytest.raises(KeyFileError) as caught:
         read_identities(path)
-    assert caught.value.problem == f"The key file {path} belongs to another user (uid {owner})"
-    assert caught.value.next_step == f"Run as that user, or `chown {we} {path}`"
+    assert f"uid {owner}" in caught.value.problem
+    assert f"`chown {we} {path}`" in caught.value.next_step

@@ -78,8 +78,8 @@ def test_each_recipient_can_open_a_part_and_nobody_else() -> None:
     assert unseal(seal(b"stream"), (OTHER_PRIVATE, PRIVATE)) == b"stream"
     with pytest.raises(WrongIdentity) as caught:
         unseal(seal(b"stream"), (OTHER_PRIVATE,))
-    assert caught.value.problem == "The age private key that was given does not open this part"
-    assert "`age-keygen -y FILE` shows" in caught.value.next_step
+    assert "does not open" in caught.value.problem
+    assert "age-keygen -y" in caught.value.next_step
     with pytest.raises(WrongIdentity, match="2 age private keys"):
         unseal(seal(b"stream"), (OTHER_PRIVATE, new_identity()[0]))
 
@@ -114,7 +114,7 @@ def test_each_recipient_can_open_a_part_and_nobody_else() -> None:
 def test_damage_is_called_damage(damage: Callable[[bytes], bytes], answer: str) -> None:
     with pytest.raises(PartDamaged) as caught:
         unseal(damage(part()))
-    assert caught.value.problem == "A part is not a whole and unchanged age file"
+    assert "age file" in caught.value.problem
     assert answer in caught.value.answer
     assert caught.value.answer
     assert "fetch the part again" in caught.value.next_step

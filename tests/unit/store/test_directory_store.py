@@ -206,7 +206,7 @@ def test_what_the_system_says_is_explained(
     with pytest.raises(kind) as caught:
         store.put(KEY, b"content")
     assert type(caught.value) is kind
-    assert f"Writing {KEY} in {root} failed: {os.strerror(number)}" in caught.value.explain()
+    assert os.strerror(number) in caught.value.explain()
     assert words in caught.value.explain()
     assert files_below(root) == [], "the temporary file must be gone"
 
