@@ -47,7 +47,7 @@ def plan_lifecycle(
     """Rules are matched by id; those whose id is not in ``wanted`` belong to others and stay, unless ``purge``.
 
     ``repository_prefix`` is where in the bucket the repository is (ending with a slash, or empty), for the warnings;
-    ``None`` where that is not known. Of ``absent`` rules only the id counts. What the rules say is S3's to check;
+    ``None`` if that is not known. Of ``absent`` rules only the id counts. What the rules say is S3's to check;
     raises :class:`UsageError` for ids that make no sense.
     """
     ours = {rule.id: rule for rule in wanted}

@@ -38,7 +38,7 @@ class BucketLifecycle:
         self._session = session
 
     def read(self) -> LifecycleDocument:
-        """The configuration; without rules where there is none."""
+        """The configuration; without rules if there is none."""
         bodies: list[bytes] = []
 
         def keep(response_dict: Any, **_: object) -> None:

@@ -32,7 +32,7 @@ def new_backup_id(*, now: datetime, level: int, token: str) -> BackupId:
 
 
 def parse_backup_id(text: str) -> BackupId:
-    """``text`` as a backup id. Raises :class:`UsageError` where it is none."""
+    """``text`` as a backup id. Raises :class:`UsageError` if it is none."""
     if not _BACKUP_ID.fullmatch(text):
         raise UsageError(
             f"{text!r} is not a backup id",
@@ -43,7 +43,7 @@ def parse_backup_id(text: str) -> BackupId:
 
 
 def check_level(level: int) -> int:
-    """``level`` itself where it is 0 to 4. Raises :class:`UsageError` otherwise."""
+    """``level`` itself if it is 0 to 4. Raises :class:`UsageError` otherwise."""
     if not 0 <= level <= MAX_LEVEL:
         raise UsageError(
             f"Level {level} does not exist",
@@ -110,7 +110,7 @@ class Series:
 def parse_manifest_key(key: str, *, suffix: str = MANIFEST_SUFFIX) -> tuple[Series, BackupId]:
     """The series and the backup id that a key under ``manifests/`` stands for, which ends in ``suffix``.
 
-    Raises :class:`ManifestInvalid` where the key is not one this format writes; the names are never joined
+    Raises :class:`ManifestInvalid` if the key is not one this format writes; the names are never joined
     to a local path.
     """
     pieces = key.split("/")

@@ -67,7 +67,7 @@ def apply_bucket_lifecycle(
 ) -> tuple[str, ...]:
     """Write what ``plan`` says, and read until it is seen; ``None`` does not wait. Returns warnings.
 
-    Raises ``StoreUnavailable`` where rules are missing, or there still, when the time is over.
+    Raises ``StoreUnavailable`` if rules are missing, or there still, when the time is over.
     """
     if not plan.changed:
         return ()
