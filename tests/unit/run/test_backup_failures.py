@@ -10,6 +10,7 @@ import fcntl
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,6 +40,7 @@ from zrb.store.protocol import Store
 from zrb.values.config import KIB, S3Settings, StorageClasses
 
 from tests.fakes.fleet import DATASET, TAG, Fleet
+from tests.fakes.store import MemoryStore
 from tests.fakes.zfs import SendFault
 
 
@@ -243,6 +245,72 @@ class TestResume:
         assert type(error) is LocalStateError
         assert "Too many levels of symbolic links" in error.explain()
         assert elsewhere.exists()
+
+
+ACCIDENTS: dict[str, Callable[[MemoryStore, str], None]] = {
+    "nothing": lambda _store, _key: None,
+    "deleted": lambda store, key: store.remove(key),
+    "cut": lambda store, key: store.truncate(key, 100),
+    "grown": lambda store, key: store.replace(key, store.get(key, limit=1 << 20) + b"more"),
+    "exchanged for as many bytes": lambda store, key: store.replace(key, store.get(key, limit=1 << 20)[::-1]),
+    "copied in other chunks": lambda store, key: store.copy(key, 7),
+}
+HARMLESS = {"nothing", "copied in other chunks"}
+
+
+class TestNothingIsBelievedThatWasNotLookedAt:
+    """Whatever happens to a part after it was stored, and whenever: it is sent again, or the backup is made again, or
+    the run fails. What is committed restores."""
+
+    @pytest.mark.parametrize("keeps_checksums", [True, False])
+    @pytest.mark.parametrize("accident", ACCIDENTS)
+    @pytest.mark.parametrize("index", [0, 1])
+    def test_between_two_runs(self, tmp_path: Path, keeps_checksums: bool, accident: str, index: int) -> None:
+        fleet = Fleet(tmp_path, store=MemoryStore(keeps_checksums=keeps_checksums))
+        journal = interrupt(fleet)
+        ACCIDENTS[accident](fleet.store, list(journal.parts())[index].key)
+        result = fleet.back_up(0)
+        same = result.manifest.backup_id == journal.binding.backup_id
+        assert same is (accident in {*HARMLESS, "deleted"})
+        assert result.parts_resumed == (2 if accident in HARMLESS else int(same))
+        fleet.restore()
+        assert fleet.zfs.content("tank/restore/copy") == fleet.zfs.content(DATASET)
+        assert_clean(fleet)
+
+    @pytest.mark.parametrize("resumed", [False, True])
+    @pytest.mark.parametrize("accident", ACCIDENTS)
+    @pytest.mark.parametrize("index", range(4))
+    def test_before_the_commit(self, fleet: Fleet, resumed: bool, accident: str, index: int) -> None:
+        """A part of this run or of an earlier one."""
+        earlier = interrupt(fleet).binding.backup_id if resumed else ""
+        happened: list[str] = []
+
+        def happen(name: str) -> None:
+            if name == "stream-stored" and not happened:
+                happened.extend(key for key in fleet.store.keys if key.endswith(f"{index:06d}.age"))
+                ACCIDENTS[accident](fleet.store, happened[0])
+
+        committed = [result.manifest.backup_id for result in fleet.run(0, checkpoint=happen).results]
+        (hit,) = [key.split("/")[-2] for key in happened]
+        assert hit == earlier or not resumed
+        assert (hit in committed) is (accident in HARMLESS)
+        again = fleet.back_up(0).manifest
+        assert_clean(fleet)
+        assert [one.backup_id for one in fleet.manifests()] == [*committed, again.backup_id]
+        for manifest in fleet.manifests():
+            fleet.restore(f"tank/restore/{manifest.seq}", backup_id=manifest.backup_id)
+
+    @pytest.mark.parametrize("resumed", [False, True])
+    def test_one_listing_is_enough_for_parts_that_nobody_touched(self, fleet: Fleet, resumed: bool) -> None:
+        if resumed:
+            interrupt(fleet)
+        fleet.store.calls.clear()
+        manifest = fleet.back_up(0).manifest
+        prefix = manifest.series.data_prefix(manifest.backup_id, 0)
+        asked = [call for call, key in fleet.store.calls if key.startswith(prefix)]
+        assert asked.count("list") == 1 + resumed
+        assert not {"head", "read_into"} & set(asked)
+        assert asked.count("holds") == resumed, "of the part that was under way when the run ended"
 
 
 class TestPartsThatVanish:

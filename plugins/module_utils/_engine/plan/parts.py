@@ -2,16 +2,17 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How many parts a stream becomes, and which of them a listing shows."""
+"""How many parts a stream becomes, which of them a listing shows, and what a store's checksums prove of one."""
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Iterable, Iterator
 from typing import Protocol, TypeVar
 
 from ..errors import UsageError
 from ..values.field_types import MAX_PARTS
-from ..values.manifest import Part
+from ..values.manifest import Checksum, Part
 from ..values.part_list import count_parts
 
 
@@ -34,6 +35,23 @@ def beside_listing(parts: Iterable[Part], listed: Iterable[Item]) -> Iterator[tu
         while item is not None and item.key < part.key:
             item = next(items, None)
         yield part, item if item is not None and item.key == part.key else None
+
+
+def proves(found: Checksum, part: Part) -> bool | None:
+    """Whether what the store says now of the object under the key of ``part`` shows that it is the part, or that it is
+    not; ``None`` if it shows neither.
+
+    Only a SHA-256 of the whole object can show that it is not. ETags, and checksums of checksums, change with the
+    sizes of the chunks: an honest copy may have others.
+    """
+    recorded = part.checksum
+    if found.etag and found.etag == recorded.etag:
+        return True
+    if found.kind != "none" and found.value.partition("-")[0] == recorded.value.partition("-")[0]:
+        return True  # some endpoints leave the number of chunks off
+    if found.kind == "sha256":
+        return found.value == b64encode(bytes.fromhex(part.sha256)).decode()
+    return None
 
 
 def check_part_count(stream_bytes: int, part_size: int) -> None:

@@ -27,7 +27,7 @@ from ..store.protocol import Store
 from ..values.manifest import Manifest, Part, PartsSummary
 from ..values.part_list import MAX_LINE_BYTES, checked_parts, decode_part, encode_part
 
-PIECE_BYTES: Final = 8 * 1024 * 1024
+PIECE_BYTES: Final = 16 * 1024 * 1024
 """What is moved at once; S3 takes no smaller chunks than 5 MiB."""
 _BLOCK_BYTES: Final = 64 * 1024
 

@@ -23,8 +23,9 @@ from pathlib import Path
 from typing import Annotated, Final, Literal
 
 from ..errors import LocalStateError, StoreError, StoreUnavailable
-from ..plan.parts import beside_listing
+from ..plan.parts import beside_listing, proves
 from ..store.protocol import Store
+from ..values import part_list
 from ..values.field_types import (
     AnyBackupId,
     DatasetName,
@@ -49,7 +50,7 @@ from .durable_files import sync_directory
 
 SUFFIX = ".journal"
 MAX_LINE_BYTES: Final = 1024 * 1024
-MAX_PART_LINE_BYTES: Final = 8192
+MAX_PART_LINE_BYTES: Final = part_list.MAX_LINE_BYTES + 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,9 +182,13 @@ class Journal:
             self._note_stored(part.index, self._append({"stored": write_record(part)}))
 
     def reconcile(self, store: Store, progress: Progress) -> int:
-        """Find out what became of the parts of the earlier run. Record those that arrived and were not acknowledged,
-        abort the uploads of the others, and forget, so that they are sent again, those that a listing does not show
-        at their length; return how many these are. Raises ``ObjectExists`` if a key has other content."""
+        """Find out what became of the parts of the earlier run: nothing is believed that was not looked at since.
+
+        Record those that arrived and were not acknowledged, and abort the uploads of the others. Forget those that are
+        gone, or have another length, so that they are sent again; return how many these are. A listing shows it; what
+        it does not prove to be the same is asked for, and read back if nothing else helps. Raises ``ObjectExists`` if
+        a key has other content.
+        """
         for part in [self._sealed[index] for index in sorted(self._sealed)]:
             checksum = store.holds(part.key, size=part.bytes, sha256=part.sha256, expected=part.checksum)
             if checksum is not None:
@@ -193,11 +198,17 @@ class Journal:
             return 0
         binding = self.binding
         prefix = Series(binding.host, binding.dataset).data_prefix(BackupId(binding.backup_id), binding.level)
-        gone = [
-            part.index
-            for part, found in beside_listing(self.parts(), store.list(prefix))
-            if found is None or found.bytes != part.bytes
-        ]
+        gone, doubtful = array("q"), array("q")
+        for part, found in beside_listing(self.parts(), store.list(prefix)):
+            if found is None or found.bytes != part.bytes:
+                gone.append(part.index)
+            elif not proves(found.checksum, part):
+                doubtful.append(part.index)
+        if doubtful:
+            progress.log(f"Comparing {len(doubtful)} parts that are stored already with what was sent")
+        for part in filter(None, map(self.known, doubtful)):
+            if store.holds(part.key, size=part.bytes, sha256=part.sha256, expected=part.checksum) is None:
+                gone.append(part.index)
         for index in gone:
             self._stored_at[index] = -1
         return len(gone)

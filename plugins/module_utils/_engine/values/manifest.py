@@ -39,11 +39,13 @@ from .zfs import DatasetType
 
 @dataclass(frozen=True, slots=True)
 class Checksum:
-    """What the store returned for an object: ``kind`` is ``sha256``, ``sha256-composite``, ``crc32``, ``etag`` …,
-    or ``none`` if it returned nothing; ``value`` is as the store writes it."""
+    """What the store returned for an object: ``kind`` is ``sha256``, ``sha256-composite`` …, or ``none`` if it keeps
+    no checksum; ``value`` is as the store writes it. ``etag`` is the one of S3, which a listing shows, too: the same
+    one means that nobody wrote the object again, another one means nothing."""
 
     kind: ChecksumKind
     value: Line
+    etag: Line = ""
 
 
 @dataclass(frozen=True, slots=True)

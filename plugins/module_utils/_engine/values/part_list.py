@@ -15,8 +15,8 @@ from .manifest import Part
 from .repository import part_name
 from .strict_json import canonical_json, parse_object
 
-MAX_LINE_BYTES: Final = 8192
-"""The most that a part's line may have: its key and its checksum have 1,024 characters at most."""
+MAX_LINE_BYTES: Final = 16 * 1024
+"""The most that a part's line may have: its key, its checksum and its ETag have 1,024 characters at most."""
 
 
 def count_parts(stream_bytes: int, part_size: int) -> int:

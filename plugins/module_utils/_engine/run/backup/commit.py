@@ -12,7 +12,7 @@ from itertools import islice
 from ...errors import EngineError, ManifestInvalid, PartDamaged, PartMissing, StreamDamaged
 from ...plan.chain import next_place
 from ...plan.holds import snapshots_to_release
-from ...plan.parts import beside_listing
+from ...plan.parts import beside_listing, proves
 from ...repository.part_list import write_part_list
 from ...seal.signing import SigningKey
 from ...state.heads import highest_seen, remember
@@ -112,10 +112,10 @@ def rehearse_manifest(
 
 
 def list_parts(context: Context, store: Store, journal: Journal, stored: StoredStream) -> PartsSummary:
-    """Write the list of the parts that the journal knows, once one listing has shown that each of them is there.
+    """Write the list of the parts that the journal knows, if one listing shows that each of them is there.
 
-    Raises :class:`PartMissing` or :class:`PartDamaged` if one is not, and ``ObjectExists`` if an earlier run wrote
-    another list.
+    Raises :class:`PartMissing` or :class:`PartDamaged` if one is not, and ``ObjectExists`` if one has other content,
+    or if an earlier run wrote another list.
     """
     binding = journal.binding
     series, backup_id = Series(binding.host, binding.dataset), BackupId(binding.backup_id)
@@ -143,7 +143,9 @@ def list_parts(context: Context, store: Store, journal: Journal, stored: StoredS
 
 def _present(store: Store, parts: Iterable[Part], prefix: str) -> Iterator[Part]:
     for part, found in beside_listing(parts, store.list(prefix)):
-        if found is None:
+        # Somebody wrote it again, or the endpoint lists other ETags than it replies with.
+        rewritten = found is not None and part.checksum.etag and not proves(found.checksum, part)
+        if found is None or (rewritten and not _holds(store, part)):
             raise PartMissing(
                 f"Part {part.index} ({part.key}) was stored, and is not in {store.location} any longer",
                 subject=part.key,
@@ -157,6 +159,11 @@ def _present(store: Store, parts: Iterable[Part], prefix: str) -> Iterator[Part]
                 next_step="Nothing was committed. Look for somebody who writes there, then run the same command again",
             )
         yield part
+
+
+def _holds(store: Store, part: Part) -> bool:
+    """Whether the part is there. Raises ``ObjectExists`` if something else is."""
+    return store.holds(part.key, size=part.bytes, sha256=part.sha256, expected=part.checksum) is not None
 
 
 def commit(context: Context, store: Store, signing_key: SigningKey, survey: Survey, manifest: Manifest) -> str:

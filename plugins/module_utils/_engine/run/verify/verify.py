@@ -9,10 +9,9 @@ from __future__ import annotations
 import hashlib
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal
 
 from ...config.tasks import as_tasks, covered_by_any
@@ -28,11 +27,10 @@ from ...values.config import Task
 from ...values.manifest import CataloguedManifest, Manifest, Part
 from ...values.repository import BackupId, Series
 from ..context import Context
-from .parts import DecryptChecks, check_hashes, check_presence
+from .parts import DecryptChecks, Findings, Sound, check_hashes, check_presence
 
 Depth = Literal["signature", "exists", "checksum", "decrypt"]
 DEPTHS: tuple[Depth, ...] = ("signature", "exists", "checksum", "decrypt")
-_Check = Callable[[Manifest, Iterable[Part]], list[EngineError]]
 _SUBSET = re.compile(r"([1-9][0-9]{0,5})/([1-9][0-9]{0,5})")
 
 
@@ -80,13 +78,15 @@ class Problem:
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
     """What was proven. ``parts`` of ``parts_total`` were looked at, ``bytes`` is their stored size; at the depth
-    ``signature`` none is. ``backups`` lists the ids."""
+    ``signature`` none is. ``not_compared`` of them have the right length, and the store shows nothing of their content:
+    only a deeper look can tell. ``backups`` lists the ids."""
 
     depth: Depth
     subset: Subset | None
     backups: tuple[BackupId, ...]
     parts: int
     parts_total: int
+    not_compared: int
     bytes: int
     problems: tuple[Problem, ...]
     warnings: tuple[str, ...]
@@ -114,6 +114,7 @@ class VerifyReport:
             "backups": list(self.backups),
             "parts": self.parts,
             "parts_total": self.parts_total,
+            "not_compared": self.not_compared,
             "bytes": self.bytes,
             "problems": [problem.as_json() for problem in self.problems],
             "warnings": list(self.warnings),
@@ -174,6 +175,7 @@ def verify(  # noqa: PLR0913 - the options of the command
         backups=tuple(manifest.backup_id for manifest in chosen),
         parts=run.parts,
         parts_total=sum(manifest.parts.count for manifest in chosen),
+        not_compared=run.not_compared,
         bytes=run.bytes,
         problems=tuple(problems),
         warnings=tuple(warnings),
@@ -193,6 +195,7 @@ class _Run:
         self.parts = 0
         """How many were looked at; ``bytes`` is their stored size."""
         self.bytes = 0
+        self.not_compared = 0
         self._total = 0
         self._done = 0
         self._lock = threading.Lock()
@@ -207,56 +210,70 @@ class _Run:
             return []
         with ExitStack() as stack:
             store = stack.enter_context(closing(self._context.open_store()))
-            if self._depth == "decrypt":
-                spool = stack.enter_context(Spool(self._context.base_dir))
-                checks = DecryptChecks(
-                    store,
-                    limits=self._context.config.limits,
-                    identities=self._identities,
-                    spool=spool.directory,
-                    moved=self._moved,
-                )
-                check: _Check = checks.check_stream if self._subset is None else checks.check_parts
-            else:
-                check = partial(self._check_stored, store)
-            return [problem for manifest in manifests for problem in self._check(store, manifest, check)]
+            decrypt = self._decrypt_checks(store, stack) if self._depth == "decrypt" else None
+            return [problem for manifest in manifests for problem in self._check(store, manifest, decrypt)]
 
-    def _check(self, store: Store, manifest: Manifest, check: _Check) -> list[Problem]:
+    def _decrypt_checks(self, store: Store, stack: ExitStack) -> DecryptChecks:
+        return DecryptChecks(
+            store,
+            limits=self._context.config.limits,
+            identities=self._identities,
+            spool=stack.enter_context(Spool(self._context.base_dir)).directory,
+            moved=self._moved,
+        )
+
+    def _check(self, store: Store, manifest: Manifest, decrypt: DecryptChecks | None) -> list[Problem]:
         try:
             with open_part_list(store, manifest) as parts:
-                found = check(manifest, self._selected(manifest, parts))
+                selected = _Selected(parts, self._subset)
+                findings = self._findings(store, manifest, selected, decrypt)
         except (IntegrityError, ThawNeeded) as error:  # of the list of parts
-            found = [error]
-        return self._named(manifest, found)
+            findings = Findings(whole=[error])
+        return self._named(manifest, findings)
 
-    def _check_stored(self, store: Store, _manifest: Manifest, parts: Iterable[Part]) -> list[EngineError]:
-        check = check_presence if self._depth == "exists" else check_hashes
-        return check(store, parts, limits=self._context.config.limits, moved=self._moved)
+    def _findings(
+        self, store: Store, manifest: Manifest, selected: Iterable[Part], decrypt: DecryptChecks | None
+    ) -> Findings:
+        """Every depth contains the ones before it."""
+        limits = self._context.config.limits
+        findings = check_presence(store, manifest, self._counted(selected), workers=limits.workers)
+        sound = Sound(selected, findings)
+        if decrypt is not None:
+            (decrypt.check_stream if self._subset is None else decrypt.check_parts)(manifest, sound, findings)
+        elif self._depth == "checksum":
+            check_hashes(store, sound, findings, limits=limits, moved=self._moved)
+        else:
+            self.not_compared += findings.not_compared
+        return findings
 
-    def _selected(self, manifest: Manifest, parts: Iterable[Part]) -> Iterable[Part]:
-        """The parts that this run looks at."""
-        if self._subset is None:
-            self.parts += manifest.parts.count
-            self.bytes += manifest.parts.stored_bytes
-            return parts
-        return self._share(self._subset, parts)
-
-    def _share(self, subset: Subset, parts: Iterable[Part]) -> Iterator[Part]:
+    def _counted(self, parts: Iterable[Part]) -> Iterator[Part]:
         for part in parts:
-            if part in subset:
-                self.parts += 1
-                self.bytes += part.bytes
-                yield part
+            self.parts += 1
+            self.bytes += part.bytes
+            if self._depth == "exists":
+                self._moved(part.bytes)
+            yield part
 
     def _moved(self, length: int) -> None:
         with self._lock:
             self._done = min(self._total, self._done + length)  # a damaged part is read twice, but counts once
             self._context.progress.advance("verify", current=self._done, total=self._total)
 
-    def _named(self, manifest: Manifest, found: Sequence[EngineError]) -> list[Problem]:
-        for error in found:
+    def _named(self, manifest: Manifest, findings: Findings) -> list[Problem]:
+        for error in findings:
             self._context.progress.log(error.explain(), level="warning", backup_id=manifest.backup_id)
-        return [Problem(error, manifest.backup_id, manifest.dataset.name) for error in found]
+        return [Problem(error, manifest.backup_id, manifest.dataset.name) for error in findings]
+
+
+class _Selected:
+    """The parts that a run looks at. Can be read again."""
+
+    def __init__(self, parts: Iterable[Part], subset: Subset | None) -> None:
+        self._parts = parts
+        self._subset = subset
+
+    def __iter__(self) -> Iterator[Part]:
+        return (part for part in self._parts if self._subset is None or part in self._subset)
 
 
 def _read_catalogue(context: Context, signers: Sequence[str], host: str) -> Catalogue:
