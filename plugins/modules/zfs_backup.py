@@ -279,6 +279,11 @@ plan:
       description: The interrupted backup that would be resumed.
       type: str
       sample: null
+    warnings:
+      description: What to know before, such as another level than was asked for, or manifests that were refused.
+      type: list
+      elements: str
+      sample: []
 fresh:
   description: The backups that are fresh enough, by dataset, where O(unless_newer_than) was given and none was needed.
   returned: where nothing was done

@@ -167,8 +167,12 @@ backups:
       description: Storage class of the parts now.
       type: str
       sample: STANDARD_IA
+    complete:
+      description: Whether all parts are there, of this backup and of those that it builds upon.
+      type: bool
+      sample: true
     readable:
-      description: Whether all parts can be read now, without thawing any.
+      description: Whether it can be restored now - it is complete, and none of these parts has to be thawed.
       type: bool
       sample: true
     signer:
@@ -176,7 +180,7 @@ backups:
       type: str
       sample: zrbsign1qyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqs8ez5wr
 problems:
-  description: What is wrong with manifests that could not be listed.
+  description: What is wrong - manifests that could not be listed, backups that are not complete, backups that vanished.
   returned: success
   type: list
   elements: dict

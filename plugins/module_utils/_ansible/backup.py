@@ -33,6 +33,7 @@ def run_backup(module: AnsibleModule) -> dict[str, Any]:
         return {"changed": False, "fresh": fresh, ("plan" if module.check_mode else "backups"): []}
     if module.check_mode:
         plans = plan_backup(context, task=task, level=params["level"], strict_level=params["strict_level"])
+        pass_on_warnings(module, (warning for plan in plans for warning in plan.warnings))
         planned = [plan.as_json() for plan in plans]
         return {"changed": True, "plan": planned, "diff": _diff(planned)}
     job = {str(key): str(value) for key, value in params["job"].items()}
@@ -54,7 +55,7 @@ def _fresh_backups(context: Context, task: Task, *, level: int, younger_than: st
 
 def _suffices(entry: ListedBackup, level: int, since: datetime, now: datetime) -> bool:
     # A backup from the future, made while the clock was wrong, must not suppress all others until then.
-    return entry.level <= level and since < entry.created <= now and not entry.missing_parts
+    return entry.level <= level and since < entry.created <= now and entry.complete
 
 
 def _result(module: AnsibleModule, outcome: BackupOutcome) -> dict[str, Any]:

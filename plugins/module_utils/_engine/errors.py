@@ -159,6 +159,10 @@ class StreamDamaged(IntegrityError):
     """The joined stream does not have the hash that the manifest states."""
 
 
+class BackupsVanished(IntegrityError):
+    """Backups that this machine has seen are not in the repository any longer, or do not count any longer."""
+
+
 class ChainBroken(IntegrityError):
     """A link of a chain is missing or does not fit the one before it."""
 

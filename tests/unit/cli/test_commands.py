@@ -157,13 +157,42 @@ def test_a_signer_given_by_hand_is_trusted_too(zrb: Zrb, config: Path, repositor
 
 
 def test_verify_shows_warnings(zrb: Zrb, config: Path, repository: CommittedRepository) -> None:
+    _, older, newest = repository.commit(), repository.commit(), repository.commit()
+    assert zrb("verify", "--config", config).code == 0
+    repository.file_of(older.series.manifest_key(older.backup_id)).unlink()
+    ended = zrb("verify", "--config", config)
+    assert ended.code == 4
+    assert f"zrb: warning: tank/data: Before the backup {newest.backup_id} number 2" in ended.err
+
+
+def test_what_vanished_shows(zrb: Zrb, config: Path, repository: CommittedRepository) -> None:
     repository.commit()
     newest = repository.commit()
     assert zrb("verify", "--config", config).code == 0
     repository.file_of(newest.series.manifest_key(newest.backup_id)).unlink()
-    ended = zrb("verify", "--config", config)
-    assert ended.code == 4
-    assert "zrb: warning: tank/data: The repository shows 1 as the newest backup" in ended.err
+    for command in ("verify", "list"):
+        ended = zrb(command, "--config", config)
+        assert ended.code == 5
+        assert "Of tank/data of host nas1, backup number 2 was seen before" in ended.err
+
+
+def test_verify_says_how_many_parts_were_not_compared(zrb: Zrb, config: Path, repository: CommittedRepository) -> None:
+    repository.commit()
+    assert "3 part(s) have the right length" in zrb("verify", "--config", config).out
+    assert "right length" not in zrb("verify", "--config", config, "--depth", "checksum").out
+
+
+@pytest.mark.parametrize(("loss", "word"), [("base", "incomplete"), ("part", "1 part(s) missing"), ("", "yes")])
+def test_list_says_what_cannot_be_restored(
+    zrb: Zrb, config: Path, repository: CommittedRepository, loss: str, word: str
+) -> None:
+    full = repository.commit()
+    child = repository.commit(1, base=full)
+    if loss:
+        repository.file_of(repository.parts(full if loss == "base" else child)[0].key).unlink()
+    ended = zrb("list", "--config", config, "--level", "1")
+    assert ended.code == (5 if loss else 0)
+    assert word in ended.out
 
 
 def test_verify_progress_as_json_goes_to_stderr(zrb: Zrb, config: Path, repository: CommittedRepository) -> None:

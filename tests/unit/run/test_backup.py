@@ -379,6 +379,15 @@ class TestRecursive:
 
 
 class TestPlan:
+    @pytest.mark.parametrize("damage", ["corrupt", "remove"])
+    def test_it_warns_of_what_the_run_then_warns_of(self, fleet: Fleet, damage: str) -> None:
+        """Manifests that were refused, and the full backup that is made because of it."""
+        key = fleet.back_up(0).manifest_key
+        fleet.store.corrupt(key, 60) if damage == "corrupt" else fleet.store.remove(key)
+        plan = fleet.plan(1)
+        assert plan.warnings == fleet.back_up(1).warnings
+        assert len(plan.warnings) >= 2
+
     def test_it_says_what_the_run_then_does(self, fleet: Fleet) -> None:
         fleet.tick = timedelta()
         fleet.back_up(0)
@@ -403,6 +412,7 @@ class TestPlan:
             "storage_class": "STANDARD",
             "destination": "memory://repository/",
             "resumes": None,
+            "warnings": [result.reason],
         }
 
     def test_with_an_estimate_where_there_is_a_snapshot(self, fleet: Fleet) -> None:

@@ -18,6 +18,7 @@ from zrb.errors import (
     NoSuchBackup,
     NoSuchDataset,
     NoSuchSnapshot,
+    ObjectArchived,
     PartDamaged,
     PartMissing,
     ReceiveFailed,
@@ -419,6 +420,14 @@ def with_late_damage(root: Path) -> Fleet:
 
 class TestFailed:
     """A link that fails leaves nothing behind; those before it stay, and the message says how to go on."""
+
+    @pytest.mark.parametrize("nth", range(1, 16, 2))
+    def test_parts_of_which_no_listing_says_that_they_are_archived(self, chain: Chain, nth: int) -> None:
+        """As in the archive tiers of S3 Intelligent-Tiering: only reading shows it, and the exit code is the same."""
+        fleet, _, _ = chain
+        archived = ObjectArchived("archived", subject="x", answer="InvalidObjectState", next_step="Thaw it")
+        fleet.store.fail("read_into", nth=nth, error=archived, key_part="data/")
+        assert fails(fleet).exit_code == 7
 
     def test_a_damaged_part_of_the_first_link_creates_nothing(self, chain: Chain) -> None:
         fleet, results, _ = chain

@@ -7,16 +7,20 @@ than before has lost its newest backups, or shows an old state."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..errors import BackupsVanished
 from ..values.field_types import Positive
 from ..values.json_records import read_record, write_record
-from ..values.repository import Series
+from ..values.manifest import Manifest
+from ..values.repository import Series, series_at
 from ..values.strict_json import canonical_json, parse_object
 from .durable_files import replace_durably
 
 _MAX_BYTES = 4096
+_FILE = "seq.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,5 +45,34 @@ def remember(base_dir: Path, repository_id: str, series: Series, seq: int) -> No
         replace_durably(_path(base_dir, repository_id, series), canonical_json(write_record(Head(seq))).decode() + "\n")
 
 
+def vanished(
+    base_dir: Path, repository_id: str, shown: Iterable[Manifest], *, concerns: Callable[[Series], bool]
+) -> list[BackupsVanished]:
+    """What this machine has seen of the series that ``concerns`` names, and ``shown``, all that counts in the
+    repository now, does not have any longer: a whole series, or its newest backups."""
+    newest: dict[Series, int] = {}
+    for manifest in shown:
+        newest[manifest.series] = max(manifest.seq, newest.get(manifest.series, 0))
+    found = []
+    directory = base_dir / "state" / "seen" / repository_id
+    for path in sorted(directory.rglob(_FILE)):
+        series = series_at(path.parent.relative_to(directory).as_posix())
+        if series is not None and concerns(series):
+            seen, now = highest_seen(base_dir, repository_id, series), newest.get(series, 0)
+            if seen > now:
+                found.append(_gone(series, seen, now, path))
+    return found
+
+
+def _gone(series: Series, seen: int, now: int, path: Path) -> BackupsVanished:
+    left = f"the newest backup that counts is number {now}" if now else "no backup counts any longer"
+    return BackupsVanished(
+        f"Of {series.dataset} of host {series.host}, backup number {seen} was seen before, and {left}",
+        subject=series.dataset,
+        next_step="Somebody removed them, or the repository shows an old state: look for who did. If you removed them "
+        f"yourself, remove {path}",
+    )
+
+
 def _path(base_dir: Path, repository_id: str, series: Series) -> Path:
-    return base_dir / "state" / "seen" / repository_id / series.path / "seq.json"
+    return base_dir / "state" / "seen" / repository_id / series.path / _FILE

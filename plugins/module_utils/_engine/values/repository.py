@@ -107,6 +107,14 @@ class Series:
         return self.data_prefix(backup_id, level) + part_name(index)
 
 
+def series_at(path: str) -> Series | None:
+    """The series whose :attr:`Series.path` this is, or ``None`` if it is none; the names are never joined to a local
+    path."""
+    host, *dataset = map(unquote, path.split("/"))
+    series = Series(host=host, dataset="/".join(dataset))
+    return series if dataset and series.path == path else None
+
+
 def parse_manifest_key(key: str, *, suffix: str = MANIFEST_SUFFIX) -> tuple[Series, BackupId]:
     """The series and the backup id that a key under ``manifests/`` stands for, which ends in ``suffix``.
 

@@ -127,6 +127,7 @@ def _plan(context: Context, store: Store, decision: Decision) -> BackupPlan:
         storage_class=context.config.storage_classes.for_level(decision.choice.level),
         destination=store.location,
         resumes=decision.journal.binding.backup_id if decision.journal else None,
+        warnings=decision.warnings,
     )
 
 

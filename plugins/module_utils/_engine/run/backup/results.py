@@ -29,6 +29,7 @@ class BackupPlan:
     storage_class: str
     destination: str
     resumes: str | None
+    warnings: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
         """The plan for machines."""
@@ -47,6 +48,7 @@ class BackupPlan:
             "storage_class": self.storage_class,
             "destination": self.destination,
             "resumes": self.resumes,
+            "warnings": list(self.warnings),
         }
 
 

@@ -20,7 +20,7 @@ from ...plan.chain import check_series, walk_chain
 from ...repository.catalogue import Catalogue, read_catalogue
 from ...repository.part_list import open_part_list
 from ...seal.signing import no_trusted_signer
-from ...state.heads import highest_seen, remember
+from ...state.heads import remember, vanished
 from ...state.spool import Spool
 from ...store.protocol import Store
 from ...values.config import Task
@@ -160,6 +160,7 @@ def verify(  # noqa: PLR0913 - the options of the command
         and (backup_id is None or found.manifest.backup_id == backup_id)
     ]
     problems = [Problem(error) for error in catalogue.problems]
+    problems += _vanished(context, catalogue, tasks, host=host or context.config.host)
     if not chosen and not problems:
         raise _nothing_to_verify(host or context.config.host, backup_id)
     run = _Run(context, depth, share, tuple(identities))
@@ -286,10 +287,22 @@ def _read_catalogue(context: Context, signers: Sequence[str], host: str) -> Cata
 
 def _series_warnings(context: Context, series: Series, found: Sequence[CataloguedManifest]) -> list[str]:
     repository_id = found[0].manifest.repository_id
-    sentences = check_series(found, highest_seen=highest_seen(context.base_dir, repository_id, series))
+    sentences = check_series(found)
     with suppress(OSError):  # a machine that only verifies may have no state directory; the next check then knows less
         remember(context.base_dir, repository_id, series, max(entry.manifest.seq for entry in found))
     return [f"{series.dataset}: {sentence}" for sentence in sentences]
+
+
+def _vanished(context: Context, catalogue: Catalogue, tasks: Sequence[Task], *, host: str) -> list[Problem]:
+    if catalogue.identity is None:
+        return []
+    found = vanished(
+        context.base_dir,
+        catalogue.identity.repository_id,
+        (found.manifest for found in catalogue.manifests),
+        concerns=lambda series: series.host == host and covered_by_any(tasks, series.dataset),
+    )
+    return [Problem(error, dataset=error.subject) for error in found]
 
 
 def _chain_problems(series: Sequence[CataloguedManifest], chosen: Sequence[Manifest]) -> list[Problem]:
