@@ -64,6 +64,15 @@ class Interrupted(Explained):
         self.exit_code = 128 + signal_number
 
 
+def without_frames(error: EngineError) -> EngineError:
+    """Return ``error`` without the frames that it and its causes passed: these hold the buffers of a whole stream."""
+    one: BaseException | None = error
+    while one is not None:
+        one.__traceback__ = None
+        one = one.__cause__ or one.__context__
+    return error
+
+
 def _stopped(sentence: str) -> str:
     return sentence if sentence.endswith((".", "!", "?")) else sentence + "."
 

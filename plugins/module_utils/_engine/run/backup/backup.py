@@ -10,13 +10,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...config.key_files import read_signing_key
 from ...config.tasks import task_datasets
-from ...errors import ConfigError, EngineError, ObjectExists, StreamNotReproducible
+from ...errors import ConfigError, EngineError, ObjectExists, StreamNotReproducible, without_frames
 from ...plan.buffers import plan_backup_buffers
 from ...plan.parts import check_part_count, count_parts
 from ...report.logs import Logged
@@ -24,7 +23,7 @@ from ...repository.identity import RepositoryIdentity, ensure_identity, read_ide
 from ...seal.age import AgeSealer
 from ...seal.signing import SigningKey
 from ...state.journal import Journal
-from ...state.locks import dataset_lock, dataset_state_dir
+from ...state.locks import DatasetLocks, dataset_locks, dataset_state_dir
 from ...state.pending_snapshot import clear_pending, note_pending
 from ...store.protocol import Store
 from ...stream.backup import BackupPipeline, StoredStream
@@ -176,7 +175,7 @@ class _TaskRun:
     def run(self, level: int, *, strict: bool) -> BackupOutcome:
         """Decide for every dataset, snapshot all at one instant, then send one after the other."""
         results: list[BackupResult] = []
-        with ExitStack() as locks:
+        with dataset_locks(self.context.base_dir) as locks:
             identity = ensure_identity(self.store, now=self.context.clock(), new_id=self._new_repository_id())
             decisions = self._decide_all(locks, identity, level, strict)
             for work in self._begin_all(identity, decisions):
@@ -204,15 +203,15 @@ class _TaskRun:
         )
 
     def _failed(self, dataset: str, progress: Progress, error: EngineError) -> None:
-        self.failures.append((dataset, error))
+        self.failures.append((dataset, without_frames(error)))
         progress.finish(status="failed", result=dict(error.facts()))
 
-    def _decide_all(self, locks: ExitStack, identity: RepositoryIdentity, level: int, strict: bool) -> list[Decision]:
+    def _decide_all(self, locks: DatasetLocks, identity: RepositoryIdentity, level: int, strict: bool) -> list[Decision]:
         decisions = []
         at_once = _at_one_time(self.context)
         for name in task_datasets(self.context.zfs, self.task):
             try:
-                locks.enter_context(dataset_lock(self.context.base_dir, name))
+                locks.take(name)
                 survey = survey_dataset(self.context, self.store, name)
                 decision = decide(at_once, identity, self.task, survey, level=level, strict=strict)
                 recover(self.context, self.store, decision)
