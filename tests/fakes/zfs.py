@@ -101,7 +101,7 @@ class FakeZfs:
         self._datasets: dict[str, _Dataset] = {}
         self._snapshots: dict[str, _Snapshot] = {}
         self._bookmarks: dict[str, Bookmark] = {}
-        self._failures: dict[str, EngineError] = {}
+        self._failures: dict[str, BaseException] = {}
         self._sent = 0
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
         """Time of the next snapshot; it moves on by a second with each."""
@@ -152,7 +152,7 @@ class FakeZfs:
             raise self._error(f"Cannot destroy {name}", "dataset is busy", name)
         del self._snapshots[name]
 
-    def fail(self, method: str, error: EngineError) -> None:
+    def fail(self, method: str, error: BaseException) -> None:
         """Make the next call of a method of the protocol raise ``error``."""
         self._failures[method] = error
 

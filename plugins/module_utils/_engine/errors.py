@@ -11,6 +11,8 @@ Each class stands for one thing that a user can do something about. The exit cod
 from __future__ import annotations
 
 import sys
+import traceback
+from pathlib import Path
 
 
 class Explained(BaseException):
@@ -64,8 +66,28 @@ class Interrupted(Explained):
         self.exit_code = 128 + signal_number
 
 
+class Unexpected(EngineError):
+    """An exception that no part of the engine expects: a defect, or a machine that is out of memory."""
+
+
+def explained(error: Exception) -> EngineError:
+    """Return ``error``, or an :class:`Unexpected` that says what it is and where it was raised."""
+    if isinstance(error, EngineError):
+        return error
+    frames = traceback.extract_tb(error.__traceback__)[-3:]
+    path = ", ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames)
+    unexpected = Unexpected(
+        f"zrb failed with an unexpected {type(error).__name__} ({path})",
+        answer=str(error),
+        next_step="Unless this machine was out of memory, this is a bug: report it, with the output of -v",
+    )
+    unexpected.__cause__ = error
+    return unexpected
+
+
 def without_frames(error: EngineError) -> EngineError:
-    """Return ``error`` without the frames that it and its causes passed: these hold the buffers of a whole stream."""
+    """Return ``error``, to be kept to the end of a run, without the frames that it and its causes passed: these keep
+    the buffers of a whole stream."""
     one: BaseException | None = error
     while one is not None:
         one.__traceback__ = None

@@ -204,7 +204,7 @@ class TestResume:
         assert not journal.path.exists()
         # Nobody knows any more which snapshot it held, and one that another repository needs may not be let go.
         assert journal.binding.snapshot in fleet.held()
-        assert "`zfs release zrb:nightly SNAPSHOT`" in fleet.progress.warnings[0]
+        assert "`zfs release TAG SNAPSHOT`" in fleet.progress.warnings[0]
 
     def test_a_journal_of_which_only_the_beginning_can_be_read(self, fleet: Fleet) -> None:
         journal = interrupt(fleet)
