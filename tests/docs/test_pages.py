@@ -48,8 +48,8 @@ def stage(zpool: MadePool, home: MadeDataset, bucket: LocalBucket, tmp_path: Pat
     keys, config = "genkey|signing-key", directory / "etc" / "config.yaml"
     program.write_text(
         "#!/bin/sh\n"
-        f'case $1 in {keys}) exec {sys.executable} -m zrb "$@" ;; esac\n'
-        f'command=$1; shift; exec {sys.executable} -m zrb "$command" --config {config} "$@"\n'
+        f'case $1 in {keys}) exec {sys.executable} -m zrb.command "$@" ;; esac\n'
+        f'command=$1; shift; exec {sys.executable} -m zrb.command "$command" --config {config} "$@"\n'
     )
     program.chmod(0o755)
 

@@ -139,7 +139,7 @@ def test_a_reader_that_has_seen_enough_is_no_failure(config: Path, arguments: li
     os.close(reader)
     with os.fdopen(writer, "w") as pipe:
         ended = subprocess.run(
-            [sys.executable, "-m", "zrb", *with_config],
+            [sys.executable, "-m", "zrb.command", *with_config],
             stdout=pipe,
             stderr=subprocess.PIPE,
             text=True,
@@ -159,7 +159,7 @@ def test_nobody_who_listens_to_errors_is_no_failure(config: Path, unbuffered: st
     os.close(reader)
     with os.fdopen(writer, "w") as pipe:
         ended = subprocess.run(
-            [sys.executable, "-m", "zrb", "list", "--nonsense"],
+            [sys.executable, "-m", "zrb.command", "list", "--nonsense"],
             stderr=pipe,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
@@ -221,7 +221,9 @@ def test_the_code_of_several_tasks(codes: list[int], combined: int) -> None:
 
 
 def test_the_module_runs_too() -> None:
-    ended = subprocess.run([sys.executable, "-m", "zrb", "--version"], capture_output=True, text=True, check=True)
+    ended = subprocess.run(
+        [sys.executable, "-m", "zrb.command", "--version"], capture_output=True, text=True, check=True
+    )
     assert ended.stdout == f"zrb {VERSION}\n"
 
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""``python -m zrb``: the same as the ``zrb`` command."""
+"""``python -m zrb.command``: the same as the ``zrb`` command, where only an interpreter is known."""
 
 from __future__ import annotations
 
