@@ -298,5 +298,5 @@ def test_what_is_no_key_file_is_named_and_not_repeated(text: str, problem: str) 
 
 def test_a_missing_library_says_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "pyrage", None)
-    with pytest.raises(LibraryMissing, match=r"The Python library pyrage is needed .* `pip install pyrage`"):
+    with pytest.raises(LibraryMissing, match=r"The Python library pyrage is needed .* pip install pyrage`"):
         new_identity()

@@ -101,9 +101,7 @@ def _recipients(section: Section, *, needed: bool) -> tuple[str, ...]:
     single = section.values.get("age_public_key", "")
     recipients = dict.fromkeys([*([single] if single else []), *section.values.get("age_recipients", ())])
     if needed and not recipients:
-        raise section.place.error(
-            "names no recipient", "Give `age_recipients` (or `age_public_key`) a public key; `zrb genkey` makes a pair"
-        )
+        raise section.place.error("names no recipient", "Give `age_recipients` a public key; `zrb genkey` makes a pair")
     return tuple(recipients)
 
 
