@@ -142,7 +142,8 @@ class _Reply:
 
 
 class _Plain(Protocol):
-    def __call__(self, problem: str, *, next_step: str, subject: str = "", answer: str = "") -> EngineError: ...
+    def __call__(self, problem: str, *, next_step: str, subject: str = "", answer: str = "") -> EngineError:
+        """The error."""
 
 
 _Maker = Callable[[_Reply], EngineError]
