@@ -31,7 +31,10 @@ def run_snapshot(module: AnsibleModule) -> dict[str, Any]:
 def _untaken(names: list[str], task: Task) -> dict[str, Any]:
     """What the result says of a snapshot that would be taken: what only ZFS can give is null."""
     unknown = {"guid": None, "createtxg": None, "creation": None}
-    first, *below = [{"name": name, **unknown, "hold_tag": task.hold_tag, "descendants": []} for name in names]
+    untaken: list[dict[str, Any]] = [
+        {"name": name, **unknown, "hold_tag": task.hold_tag, "descendants": []} for name in names
+    ]
+    first, *below = untaken
     return {**first, "descendants": below}
 
 
