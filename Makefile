@@ -3,7 +3,7 @@
 PYTHON ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo demo-clean test unit lint sanity sanity-all ansible-test release bench clean testbed testbed-down test-openzfs
+.PHONY: help schema venv demo demo-clean docs test unit lint sanity sanity-all ansible-test release bench clean testbed testbed-down test-openzfs
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,11 +19,17 @@ demo: .venv/.installed  ## Back up, change, back up, verify, restore and compare
 demo-clean:  ## Remove everything that the demo made
 	@tests/setup/demo clean
 
+docs: .venv/.installed  ## Make build/site, these pages to read in a browser; fails on a broken link
+	@tests/setup/site/build
+
 test: .venv/.installed  ## Run all tests, Ansible's own too; says what it skipped and why (root for real ZFS)
 	@tests/setup/test
 
 unit: .venv/.installed  ## Run the unit tests alone: no root, no network, seconds
 	@.venv/bin/pytest tests/unit
+
+schema: .venv/.installed  ## Write docs/manifest.schema.json anew from the fields of the manifest
+	@.venv/bin/python -m tests.docs.schema
 
 lint: .venv/.installed  ## Check style, types, playbooks, roles and changelog
 	@tests/setup/lint
@@ -51,7 +57,8 @@ test-openzfs: .venv/.installed  ## Run the engine's tests and all production pat
 	@.venv/bin/python -m tests.vm.testbed test-openzfs $(TESTS)
 
 bench: .venv/.installed  ## Compare speed and memory with other tools in one run; prints a table
-	@.venv/bin/python -m tests.bench.run
+	@tests/setup/bench-peers
+	@.venv/bin/python -m tests.bench.run --json build/bench.json
 
 clean: demo-clean testbed-down  ## Remove the demo, .venv and everything that tools cached
 	rm -rf .venv .cache build

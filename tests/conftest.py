@@ -24,6 +24,12 @@ _KEY = re.compile(r"(age|zrbsign|key-)1!?\w{10}", re.IGNORECASE)
 ROOT = Path(__file__).resolve().parents[1]
 
 
+KEPT = {"PATH", "USER", "LOGNAME", "TMPDIR", "CI"}
+KEPT_PREFIXES = ("ZRB_TEST_", "PYTEST_", "COV")
+"""What tests take from their surroundings, besides the cache, which holds machines. The terminal, the language,
+proxies, and what AWS tools and Ansible find in a home directory are the same wherever they run."""
+
+
 def install_for_this_run() -> None:
     """Let tests, and the commands that they start, import the engine as ``zrb``: `ansible-test units` runs where it is
     not installed, and knows nothing of pyproject.toml."""
@@ -31,6 +37,7 @@ def install_for_this_run() -> None:
     atexit.register(shutil.rmtree, places[0])
     Path(places[0], "zrb").symlink_to(ROOT / "plugins" / "module_utils" / "_engine")
     sys.path[:0] = places
+    KEPT.add("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join([places[0], *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
@@ -38,6 +45,19 @@ if importlib.util.find_spec("zrb") is None:
     install_for_this_run()
 
 pytest_plugins = ["tests.integration.zfs_fixtures", "tests.integration.s3_fixtures", "tests.integration.nas_fixtures"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Leave the surroundings behind, before anything is imported that looks at them."""
+    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    home = tempfile.mkdtemp(prefix="zrbtest-home-")
+    config.add_cleanup(lambda: shutil.rmtree(home, ignore_errors=True))
+    for name in set(os.environ) - KEPT:
+        if not name.startswith(KEPT_PREFIXES):
+            del os.environ[name]
+    os.environ |= {"HOME": home, "XDG_CACHE_HOME": cache, "TERM": "xterm", "LANG": "C.UTF-8"}
+    os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
+
 
 # A busy machine is no reason to fail: how long an example takes says nothing about the code.
 settings.register_profile("unhurried", deadline=None)

@@ -39,13 +39,25 @@ options:
       - The file of the private key. Its directory must exist.
     type: path
     required: true
+  type:
+    description:
+      - The kind of the key that is made. A file that exists keeps its key, of whichever kind.
+      - V(hybrid) is ML-KEM-768 together with X25519, so that a quantum computer of the future does not read the backups
+        either. Other programs need C(age) 1.3 or newer for it.
+      - V(classic) is X25519, which every C(age) knows.
+      - The recipients of one configuration are of one kind. Another kind begins a new chain with a level 0.
+    type: str
+    choices:
+      - hybrid
+      - classic
+    default: hybrid
   mode:
     description:
       - Permissions of the file. If unset, a new file gets V(0600), and one that exists keeps what it has.
       - A private key that others than its owner can read is refused, here and by the other modules.
 requirements:
   - python >= 3.11
-  - pyrage >= 1.3
+  - cryptography >= 42, and 48 for hybrid keys
 seealso:
   - module: zrb.fleet.signing_keygen
   - module: zrb.fleet.zfs_restore
@@ -58,6 +70,11 @@ EXAMPLES = r"""
   register: age_key
   delegate_to: localhost
   run_once: true
+
+- name: Make one that every age knows, and that a quantum computer could break
+  zrb.fleet.age_keygen:
+    path: /srv/zrb/classic.key
+    type: classic
 
 - name: Show the public key, which backups are encrypted to
   ansible.builtin.debug:
@@ -81,7 +98,7 @@ public_key:
   description: The public key; V(null) in check mode if the file does not exist yet.
   returned: success
   type: str
-  sample: age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p
+  sample: age1pq1x34nzsvr0rxjsgdn8zgyhfe8j7ceq5r9rdelkjuh3y235jzxshfg87pzf5zr…
 error:
   description: Kind of the failure, such as V(KeyFileError).
   returned: failure
@@ -114,15 +131,15 @@ next_step:
   sample: Make sure that the directory /etc/zrb exists, has room, and lets you write
 """
 
-from ..module_utils._ansible.arguments import KEY_FILE
+from ..module_utils._ansible.arguments import AGE_KEY_FILE
 from ..module_utils._ansible.requirements import require
 from ..module_utils._ansible.results import end
 
 
 def main() -> None:
     """Run the module."""
-    module = KEY_FILE.create_module(add_file_common_args=True)
-    require(module, "pyrage")
+    module = AGE_KEY_FILE.create_module(add_file_common_args=True)
+    require(module, "cryptography")
     # Only now, since what it imports needs the Python that was asked for.
     from ..module_utils._ansible.key_file import ensure_age_key
 

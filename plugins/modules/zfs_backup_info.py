@@ -150,7 +150,7 @@ backups:
       type: str
       sample: 20260125T020000Z-L0-0b8f8e4c
     seq:
-      description: Number of the backup in the line of its dataset.
+      description: Number of the backup in the series of its dataset.
       type: int
       sample: 12
     created:

@@ -72,8 +72,8 @@ options:
     type: str
   at:
     description:
-      - Restore the newest backup that was made at this time or before, in ISO 8601 such as V(2026-01-31T02:00Z). A time
-        without a time zone is in UTC.
+      - Restore the newest backup whose snapshot was taken at this time or before.
+      - The time is in ISO 8601, such as V(2026-01-31T02:00Z). Without a time zone, the time is UTC.
     type: str
   only:
     description:

@@ -2,18 +2,19 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Speed and memory of the pipeline against others, interleaved in one run on one machine, as ratios.
+"""Compare speed, processor time and memory with other programs, in one run on one machine.
 
     make bench                       or: .venv/bin/python -m tests.bench.run --help
 
-Ours and restic store the same random bytes from a pipe into a directory on tmpfs; the shell pipeline is what people
-build by hand. Then memory, for a short and for a long stream, and the processor time of the commands that are typed
+All contenders of a table move the same random bytes, one after the other in every round, so that what else the machine
+does hits all alike. Then memory, for short and long streams, and the processor time of the commands that are typed
 most.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import shutil
@@ -21,134 +22,161 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from zrb.seal.age import new_identity
 from zrb.values.config import Limits
 
-from tests.bench import commands, stages
+from tests.bench import commands, contenders, servers, stages
+from tests.bench.contenders import Comparison, Programs, fresh_directory
 from tests.bench.measure import Measured, run
 
 GIB = 1024**3
 MIB = 1024**2
-MEMORY_LIMIT = Limits().memory_limit
+BUILT = Path(__file__).parents[2] / ".cache" / "bench" / "bin"
+CORES = len(os.sched_getaffinity(0))
 
 
 def main() -> int:
-    """Run everything and print the tables."""
+    """Run everything, print the tables, and write the figures as JSON if asked to."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=int, default=2, help="GiB of random bytes for the speed table (default: 2)")
+    parser.add_argument("--size", type=int, default=2048, metavar="MIB", help="of random bytes (default: 2048)")
     parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds (default: 5)")
-    parser.add_argument("--long", type=int, default=32, help="GiB of the long stream in the memory table (default: 32)")
-    parser.add_argument("--directory", type=Path, default=Path("/dev/shm"), help="a tmpfs with room for twice the size")
+    parser.add_argument("--long", type=int, default=32, metavar="GIB", help="of the long stream (default: 32)")
+    parser.add_argument("--directory", type=Path, default=Path("/dev/shm"), help="a tmpfs, thrice the size")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
     args = parser.parse_args()
-    console = Console(width=max(100, Console().width))
-    console.print(_machine())
-    with tempfile.TemporaryDirectory(prefix="zrb-bench-", dir=args.directory) as name:
-        scratch = Path(name)
-        source = scratch / "source"
-        _make_random(source, args.size * GIB)
-        console.print(speed_table(source, scratch, args.rounds))
-        source.unlink()
-        console.print(memory_table(scratch, args.long))
-        console.print(commands.table(scratch))
+    bench = Bench(Console(width=max(100, Console().width)), rounds=args.rounds)
+    try:
+        with tempfile.TemporaryDirectory(prefix="zrb-bench-", dir=args.directory) as name:
+            bench.run_all(Path(name), size=args.size * MIB, long_gib=args.long)
+    except subprocess.CalledProcessError as error:
+        sys.stderr.write(f"{' '.join(error.cmd)} ended with status {error.returncode}:\n{error.stderr}\n")
+        return 1
+    if args.json:
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        args.json.write_text(json.dumps(bench.figures, indent=2) + "\n", encoding="utf-8")
     return 0
 
 
-def speed_table(source: Path, scratch: Path, rounds: int) -> Table:
-    """Every contender in every round, so that what else the machine does hits all alike."""
-    recipient = new_identity()[1]
-    contenders = {
-        "zrb": lambda repository: _ours(source, str(repository), recipient),
-        "restic --compression off": lambda repository: _restic(source, repository),
-        "split | age (shell)": lambda repository: _shell(source, repository, recipient),
+class Bench:
+    """One run of all tables. ``figures`` collects what they show."""
+
+    def __init__(self, console: Console, *, rounds: int) -> None:
+        self._console = console
+        self._rounds = rounds
+        self.figures: dict[str, Any] = {}
+
+    def run_all(self, scratch: Path, *, size: int, long_gib: int) -> None:
+        """Every table."""
+        programs = Programs(BUILT)
+        self._console.print(_machine(programs))
+        source = scratch / "source"
+        with source.open("wb") as file:
+            subprocess.run(["head", "-c", str(size), "/dev/urandom"], stdout=file, check=True)
+        # Of the classic kind, which every age opens: the payload is the same for both.
+        keys = new_identity("classic")
+        if False:
+            self.compare(contenders.to_directory(source, keys[1], programs), scratch, size, floor_for=(source, keys[1]))
+        for tls in (False, True):
+            with servers.sink(scratch, tls=tls) as endpoint:
+                self.compare(contenders.to_sink(source, keys[1], endpoint), scratch, size)
+        if server := programs.path("minio"):
+            with servers.minio(Path(server), scratch / "minio") as endpoint:
+                if False:
+                    self.compare(contenders.to_minio(source, keys[1], programs, endpoint), scratch, size)
+                self.compare(contenders.from_minio(source, keys, programs, endpoint, scratch), scratch, size)
+            shutil.rmtree(scratch / "minio")
+        source.unlink()
+        self.memory(keys[1], long_gib)
+        self._console.print(commands.table(scratch))
+        if programs.missing:
+            self._console.print(f"Left out, since tests/setup/bench-peers did not build them: {programs.missing}")
+
+    def compare(
+        self, comparison: Comparison, scratch: Path, size: int, *, floor_for: tuple[Path, str] | None = None
+    ) -> None:
+        """One table: every contender in every round."""
+        measured: dict[str, list[Measured]] = {name: [] for name in comparison.contenders}
+        speeds: list[dict[str, float]] = []
+        for _ in range(self._rounds):
+            for name, once in comparison.contenders.items():
+                with fresh_directory(scratch) as place:
+                    measured[name].append(once(place))
+                _forget_objects(scratch)
+            if floor_for:
+                speeds.append(stages.stage_speeds(*floor_for, scratch))
+        rows = {name: _row(rounds, size) for name, rounds in measured.items()}
+        ours = next(iter(rows.values()))["bytes_per_s"]
+        table = Table("", "MB/s", "min … max", "ratio", "CPU s/GB", "peak MiB", title=comparison.title)
+        for name, row in rows.items():
+            row["ratio"] = ours / row["bytes_per_s"]
+            table.add_row(
+                name,
+                f"{row['bytes_per_s'] / 1e6:.0f}",
+                f"{row['slowest'] / 1e6:.0f} … {row['fastest'] / 1e6:.0f}",
+                f"{row['ratio']:.2f}",
+                f"{row['cpu_s_per_gb']:.2f}",
+                f"{row['peak_bytes'] / MIB:.0f}",
+            )
+        for proof, name in ((True, "zrb"), (False, "zrb, proof: false")) if speeds else ():
+            floor = statistics.median(stages.floor(speed, cores=CORES, proof=proof) for speed in speeds)
+            share = rows[name]["bytes_per_s"] / floor
+            rows[f"floor of {name}"] = {"bytes_per_s": floor, "ratio": share}
+            table.add_row(f"floor of {name}, {CORES} cores", f"{floor / 1e6:.0f}", "", f"{share:.2f}", "", "")
+        self._console.print(table)
+        if speeds:
+            self._stages(speeds)
+        self.figures[comparison.title] = {"size_bytes": size, "rounds": self._rounds, "rows": rows}
+
+    def _stages(self, speeds: list[dict[str, float]]) -> None:
+        table = Table("stage, one core", "MB/s", "CPU s/GB", title="What the floor is made of")
+        for stage in speeds[0]:
+            speed = statistics.median(one[stage] for one in speeds)
+            table.add_row(stage, f"{speed / 1e6:.0f}", f"{1e9 / speed:.2f}")
+            self.figures.setdefault("stages", {})[stage] = speed
+        self._console.print(table)
+
+    def memory(self, recipient: str, long_gib: int) -> None:
+        """Peak memory of all processes; what is stored is thrown away."""
+        limit = Limits().memory_limit
+        table = Table("stream", "memory_limit MiB", "peak MiB", "over it MiB", title="Memory of all processes")
+        figures = self.figures["memory"] = []
+        for gib, allowed in ((1, limit), (long_gib, limit), (1, 128 * MIB)):
+            ours = [sys.executable, "-m", "tests.bench.ours", "store", "discard", recipient, f"memory_limit={allowed}"]
+            peak = run(ours, fed_by=["head", "-c", str(gib * GIB), "/dev/zero"]).peak_bytes
+            over = peak - allowed
+            table.add_row(f"{gib} GiB", f"{allowed / MIB:.0f}", f"{peak / MIB:.0f}", f"{over / MIB:+.0f}")
+            figures.append({"stream_gib": gib, "memory_limit": allowed, "peak_bytes": peak})
+        self._console.print(table)
+
+
+def _row(rounds: list[Measured], size: int) -> dict[str, float]:
+    speeds = [size / measured.wall_s for measured in rounds]
+    return {
+        "bytes_per_s": statistics.median(speeds),
+        "slowest": min(speeds),
+        "fastest": max(speeds),
+        "cpu_s_per_gb": statistics.median(measured.cpu_s for measured in rounds) / size * 1e9,
+        "peak_bytes": max(measured.peak_bytes for measured in rounds),
     }
-    results: dict[str, list[Measured]] = {contender: [] for contender in contenders}
-    floors = []
-    for _ in range(rounds):
-        for contender, store in contenders.items():
-            with _fresh_directory(scratch) as repository:
-                results[contender].append(store(repository))
-        floors.append(stages.floor(stages.stage_speeds(source, recipient, scratch), cores=os.cpu_count() or 1))
-    size = source.stat().st_size
-    table = Table("", "MB/s", "ratio", "CPU s/GB", "peak MiB", title=_title(size, rounds))
-    ours = statistics.median(size / result.wall_s for result in results["zrb"])
-    for contender, measured in results.items():
-        speed = statistics.median(size / result.wall_s for result in measured)
-        table.add_row(
-            contender,
-            f"{speed / 1e6:.0f}",
-            f"{ours / speed:.2f}",
-            f"{statistics.median(result.cpu_s for result in measured) / size * 1e9:.2f}",
-            f"{max(result.peak_bytes for result in measured) / MIB:.0f}",
-        )
-    floor = statistics.median(floors)
-    table.add_row(f"floor of the stages, {os.cpu_count()} cores", f"{floor / 1e6:.0f}", f"{ours / floor:.2f}", "", "")
-    return table
 
 
-def memory_table(scratch: Path, long_gib: int) -> Table:
-    """Peak memory of all processes for a short and a long stream; what is stored is thrown away."""
-    recipient = new_identity()[1]
-    allowed = MEMORY_LIMIT + 200 * MIB
-    table = Table("stream", "peak MiB", "of memory_limit + 200 MiB", title="Memory of all processes")
-    for gib in (1, long_gib):
-        ours = f"{sys.executable} -m tests.bench.ours discard {recipient} {MEMORY_LIMIT}"
-        command = f"head -c {gib * GIB} /dev/zero | {ours}"
-        peak = run(["sh", "-c", command]).peak_bytes
-        table.add_row(f"{gib} GiB", f"{peak / MIB:.0f}", f"{peak / allowed:.2f}")
-    return table
+def _forget_objects(scratch: Path) -> None:
+    """Empty MinIO's bucket of what the last round stored; what a restore reads stays."""
+    bucket = scratch / "minio" / servers.BUCKET
+    for path in bucket.iterdir() if bucket.exists() else ():
+        if not path.name.startswith("restore"):
+            shutil.rmtree(path)
 
 
-def _ours(source: Path, repository: str, recipient: str) -> Measured:
-    ours = f"{sys.executable} -m tests.bench.ours {repository} {recipient} {MEMORY_LIMIT}"
-    return run(["sh", "-c", f"cat {source} | {ours}"])
-
-
-def _restic(source: Path, repository: Path) -> Measured:
-    env = {
-        "RESTIC_PASSWORD": "benchmark",
-        "RESTIC_REPOSITORY": str(repository),
-        "RESTIC_CACHE_DIR": str(repository / "c"),
-    }
-    run(["restic", "init", "--quiet", "--repository-version", "2"], env=env)
-    return run(["sh", "-c", f"cat {source} | restic backup --quiet --stdin --compression off"], env=env)
-
-
-def _shell(source: Path, repository: Path, recipient: str) -> Measured:
-    part = f"age -r {recipient} > $FILE"
-    return run(["sh", "-c", f"cat {source} | split -b 256M -a 6 -d --filter='{part}' - {repository}/part-"])
-
-
-@contextmanager
-def _fresh_directory(scratch: Path) -> Iterator[Path]:
-    path = Path(tempfile.mkdtemp(dir=scratch))
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path)
-
-
-def _make_random(path: Path, size: int) -> None:
-    with path.open("wb") as file:
-        subprocess.run(["head", "-c", str(size), "/dev/urandom"], stdout=file, check=True)
-
-
-def _title(size: int, rounds: int) -> str:
-    return f"{size / GIB:.0f} GiB of random bytes from a pipe to tmpfs, median of {rounds} interleaved rounds"
-
-
-def _machine() -> str:
-    versions = [
-        f"Python {platform.python_version()}",
-        subprocess.run(["restic", "version"], capture_output=True, text=True, check=True).stdout.split(" compiled")[0],
-        "age " + subprocess.run(["age", "--version"], capture_output=True, text=True, check=True).stdout.strip(),
-    ]
-    return f"{os.cpu_count()} cores, Linux {platform.release()}, {', '.join(versions)}"
+def _machine(programs: Programs) -> str:
+    age = subprocess.run(["age", "--version"], capture_output=True, text=True, check=True).stdout.strip()
+    versions = [f"Python {platform.python_version()}", *contenders.restics(programs), f"age {age}"]
+    return f"{CORES} cores, Linux {platform.release()}, {', '.join(versions)}"
 
 
 if __name__ == "__main__":

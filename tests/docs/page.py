@@ -11,7 +11,7 @@ What each language means for the tests:
   the lines.
 - ``sh``: a script that a test runs.
 - ``yaml``, ``ini``: where the first line is a comment that is a path, the file that the next commands read.
-- ``json``, ``text``, ``mermaid``: something to look at.
+- ``json``, ``text``: something to look at.
 
 Any other language is an error, so that no command escapes.
 """
@@ -24,7 +24,7 @@ from pathlib import Path
 
 RUN = {"console", "sh"}
 FILES = {"yaml", "ini"}
-SHOWN = {"json", "text", "mermaid"}
+SHOWN = {"json", "text"}
 _FENCE = re.compile(r"^```(\S*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 

@@ -15,13 +15,16 @@ from typing import Any
 
 import pytest
 import yaml
-from zrb.run.keys import read_identities, read_signing_key, write_age_key, write_signing_key
+from zrb.config.key_files import read_identities, read_signing_key
+from zrb.run.keys import write_age_key, write_signing_key
 from zrb.seal.age import public_of
+from zrb.values.recipients import KeyKind
 
 from plugins.module_utils._ansible.requirements import LIBRARIES
 from tests.docs.page import Command, blocks_of
 from tests.docs.stage import AGE_KEY, ROOT, RUN_ELSEWHERE, SECOND_AGE_KEY, SIGNER, Stage
 from tests.docs.wheels import write_wheels
+from tests.fixtures.age_tools import program
 from tests.fixtures.file_tree import Description, change_tree, compare, describe_tree, make_tree
 from tests.integration.s3_fixtures import ACCESS_KEY, SECRET_KEY, LocalBucket
 from tests.integration.zfs_fixtures import MadeDataset, MadePool, command
@@ -79,10 +82,10 @@ def stage(zpool: MadePool, home: MadeDataset, bucket: LocalBucket, tmp_path: Pat
     return Stage(directory, places, environment)
 
 
-def settle(stage: Stage, **changes: Any) -> None:
+def settle(stage: Stage, *, kind: KeyKind = "hybrid", **changes: Any) -> None:
     """Keys, credentials and configuration as the page about the first backup leaves them."""
     for place in ("usb", "safe"):
-        write_age_key(stage.directory / place / "zrb-age.key")
+        write_age_key(stage.directory / place / "zrb-age.key", kind=kind)
     write_signing_key(stage.directory / "etc" / "signing.key")
     for block in blocks_of(DOCS / "first-backup.md"):
         stage.write(block)
@@ -166,8 +169,28 @@ def test_restore_a_nas_from_nothing(stage: Stage, home: MadeDataset) -> None:
     assert compare(files, describe_tree(stage.directory / "home")) == []
 
 
-def test_restore_by_hand(stage: Stage, home: MadeDataset, zpool: MadePool) -> None:
-    settle(stage, s3=None, local={"path": str(stage.directory / "repository")}, part_size="256KiB")
+def old_age(stage: Stage) -> None:
+    """The ``age`` that the system has."""
+
+
+def new_age(stage: Stage) -> None:
+    """``age`` 1.3."""
+    (stage.directory / "bin" / "age").symlink_to(program("age"))
+
+
+def python_page(stage: Stage) -> None:
+    """The page of Python, where the page for people calls ``age``."""
+    age = stage.directory / "bin" / "age"
+    age.write_text(f'#!/bin/sh\nexec {sys.executable} {DOCS / "open_hybrid_part.py"} "$3" "$4"\n')
+    age.chmod(0o755)
+
+
+@pytest.mark.parametrize(("kind", "opener"), [("classic", old_age), ("hybrid", new_age), ("hybrid", python_page)])
+def test_restore_by_hand(
+    stage: Stage, home: MadeDataset, zpool: MadePool, kind: KeyKind, opener: Callable[[Stage], None]
+) -> None:
+    opener(stage)
+    settle(stage, kind=kind, s3=None, local={"path": str(stage.directory / "repository")}, part_size="256KiB")
     files = back_up_three_levels(stage, home.mountpoint)
     parts = list((stage.directory / "repository").rglob("*.age"))
     assert len(parts) > 4
@@ -227,5 +250,5 @@ def test_no_page_is_forgotten() -> None:
 
 
 def test_what_is_run_elsewhere_is_there() -> None:
-    for text, program in RUN_ELSEWHERE.items():
-        assert (ROOT / program).exists(), text
+    for text, runner in RUN_ELSEWHERE.items():
+        assert (ROOT / runner).exists(), text

@@ -9,21 +9,24 @@ from __future__ import annotations
 import argparse
 import json
 import re
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from zrb import errors
-from zrb.cli.arguments import build_parser
-from zrb.run import config_schema
-from zrb.run.config_file import load_config
-from zrb.run.verification import DEPTHS
+from zrb.cli.parser import build_parser
+from zrb.config import schema
+from zrb.config.file import load_config
+from zrb.config.schema import read_config
+from zrb.run.verify import DEPTHS
+from zrb.seal.age import new_identity
 from zrb.values.manifest_json import decode_manifest
 
 from plugins.module_utils._ansible.requirements import LIBRARIES
 from tests.docs.page import Block, blocks_of
-from tests.docs.stage import ROOT
+from tests.docs.stage import AGE_KEY, ROOT, SECOND_AGE_KEY
 
 DOCS = ROOT / "docs"
 CLI = (DOCS / "cli.md").read_text(encoding="utf-8")
@@ -71,6 +74,13 @@ def test_the_depths_are_documented_in_order() -> None:
     assert tuple(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == DEPTHS
 
 
+def with_keys(text: str) -> str:
+    """``text`` with real keys in place of those that are cut short."""
+    for cut in (AGE_KEY, SECOND_AGE_KEY):
+        text = text.replace(cut, new_identity("hybrid")[1])
+    return text
+
+
 def yaml_blocks(page: str) -> list[Block]:
     return [block for block in blocks_of(DOCS / page) if block.path == "/etc/zrb/config.yaml"]
 
@@ -82,16 +92,41 @@ def yaml_blocks(page: str) -> list[Block]:
 def test_the_configurations_of_the_pages_load(tmp_path: Path, page: str, writes: bool) -> None:
     (block,) = yaml_blocks(page)
     path = tmp_path / "config.yaml"
-    path.write_text(block.text)
+    path.write_text(with_keys(block.text))
     path.chmod(0o600)
     load_config(path, writes=writes)
 
 
-def test_every_key_of_the_configuration_is_documented() -> None:
+def configuration_lines() -> dict[str, str]:
+    """The keys of the page's example by their path, such as ``s3.retry.max_attempts``, each with its comment."""
     (block,) = yaml_blocks("configuration.md")
-    sections = ("_ROOT", "_S3", "_LOCAL", "_TASK", "_STORAGE_CLASS", "_RETRY")
-    for key in {key for section in sections for key in getattr(config_schema, section)}:
-        assert re.search(rf"(^|[\s{{]){key}:", block.text, re.MULTILINE), key
+    found: dict[str, str] = {}
+    above: list[tuple[int, str]] = []
+    for line in block.text.splitlines():
+        if matched := re.match(r"([ -]*)(\w+):(.*)", line):
+            indent, key = len(matched[1]), matched[2]
+            above = [(depth, name) for depth, name in above if depth < indent]
+            found[".".join([*(name for _depth, name in above), key])] = matched[3].partition("  # ")[2]
+            above.append((indent, key))
+    return found
+
+
+def test_every_key_of_the_configuration_is_described_as_its_messages_do() -> None:
+    sections = {"": schema.ROOT, "s3.": schema.S3, "s3.storage_class.": schema.STORAGE_CLASS, "s3.retry.": schema.RETRY}
+    sections |= {"local.": schema.LOCAL, "tasks.": schema.TASK}
+    assert configuration_lines() == {
+        section + key: one.description for section, keys in sections.items() for key, one in keys.items()
+    }
+
+
+def test_the_configuration_of_the_page_shows_the_defaults(tmp_path: Path) -> None:
+    (block,) = yaml_blocks("configuration.md")
+    config = read_config(tmp_path, with_keys(block.text).encode())
+    assert config.s3
+    examples = {"bucket", "prefix", "endpoint"}, {"name", "description", "pool", "dataset"}, set[str]()
+    for shown, own in zip((config.s3, config.tasks[0], config.limits), examples, strict=True):
+        changed = {one.name for one in fields(shown) if getattr(shown, one.name) != one.default}
+        assert changed == own
 
 
 def test_the_manifest_that_is_shown_is_one() -> None:
@@ -124,6 +159,17 @@ def test_links_lead_somewhere(page: Path) -> None:
         if anchor:
             headings = re.findall(r"^#+ (.+)$", linked.read_text(encoding="utf-8"), re.MULTILINE)
             assert anchor in {heading.lower().replace(" ", "-").replace(".", "") for heading in headings}, target
+
+
+def test_architecture_names_every_room_and_no_file_that_is_gone() -> None:
+    page = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    engine = ROOT / "plugins" / "module_utils" / "_engine"
+    rooms = {path.name for path in engine.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert set(re.findall(r"^\| `(\w+)/` \|", page, re.MULTILINE)) == rooms
+    files = re.findall(r"`([\w/]+\.py)`", page)
+    assert len(files) > 30
+    for name in files:
+        assert (engine / name).exists() or (engine.parent / name).exists(), name
 
 
 def test_readme_says_what_is_needed() -> None:

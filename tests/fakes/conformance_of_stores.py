@@ -57,6 +57,15 @@ class StoreConformance:
         store.put(KEY, wrap(b"content"))
         assert store.get(KEY, limit=7) == b"content"
 
+    def test_a_hash_that_the_caller_has_is_taken(self, store: Store) -> None:
+        digest = hashlib.sha256(b"content").digest()
+        with_it = store.put("data/1", b"content", sha256=digest)
+        assert with_it == store.put("data/2", b"content")
+        uploads = [store.open_upload(f"data/3-{known}", total_chunks=1) for known in (True, False)]
+        for upload, sha256 in zip(uploads, (digest, None), strict=True):
+            upload.put_chunk(0, 0, b"content", sha256=sha256)
+        assert uploads[0].complete() == uploads[1].complete()
+
     def test_a_key_is_written_once(self, store: Store) -> None:
         store.put(KEY, b"first")
         with pytest.raises(ObjectExists) as caught:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Literal
 
-from zrb.run.environment import Environment
+from zrb.run.context import Context
 from zrb.store.protocol import Buffer, Store, StoredObject, Upload
 from zrb.values.manifest import Checksum
 
@@ -40,27 +40,27 @@ def dies_by_kill(action: Callable[[], object]) -> bool:
     return os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
 
 
-def at_checkpoint(env: Environment, name: str) -> Environment:
-    """``env``, in which the process dies when it reaches checkpoint ``name``."""
+def at_checkpoint(context: Context, name: str) -> Context:
+    """``context``, in which the process dies when it reaches checkpoint ``name``."""
 
     def checkpoint(reached: str) -> None:
         if reached == name:
             kill_own_group()
 
-    return replace(env, checkpoint=checkpoint)
+    return replace(context, checkpoint=checkpoint)
 
 
 def at_store_call(
-    env: Environment, call: str, *, when: When, nth: int = 1, key_part: str = "", completed: int = 0
-) -> Environment:
-    """``env``, in which the process dies ``before`` or ``after`` the ``nth`` ``call`` to the store for a key that
+    context: Context, call: str, *, when: When, nth: int = 1, key_part: str = "", completed: int = 0
+) -> Context:
+    """``context``, in which the process dies ``before`` or ``after`` the ``nth`` ``call`` to the store for a key that
     contains ``key_part``, but not before ``completed`` chunked uploads are complete. ``call`` is a method of the
     store or of its uploads."""
 
     def open_store() -> Store:
-        return _KillingStore(env.open_store(), call, when, nth, key_part, completed)
+        return _KillingStore(context.open_store(), call, when, nth, key_part, completed)
 
-    return replace(env, open_store=open_store)
+    return replace(context, open_store=open_store)
 
 
 class _KillingStore:
@@ -94,9 +94,9 @@ class _KillingStore:
         if due:
             kill_own_group()
 
-    def put(self, key: str, data: Buffer, *, storage_class: str = "STANDARD") -> Checksum:
+    def put(self, key: str, data: Buffer, *, storage_class: str = "STANDARD", sha256: bytes | None = None) -> Checksum:
         with self.reached("put", key):
-            return self._store.put(key, data, storage_class=storage_class)
+            return self._store.put(key, data, storage_class=storage_class, sha256=sha256)
 
     def open_upload(self, key: str, *, total_chunks: int | None, storage_class: str = "STANDARD") -> Upload:
         with self.reached("open_upload", key):
@@ -127,9 +127,9 @@ class _KillingUpload:
     def upload_id(self) -> str:
         return self._upload.upload_id
 
-    def put_chunk(self, number: int, offset: int, data: Buffer) -> None:
+    def put_chunk(self, number: int, offset: int, data: Buffer, *, sha256: bytes | None = None) -> None:
         with self._store.reached("put_chunk", self._key):
-            self._upload.put_chunk(number, offset, data)
+            self._upload.put_chunk(number, offset, data, sha256=sha256)
 
     def expected_checksum(self) -> Checksum:
         return self._upload.expected_checksum()

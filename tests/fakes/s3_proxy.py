@@ -77,6 +77,8 @@ class FaultProxy:
     check_md5: bool = False
     """Refuse bodies that do not have their Content-MD5."""
     requests: list[Request] = field(default_factory=list)
+    connections: int = 0
+    """How many were opened so far."""
     _faults: list[_Fault] = field(default_factory=list)
 
     def __enter__(self) -> FaultProxy:
@@ -124,6 +126,22 @@ class FaultProxy:
         """Answer with an S3 error and do not forward the request. ``more`` is XML inside the error."""
         body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>{message}</Message>{more}</Error>".encode()
         reply = Reply(status, {"Content-Type": "application/xml", **(headers or {})}, body)
+        self._add(_Fault(method, path, skip, times, before=lambda request: reply))
+
+    def impersonate(
+        self,
+        body: bytes,
+        *,
+        status: int = 200,
+        headers: Mapping[str, str] | None = None,
+        promised: int | None = None,
+        method: str = "*",
+        path: str = "*",
+        skip: int = 0,
+        times: int = 10**9,
+    ) -> None:
+        """Answer in place of the server, as captive portals and gateways do."""
+        reply = Reply(status, dict(headers or {}), body, promised)
         self._add(_Fault(method, path, skip, times, before=lambda request: reply))
 
     def reset_before(self, *, method: str = "*", path: str = "*", skip: int = 0, times: int = 10**9) -> None:
@@ -244,6 +262,11 @@ class _Handler(BaseHTTPRequestHandler):
     proxy: ClassVar[FaultProxy]
     protocol_version = "HTTP/1.1"
     timeout = 60
+
+    def setup(self) -> None:
+        """A connection was opened."""
+        super().setup()
+        self.proxy.connections += 1
 
     def _serve(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))

@@ -26,7 +26,7 @@ from zrb.errors import (
     StoreUnavailable,
 )
 from zrb.store.chunks import WrittenChunk, WrittenChunks
-from zrb.store.keys import check_key, check_prefix
+from zrb.store.object_keys import check_key, check_prefix
 from zrb.store.protocol import Buffer, Flow, StoredObject, free_flow
 from zrb.values.manifest import Checksum
 
@@ -96,10 +96,10 @@ class MemoryStore:
     def regulate(self, flow: Flow) -> None:
         self._flow = flow
 
-    def put(self, key: str, data: Buffer, *, storage_class: str = "STANDARD") -> Checksum:
+    def put(self, key: str, data: Buffer, *, storage_class: str = "STANDARD", sha256: bytes | None = None) -> Checksum:
         self._flow(len(data))
         with self._called("put", key):
-            content = bytes(data)
+            content = _as_announced(key, data, sha256)
             return self._write(key, content, _sha256(content), storage_class)
 
     def open_upload(self, key: str, *, total_chunks: int | None, storage_class: str = "STANDARD") -> MemoryUpload:
@@ -250,12 +250,12 @@ class MemoryUpload:
     def upload_id(self) -> str:
         return self._upload_id
 
-    def put_chunk(self, number: int, offset: int, data: Buffer) -> None:
+    def put_chunk(self, number: int, offset: int, data: Buffer, *, sha256: bytes | None = None) -> None:
         self._store._flow(len(data))
         with self._store._called("put_chunk", self._key):
             if self.ended:
                 raise StoreError(f"The upload of {self._key} is gone", subject=self._key, next_step="Begin again")
-            content = bytes(data)
+            content = _as_announced(self._key, data, sha256)
             self._chunks.add(WrittenChunk(number=number, offset=offset, bytes=len(content), proof=content))
 
     def expected_checksum(self) -> Checksum:
@@ -297,6 +297,14 @@ class _Call:
         self._store._lock.release()
         if kind is None and self._fault and self._fault.after:
             raise self._fault.error
+
+
+def _as_announced(key: str, data: Buffer, sha256: bytes | None) -> bytes:
+    """The data as it arrived, compared with its checksum as S3 does it."""
+    content = bytes(data)
+    if sha256 is not None and hashlib.sha256(content).digest() != sha256:
+        raise StoreError(f"What arrived for {key} has another SHA-256", subject=key, next_step="Send it again")
+    return content
 
 
 def _sha256(content: bytes) -> Checksum:

@@ -277,8 +277,8 @@ class FakeZfs:
 
         return FakeReceive(commit, self.receive_fault, failure=failure)
 
-    def settle_received(self, target: str, *, type: DatasetType) -> None:
-        self._maybe_fail("settle_received")
+    def protect_received(self, target: str, *, type: DatasetType) -> None:
+        self._maybe_fail("protect_received")
         self._get(target).properties.update(AT_REST[type])
 
     def set_properties(self, dataset: str, properties: dict[str, str]) -> None:

@@ -13,9 +13,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
+from zrb.config.key_files import read_identities
 from zrb.run.backup import BackupResult, back_up
-from zrb.run.environment import Environment
-from zrb.run.keys import read_identities, write_age_key, write_signing_key
+from zrb.run.context import Context
+from zrb.run.keys import write_age_key, write_signing_key
 from zrb.run.restore import RestoreResult, RestoreSelection, restore
 from zrb.store.open import open_store
 from zrb.store.protocol import Store
@@ -49,13 +50,13 @@ class Nas:
         """The one task."""
         return self.config.tasks[0]
 
-    def environment(self, **changes: Any) -> Environment:
+    def context(self, **changes: Any) -> Context:
         """The real environment, with ``changes``."""
-        return replace(Environment.for_config(self.config), **{"zfs": self.zfs, **changes})
+        return replace(Context.for_config(self.config), **{"zfs": self.zfs, **changes})
 
     def back_up(self, level: int, **changes: Any) -> BackupResult:
         """One backup, which has to succeed."""
-        outcome = back_up(self.environment(**changes), task=self.task, level=level)
+        outcome = back_up(self.context(**changes), task=self.task, level=level)
         for _, error in outcome.failures:
             raise error
         (result,) = outcome.results
@@ -63,12 +64,12 @@ class Nas:
 
     def restore(self, name: str = "copy", **selection: Any) -> RestoreResult:
         """Restore into ``{pool}/restore/{name}``."""
-        env = self.environment()
+        context = self.context()
         return restore(
-            env,
+            context,
             RestoreSelection(dataset=self.dataset.name, target=self.target(name), **selection),
             identities=read_identities(self.identity),
-            trusted=env.trusted_signers(),
+            trusted=context.trusted_signers(),
         )
 
     def target(self, name: str = "copy") -> str:

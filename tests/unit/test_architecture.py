@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ PLUGINS = Path(__file__).parents[2] / "plugins"
 ENGINE = PLUGINS / "module_utils" / "_engine"
 
 LEAVES = {"errors", "version"}
+BELOW = {"plan", "store", "seal", "zfs", "values", *LEAVES}
 MAY_IMPORT = {
     "errors": set(),
     "version": set(),
@@ -28,42 +30,53 @@ MAY_IMPORT = {
     "store": {"values", *LEAVES},
     "zfs": {"values", *LEAVES},
     "plan": {"values", *LEAVES},
-    "stream": {"plan", "zfs", "store", "seal", "values", *LEAVES},
-    "run": {"plan", "stream", "zfs", "store", "seal", "values", *LEAVES},
-    "cli": {"run", "values", *LEAVES},
+    "stream": BELOW,
+    "config": BELOW,
+    "state": BELOW,
+    "repository": BELOW,
+    "report": BELOW,
+    "run": {"config", "state", "repository", "report", "stream", *BELOW},
+    "cli": {"run", "config", "report", "values", *LEAVES},
     "command": {"cli"},
 }
 """Rooms (and files beside them) and which others each may import."""
 
+MOST_FILES_IN_A_ROOM = 20
+SHARED_BY_JOBS = "context"
+"""The one file of ``run/`` that is no job."""
+
 ONLY_IN = {
     "subprocess": {"zfs"},
-    "multiprocessing": {"stream"},
+    "multiprocessing": set(),
     "boto3": {"store"},
     "botocore": {"store"},
+    "urllib3": {"store"},
     "pyrage": {"seal"},
     "blake3": {"seal"},
     "cryptography": {"seal"},
-    "yaml": {"run"},
+    "yaml": {"config"},
     "jmespath": {"run"},
-    "rich": {"run", "cli"},
-    "bitmath": {"values", "run"},
+    "rich": {"report", "cli"},
+    "bitmath": {"values", "config"},
 }
 """Modules that do what one room alone does; and all third-party modules there are."""
 
 
 @dataclass(frozen=True)
 class Import:
-    """One import statement. ``room`` is set for what lies in the engine, ``top`` is the first name of what does not."""
+    """One import statement. ``room`` and ``target`` (path below the engine, without suffix) are set for what lies in
+    the engine, ``top`` is the first name of what does not."""
 
     file: str
     line: int
     room: str = ""
+    target: str = ""
     top: str = ""
     late: bool = False
     typing_only: bool = False
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line} imports {self.room or self.top}"
+        return f"{self.file}:{self.line} imports {self.target or self.room or self.top}"
 
 
 def room_of(path: Path) -> str:
@@ -102,8 +115,11 @@ def imports_of(path: Path) -> Iterator[Import]:
             names = [node.module] if node.module else [alias.name for alias in node.names]
             for module in names:
                 target = package.joinpath(*module.split("."))
-                room = room_of(target) if target.is_relative_to(ENGINE) else str(target.relative_to(PLUGINS))
-                yield Import(name, node.lineno, room=room, **facts)
+                if not target.is_relative_to(ENGINE):
+                    yield Import(name, node.lineno, room=str(target.relative_to(PLUGINS)), **facts)
+                    continue
+                below = str(target.relative_to(ENGINE))
+                yield Import(name, node.lineno, room=room_of(target), target=below, **facts)
 
 
 ENGINE_FILES = sorted(ENGINE.rglob("*.py"))
@@ -173,7 +189,59 @@ def test_commands_are_run_in_one_room() -> None:
                 assert node.attr not in ways, f"{path}:{node.lineno}"
 
 
-LAYERS = {"modules": {"run", "values", "errors"}, "module_utils/_ansible": {"run", "values", "errors"}}
+def rooms_of_run() -> set[str]:
+    """The rooms below ``run/``."""
+    return {path.name for path in (ENGINE / "run").iterdir() if path.is_dir() and path.name != "__pycache__"}
+
+
+def job_of(below: str) -> str:
+    """The job that a path below the engine belongs to; empty for the context, and outside of ``run/``."""
+    pieces = below.split("/")
+    return pieces[1] if len(pieces) > 1 and pieces[0] == "run" and pieces[1] in rooms_of_run() else ""
+
+
+def test_run_holds_jobs_and_what_they_share_and_no_loose_file() -> None:
+    loose = {path.stem for path in (ENGINE / "run").glob("*.py")}
+    assert loose == {"__init__", SHARED_BY_JOBS}
+    assert rooms_of_run() >= {"backup", "restore", "verify", "doctor"}
+
+
+def test_no_job_imports_another() -> None:
+    own = {one: job_of(str(path.relative_to(ENGINE))) for path in ENGINE_FILES for one in imports_of(path)}
+    violations([str(one) for one, job in own.items() if job and job_of(one.target) not in {job, ""}])
+
+
+def test_a_job_is_entered_by_its_face() -> None:
+    """What a job offers is named in its ``__init__``; its files are its own affair."""
+    outside = [path for path in PLUGINS.rglob("*.py") if not path.is_relative_to(ENGINE / "run")]
+    found = [one for path in outside for one in imports_of(path) if job_of(one.target)]
+    assert found
+    violations([str(one) for one in found if one.target.count("/") > 1])
+
+
+def test_no_room_is_crowded() -> None:
+    rooms = {path.parent for path in ENGINE_FILES}
+    counts = {str(room.relative_to(ENGINE)): len(list(room.glob("*.py"))) for room in rooms}
+    assert {room: count for room, count in counts.items() if count > MOST_FILES_IN_A_ROOM} == {}
+
+
+def test_no_file_imports_itself_by_way_of_others() -> None:
+    """Circles within a room are those that the rule between rooms does not see. Late imports count as well."""
+    graph = {
+        str(path.relative_to(ENGINE).with_suffix("")): {one.target for one in imports_of(path) if one.target}
+        for path in ENGINE_FILES
+    }
+    graph = {
+        name: {file if file in graph else f"{file}/__init__" for file in targets} for name, targets in graph.items()
+    }
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail("a circle: " + " → ".join(error.args[1]))
+
+
+FACES = {"run", "config", "report", "values", "errors"}
+LAYERS = {"modules": FACES, "module_utils/_ansible": FACES}
 """What modules, and the layer between them and the engine, may know of the engine."""
 
 

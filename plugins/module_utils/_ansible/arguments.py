@@ -140,6 +140,9 @@ RESTORE = REPOSITORY + ArgumentSpec(
 )
 SNAPSHOT = ArgumentSpec(options={"config": _PATH}) + _SOURCE
 KEY_FILE = ArgumentSpec(options={"path": {"type": "path", "required": True}})
+AGE_KEY_FILE = KEY_FILE + ArgumentSpec(
+    options={"type": {"type": "str", "choices": ["hybrid", "classic"], "default": "hybrid"}}
+)
 
 _RULE: dict[str, Option] = {
     "id": {"type": "str", "required": True},

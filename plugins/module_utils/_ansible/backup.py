@@ -10,10 +10,10 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from .._engine.config.tasks import task_datasets
 from .._engine.run.backup import BackupOutcome, back_up, plan_backup
-from .._engine.run.environment import Environment
-from .._engine.run.listing import list_backups
-from .._engine.run.selection import task_datasets
+from .._engine.run.context import Context
+from .._engine.run.list import list_backups
 from .._engine.values.config import Task
 from .engine_config import config_from, task_from
 from .freshness import newest_usable
@@ -26,28 +26,28 @@ def run_backup(module: AnsibleModule) -> dict[str, Any]:
     """The result of ``zfs_backup``. Raises what the engine raises."""
     params = module.params
     warn_if_unverified(module)
-    env = Environment.for_config(config_from(params))
-    task = task_from(params, env.config)
-    fresh = _fresh_backups(env, task, level=params["level"], younger_than=params["unless_newer_than"])
+    context = Context.for_config(config_from(params))
+    task = task_from(params, context.config)
+    fresh = _fresh_backups(context, task, level=params["level"], younger_than=params["unless_newer_than"])
     if fresh:
         return {"changed": False, "fresh": fresh, "backups": [], **({"plan": []} if module.check_mode else {})}
     if module.check_mode:
-        plans = plan_backup(env, task=task, level=params["level"], strict_level=params["strict_level"])
+        plans = plan_backup(context, task=task, level=params["level"], strict_level=params["strict_level"])
         planned = [plan.as_json() for plan in plans]
         return {"changed": True, "backups": [], "plan": planned, "diff": _diff(planned)}
     job = {str(key): str(value) for key, value in params["job"].items()}
-    outcome = back_up(env, task=task, level=params["level"], strict_level=params["strict_level"], job=job)
+    outcome = back_up(context, task=task, level=params["level"], strict_level=params["strict_level"], job=job)
     return _result(module, outcome)
 
 
-def _fresh_backups(env: Environment, task: Task, *, level: int, younger_than: str | None) -> dict[str, str]:
+def _fresh_backups(context: Context, task: Task, *, level: int, younger_than: str | None) -> dict[str, str]:
     """The id of a backup that is fresh enough for each dataset of ``task``; empty unless there is one for each."""
     if younger_than is None:
         return {}
-    now = env.clock()
+    now = context.clock()
     max_age = parse_age(younger_than, option="unless_newer_than")
-    datasets = task_datasets(env.zfs, task)
-    newest = newest_usable(list_backups(env, task=task).entries, now=now, max_level=level)
+    datasets = task_datasets(context.zfs, task)
+    newest = newest_usable(list_backups(context, task=task).entries, now=now, max_level=level)
     fresh = {
         entry.dataset: str(entry.backup_id)
         for entry in newest.values()

@@ -13,7 +13,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from .._engine.errors import UsageError
-from .._engine.run.bucket_lifecycle import (
+from .._engine.run.lifecycle import (
     LifecycleRequest,
     ReadsUntilStable,
     apply_bucket_lifecycle,

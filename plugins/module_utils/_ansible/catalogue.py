@@ -11,10 +11,10 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from .._engine.config.tasks import covers
 from .._engine.errors import NoSuchBackup
-from .._engine.run.environment import Environment
-from .._engine.run.listing import ListedBackup, Listing, compile_query, list_backups
-from .._engine.run.selection import covers
+from .._engine.run.context import Context
+from .._engine.run.list import ListedBackup, Listing, compile_query, list_backups
 from .._engine.values.config import Config, Task
 from .engine_config import Params, config_from, dataset_task, task_from
 from .freshness import Place, stale_datasets
@@ -31,14 +31,14 @@ def list_matching(module: AnsibleModule) -> dict[str, Any]:
     warn_if_unverified(module)
     all_hosts = params["host"] == ALL_HOSTS
     ask = compile_query(params["query"]) if params["query"] is not None else None
-    env = Environment.for_config(config_from({**params, "host": None} if all_hosts else params))
-    matches = _matcher(env, level=params["level"], since=params["since"], until=params["until"])
+    context = Context.for_config(config_from({**params, "host": None} if all_hosts else params))
+    matches = _matcher(context, level=params["level"], since=params["since"], until=params["until"])
     task = None
     if params["task"] is not None:
-        task = task_from(params, env.config)
+        task = task_from(params, context.config)
     elif params["dataset"] is not None:
         task = dataset_task(params["dataset"])
-    listing = list_backups(env, task=task, host=ALL_HOSTS if all_hosts else None)
+    listing = list_backups(context, task=task, host=ALL_HOSTS if all_hosts else None)
     backups = [entry.as_json() for entry in listing.entries if matches(entry)]
     pass_on_warnings(module, (problem.explain() for problem in listing.problems))
     result: dict[str, Any] = {
@@ -47,13 +47,13 @@ def list_matching(module: AnsibleModule) -> dict[str, Any]:
         "problems": [facts_of(problem) for problem in listing.problems],
     }
     if params["max_age"] is not None:
-        result["stale"] = _stale(env, params, listing, task)
+        result["stale"] = _stale(context, params, listing, task)
     return result | {"answer": ask(backups)} if ask is not None else result
 
 
-def _stale(env: Environment, params: Params, listing: Listing, task: Task | None) -> list[dict[str, Any]]:
+def _stale(context: Context, params: Params, listing: Listing, task: Task | None) -> list[dict[str, Any]]:
     max_age = parse_age(params["max_age"], option="max_age")
-    expected = list(_expected(params, env.config, task))
+    expected = list(_expected(params, context.config, task))
     if not expected and not listing.entries:
         raise NoSuchBackup(
             "There is no backup whose age could be judged",
@@ -62,7 +62,11 @@ def _stale(env: Environment, params: Params, listing: Listing, task: Task | None
         )
     level = params["level"]
     return stale_datasets(
-        listing.entries, expected=expected, now=env.clock(), max_age=max_age, max_level=4 if level is None else level
+        listing.entries,
+        expected=expected,
+        now=context.clock(),
+        max_age=max_age,
+        max_level=4 if level is None else level,
     )
 
 
@@ -77,9 +81,9 @@ def _expected(params: Params, config: Config, task: Task | None) -> Iterator[Pla
 
 
 def _matcher(
-    env: Environment, *, level: int | None, since: str | None, until: str | None
+    context: Context, *, level: int | None, since: str | None, until: str | None
 ) -> Callable[[ListedBackup], bool]:
-    now = env.clock()
+    now = context.clock()
     first = parse_moment(since, option="since", now=now) if since is not None else None
     last = parse_moment(until, option="until", now=now) if until is not None else None
 

@@ -17,10 +17,10 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+from .._engine.config.file import load_config
+from .._engine.config.schema import read_config
+from .._engine.config.tasks import find_tasks
 from .._engine.errors import ConfigError
-from .._engine.run.config_file import find_tasks, load_config
-from .._engine.run.config_schema import read_config
-from .._engine.run.config_schema_nodes import parse_yaml
 from .._engine.values.config import Config, S3Credentials, S3Settings, Task
 
 Params = Mapping[str, Any]
@@ -118,7 +118,8 @@ def _task(params: Params) -> dict[str, Any]:
     dataset: str = params["dataset"]
     pool, _separator, below = dataset.partition("/")
     name = re.sub(r"[^A-Za-z0-9_.:-]", "-", dataset).lstrip("-.:")[:64] or "_"
-    return {"name": name, "pool": pool, "dataset": below, **_given(params, _TASK)}
+    # An empty pool would count as left out; a slash is refused as the name of one.
+    return {"name": name, "pool": pool or "/", "dataset": below, **_given(params, _TASK)}
 
 
 def _given(params: Params, names: Mapping[str, str]) -> dict[str, Any]:
@@ -136,7 +137,7 @@ def _read(document: dict[str, Any], *, writes: bool) -> Config:
     # JSON is YAML, and whatever the options hold cannot become syntax.
     data = json.dumps(document, ensure_ascii=False).encode("utf-8", "surrogateescape")
     try:
-        return read_config(parse_yaml(_FILE, data), writes=writes)
+        return read_config(_FILE, data, writes=writes)
     except ConfigError as error:
         raise _about_options(error) from error
 

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from .._engine.run.listing import ListedBackup
-from .._engine.values.json_fields import write_time
+from .._engine.run.list import ListedBackup
+from .._engine.values.json_records import write_time
 
 Place = tuple[str, str]
 """Host and dataset."""

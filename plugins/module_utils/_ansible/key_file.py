@@ -21,7 +21,7 @@ Diff = dict[str, dict[str, Any]]
 
 def ensure_age_key(module: AnsibleModule) -> dict[str, Any]:
     """The result of ``age_keygen``. Raises ``KeyFileError``."""
-    return _ensure_key(module, write_age_key)
+    return _ensure_key(module, lambda path: write_age_key(path, kind=module.params["type"]))
 
 
 def ensure_signing_key(module: AnsibleModule) -> dict[str, Any]:

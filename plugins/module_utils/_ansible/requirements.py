@@ -45,7 +45,6 @@ LIBRARIES = {
     "boto3": Library("boto3", "1.36"),
     "cryptography": Library("cryptography", "42"),
     "jmespath": Library("jmespath", "1.0"),
-    "pyrage": Library("pyrage", "1.3"),
     "yaml": Library("PyYAML", "6.0"),
 }
 """All that there are, by the name that is imported."""
@@ -66,7 +65,7 @@ def require(module: AnsibleModule, *names: str) -> None:
 
 def engine_libraries(params: Mapping[str, Any]) -> list[str]:
     """What reading and writing a repository needs: ``params`` are those of the module."""
-    names = ["bitmath", "blake3", "cryptography", "pyrage", "yaml"]
+    names = ["bitmath", "blake3", "cryptography", "yaml"]
     # Whether a configuration file means S3 is known when it is read; the engine asks for boto3 then.
     return [*names, "boto3"] if params["bucket"] is not None else names
 

@@ -11,11 +11,10 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from .._engine.config.key_files import read_identities
 from .._engine.errors import UsageError
-from .._engine.run.environment import Environment
-from .._engine.run.keys import read_identities
-from .._engine.run.restore import RestoreSelection, plan_restore, restore
-from .._engine.run.restored import restored_guid
+from .._engine.run.context import Context
+from .._engine.run.restore import RestoreSelection, plan_restore, restore, restored_guid
 from .engine_config import Params, config_from
 from .results import pass_on_warnings
 from .s3_options import warn_if_unverified
@@ -26,18 +25,20 @@ def run_restore(module: AnsibleModule) -> dict[str, Any]:
     """The result of ``zfs_restore``. Raises what the engine raises."""
     params = module.params
     warn_if_unverified(module)
-    env = Environment.for_config(config_from(params))
+    context = Context.for_config(config_from(params))
     selection = _selection(params)
-    trusted, allow_unsigned = env.trusted_signers(), params["allow_unsigned"]
-    guid = restored_guid(env, selection, trusted=trusted, allow_unsigned=allow_unsigned)
+    trusted, allow_unsigned = context.trusted_signers(), params["allow_unsigned"]
+    guid = restored_guid(context, selection, trusted=trusted, allow_unsigned=allow_unsigned)
     if guid is not None:
         return {"changed": False, "snapshot_guid": guid}
     if module.check_mode:
-        plan = plan_restore(env, selection, trusted=trusted, allow_unsigned=allow_unsigned).as_json()
+        plan = plan_restore(context, selection, trusted=trusted, allow_unsigned=allow_unsigned).as_json()
         pass_on_warnings(module, plan["warnings"])
         return {"changed": True, "plan": plan, "diff": _diff(plan["target"], [x["backup_id"] for x in plan["links"]])}
     identities = _identities(params)
-    result = restore(env, selection, identities=identities, trusted=trusted, allow_unsigned=allow_unsigned).as_json()
+    result = restore(
+        context, selection, identities=identities, trusted=trusted, allow_unsigned=allow_unsigned
+    ).as_json()
     pass_on_warnings(module, result["warnings"])
     return {"changed": True, "restored": result, "diff": _diff(result["target"], result["links"])}
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from .._engine.run.environment import Environment
-from .._engine.run.snapshotting import SnapshotTaken, plan_snapshot, take_snapshot
+from .._engine.run.context import Context
+from .._engine.run.snapshot import SnapshotTaken, plan_snapshot, take_snapshot
 from .._engine.values.config import Task
 from .engine_config import snapshot_config_from, task_from
 
@@ -19,12 +19,12 @@ from .engine_config import snapshot_config_from, task_from
 def run_snapshot(module: AnsibleModule) -> dict[str, Any]:
     """The result of ``zfs_snapshot``. Raises what the engine raises."""
     params = module.params
-    env = Environment.for_config(snapshot_config_from(params))
-    task = task_from(params, env.config)
+    context = Context.for_config(snapshot_config_from(params))
+    task = task_from(params, context.config)
     if module.check_mode:
-        planned = plan_snapshot(env, task=task, level=params["level"])
+        planned = plan_snapshot(context, task=task, level=params["level"])
         return {"changed": True, "planned": planned, "snapshot": _untaken(planned, task), "diff": _diff(planned)}
-    taken = take_snapshot(env, task=task, level=params["level"])
+    taken = take_snapshot(context, task=task, level=params["level"])
     return {"changed": True, "snapshot": taken.as_json(), "diff": _diff(_names(taken))}
 
 

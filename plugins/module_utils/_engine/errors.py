@@ -49,10 +49,6 @@ class Explained(BaseException):
     def __str__(self) -> str:
         return self.explain()
 
-    def __reduce__(self) -> tuple[object, ...]:
-        # Errors travel from worker processes to their owner; keyword-only arguments need help to be rebuilt.
-        return _rebuilt, (type(self), self.problem, self.__dict__.copy())
-
 
 class EngineError(Explained, Exception):
     """Base of all errors."""
@@ -66,13 +62,6 @@ class Interrupted(Explained):
         super().__init__(f"Stopped by signal {signal_number}", next_step=next_step)
         self.signal_number = signal_number
         self.exit_code = 128 + signal_number
-
-
-def _rebuilt(kind: type[Explained], problem: str, state: dict[str, object]) -> Explained:
-    error = kind.__new__(kind, problem)
-    error.args = (problem,)
-    error.__dict__.update(state)
-    return error
 
 
 def _stopped(sentence: str) -> str:
@@ -97,7 +86,7 @@ class KeyFileError(UsageError):
 
 
 class BadRecipient(UsageError):
-    """A recipient is not a native age public key."""
+    """A recipient is not a native age public key, or the recipients are of both kinds."""
 
 
 class WrongIdentity(UsageError):
@@ -109,7 +98,7 @@ class CredentialsMissing(UsageError):
 
 
 class LibraryMissing(UsageError):
-    """A Python library that this operation needs is not installed."""
+    """A Python library that this operation needs is not installed, or too old."""
 
     @classmethod
     def named(cls, library: str, error: ImportError) -> LibraryMissing:
@@ -119,6 +108,16 @@ class LibraryMissing(UsageError):
             subject=library,
             answer=str(error),
             next_step=f"Install it there: `{sys.executable} -m pip install {library}`",
+        )
+
+    @classmethod
+    def older(cls, library: str, *, found: str, needed: str, purpose: str) -> LibraryMissing:
+        """The error for a ``library`` that is installed, in a version before the one that ``purpose`` takes."""
+        return cls(
+            f"The Python library {library} {found} of {sys.executable}, or the OpenSSL in it, is too old for "
+            f"{purpose}, which need {needed}",
+            subject=library,
+            next_step=f"Update it there, e.g. with `pip install '{library}>={needed}'`",
         )
 
 
@@ -259,6 +258,10 @@ class StoreUnavailable(StoreError):
     """The endpoint cannot be reached, or keeps failing after all retries."""
 
 
+class ForeignReply(StoreUnavailable):
+    """Something else answered in place of the endpoint: a captive portal, a proxy, a gateway."""
+
+
 class StoreDenied(StoreError):
     """The credentials, or the file permissions, do not allow this."""
 
@@ -288,7 +291,10 @@ class ObjectExists(StoreError):
 
 
 class ObjectArchived(StoreError):
-    """A key is in an archive class and not thawed. Inside the engine only: see :class:`ThawNeeded`."""
+    """A key is in an archive class and not thawed. Callers turn it into :class:`ThawNeeded` where they know more; its
+    exit code is the same."""
+
+    exit_code = 7
 
 
 # --- local machine: exit code 1 ------------------------------------------------------------------------
@@ -298,5 +304,5 @@ class LocalStateError(EngineError):
     """A file of the state directory (journal, lock, log, spool) cannot be written or read."""
 
 
-class WorkerDied(EngineError):
-    """A worker process of the pipeline ended unexpectedly."""
+class MemoryFault(EngineError):
+    """A bit changed in this machine's memory, or in its processor, on the way of a stream."""

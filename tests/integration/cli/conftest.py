@@ -54,7 +54,7 @@ class CommandLine:
         """Run it to its end."""
         ended = subprocess.run(
             self.words(*arguments),
-            env=self.environment(**environment),
+            env=self.context(**environment),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -67,7 +67,7 @@ class CommandLine:
         command, *options = (str(argument) for argument in arguments)
         return [sys.executable, "-m", "zrb.command", command, "--config", str(self.config), *options]
 
-    def environment(self, **changes: str) -> dict[str, str]:
+    def context(self, **changes: str) -> dict[str, str]:
         """The environment of the process: credentials, as an administrator would set them."""
         return {
             **os.environ,

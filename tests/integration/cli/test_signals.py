@@ -41,7 +41,7 @@ def test_a_signal_stops_a_backup_cleanly_and_the_next_one_resumes(
     local_zrb.edit(bandwidth_limit=1 * MIB)
     words = local_zrb.words("backup", "--level", 0, "--progress", "json", "--json")
     with subprocess.Popen(
-        words, env=local_zrb.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        words, env=local_zrb.context(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stderr is not None
         assert process.stdout is not None
@@ -54,9 +54,9 @@ def test_a_signal_stops_a_backup_cleanly_and_the_next_one_resumes(
     assert process.returncode == code, err
     assert f"zrb: Stopped by signal {int(number)}. Run the same command again" in err
     assert json.loads(out)["exit_code"] == code
-    assert processes_with(str(local_zrb.config)) == [], "no worker is left"
+    assert processes_with(str(local_zrb.config)) == [], "no process is left"
     assert local_zrb.nas.keys("manifests/") == []
-    assert local_zrb("list").succeeded().out == "No backup matches.\n"
+    assert local_zrb("list").succeeded().out == "No matching backups.\n"
 
     local_zrb.edit(bandwidth_limit=0)
     files = describe_tree(local_zrb.files)
@@ -71,7 +71,7 @@ def test_two_runs_at_once(local_zrb: CommandLine) -> None:
     local_zrb.edit(bandwidth_limit=MIB // 64)  # so that the first is never done before the second
     with subprocess.Popen(
         local_zrb.words("backup", "--level", 0, "--progress", "json"),
-        env=local_zrb.environment(),
+        env=local_zrb.context(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -82,7 +82,7 @@ def test_two_runs_at_once(local_zrb: CommandLine) -> None:
         first.terminate()
         first.stderr.read()
     assert second.code == 3
-    assert f"Another run works on {local_zrb.nas.dataset.name} (pid {first.pid})" in second.err
+    assert f"pid {first.pid}" in second.err and local_zrb.nas.dataset.name in second.err
     assert first.returncode == 143
     local_zrb.edit(bandwidth_limit=0)
     local_zrb.back_up(0)

@@ -13,7 +13,7 @@ import pytest
 
 from tests.integration.modules.conftest import Ansible, Fail
 
-KEYGENS = [("age_keygen", "age1"), ("signing_keygen", "zrbsign1")]
+KEYGENS = [("age_keygen", "age1pq1"), ("signing_keygen", "zrbsign1")]
 
 
 def private_lines(path: Path) -> list[str]:
@@ -109,3 +109,13 @@ def test_a_missing_directory_is_named(failure: Fail, tmp_path: Path, module: str
     refused = failure(f"zrb.fleet.{module}", {"path": str(path)})
     assert f"The key file {path} cannot be written: No such file or directory." in refused["msg"]
     assert f"the directory {path.parent} exists" in refused["msg"]
+
+
+def test_a_classic_key_is_made_where_it_is_asked_for_and_kept_where_it_is_not(ansible: Ansible, tmp_path: Path) -> None:
+    path = str(tmp_path / "classic.key")
+    made, kept = ansible.play(
+        [{"zrb.fleet.age_keygen": {"path": path, "type": "classic"}}, {"zrb.fleet.age_keygen": {"path": path}}]
+    )
+    assert len(made["public_key"]) == 62
+    assert (made["changed"], kept["changed"]) == (True, False)
+    assert kept["public_key"] == made["public_key"]

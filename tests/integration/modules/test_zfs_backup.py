@@ -182,7 +182,7 @@ BAD_INPUT: list[tuple[dict[str, Any], str]] = [
     ({"unless_newer_than": "yesterday"}, "The option unless_newer_than cannot be 'yesterday'."),
     ({"dataset": "zrbtest-no-such-pool/x"}, "zrbtest-no-such-pool"),
     ({"signing_key": "/nonexistent/signing.key"}, "The key file /nonexistent/signing.key does not exist."),
-    ({"exclude": ["x"]}, "The option exclude has no meaning in a task that is not recursive"),
+    ({"exclude": ["x"]}, "The option exclude has no effect in a task that is not recursive"),
     ({"memory_limit": "1MiB"}, "The option memory_limit"),
 ]
 

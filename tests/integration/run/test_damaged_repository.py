@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from zrb.config.key_files import read_identities
 from zrb.errors import ChainBroken, EngineError, IntegrityError, PartMissing, SignatureInvalid
 from zrb.run.backup import BackupResult
-from zrb.run.keys import read_identities, write_age_key, write_signing_key
+from zrb.run.keys import write_age_key, write_signing_key
 from zrb.run.restore import RestoreSelection, plan_restore, restore
-from zrb.run.verification import verify
-from zrb.values.config import KIB, MIB
+from zrb.run.verify import verify
+from zrb.values.config import KIB
+from zrb.values.recipients import shown
 
 from tests.fixtures.file_tree import change_tree, describe_tree, make_tree
 from tests.integration.nas_fixtures import Nas
@@ -55,7 +57,7 @@ def flip(path: Path, position: int) -> Callable[[], None]:
 
 
 def verified(nas: Nas, depth: Any = "decrypt") -> int:
-    return verify(nas.environment(), depth=depth, identities=read_identities(nas.identity)).exit_code
+    return verify(nas.context(), depth=depth, identities=read_identities(nas.identity)).exit_code
 
 
 def test_every_object_is_covered(chain: Chain) -> None:
@@ -72,7 +74,7 @@ def test_every_object_is_covered(chain: Chain) -> None:
         with pytest.raises(IntegrityError) as caught:
             nas.restore()
         assert caught.value.exit_code == 5, key
-        zfs = nas.environment().zfs
+        zfs = nas.context().zfs
         if key in {part.key for part in first.manifest.parts}:
             # The level 0 before it is whole and stays; the message says how to go on.
             assert [snapshot.guid for snapshot in zfs.snapshots(nas.target())] == [full.manifest.snapshot.guid]
@@ -113,7 +115,7 @@ def test_missing_objects(chain: Chain) -> None:
     with pytest.raises(ChainBroken, match="missing or was refused"):
         nas.restore()
     assert first.manifest.base is not None
-    assert not nas.environment().zfs.exists(nas.target())
+    assert not nas.context().zfs.exists(nas.target())
 
 
 def test_swapped_parts(chain: Chain) -> None:
@@ -124,7 +126,7 @@ def test_swapped_parts(chain: Chain) -> None:
     two.write_bytes(first)
     with pytest.raises(IntegrityError):
         nas.restore()
-    assert not nas.environment().zfs.exists(nas.target())
+    assert not nas.context().zfs.exists(nas.target())
     assert verified(nas, "checksum") == 5
 
 
@@ -133,30 +135,30 @@ def test_a_manifest_of_another_dataset(chain: Chain) -> None:
     elsewhere = file_of(nas, full.manifest_key.replace("/data/", "/other/"))
     elsewhere.parent.mkdir()
     elsewhere.write_bytes(file_of(nas, full.manifest_key).read_bytes())
-    env = nas.environment()
+    context = nas.context()
     selection = RestoreSelection(dataset=f"{nas.pool.name}/other", target=nas.target())
     with pytest.raises(IntegrityError, match="copied or moved"):
-        plan_restore(env, selection, trusted=env.trusted_signers())
+        plan_restore(context, selection, trusted=context.trusted_signers())
 
 
 def test_wrong_keys(chain: Chain, tmp_path: Path) -> None:
     nas, _, _ = chain
     stranger = write_age_key(tmp_path / "stranger.key")
-    env = nas.environment()
+    context = nas.context()
     selection = RestoreSelection(dataset=nas.dataset.name, target=nas.target())
     with pytest.raises(EngineError) as caught:
-        restore(env, selection, identities=read_identities(stranger.path), trusted=env.trusted_signers())
+        restore(context, selection, identities=read_identities(stranger.path), trusted=context.trusted_signers())
     assert caught.value.exit_code == 2
-    assert nas.config.recipients[0] in caught.value.explain()
-    assert not env.zfs.exists(nas.target())
+    assert shown(nas.config.recipients[0]) in caught.value.explain()
+    assert not context.zfs.exists(nas.target())
 
     other = write_signing_key(tmp_path / "other.key")
     with pytest.raises(SignatureInvalid):
-        restore(env, selection, identities=read_identities(nas.identity), trusted=[other.public])
+        restore(context, selection, identities=read_identities(nas.identity), trusted=[other.public])
     with pytest.raises(SignatureInvalid, match="trusted"):
-        restore(env, selection, identities=read_identities(nas.identity), trusted=[])
-    assert not env.zfs.exists(nas.target())
-    unsigned = restore(env, selection, identities=read_identities(nas.identity), trusted=[], allow_unsigned=True)
+        restore(context, selection, identities=read_identities(nas.identity), trusted=[])
+    assert not context.zfs.exists(nas.target())
+    unsigned = restore(context, selection, identities=read_identities(nas.identity), trusted=[], allow_unsigned=True)
     assert "Manifests without a trusted signature were accepted" in unsigned.warnings[0]
 
 
@@ -176,7 +178,7 @@ def test_parts_larger_than_memory_go_through_the_spool(chain: Chain) -> None:
     spool = Path(nas.config.base_dir) / "spool"
     (spool / "4242").mkdir(parents=True)
     (spool / "4242" / "part-000000.age").write_bytes(b"left by a killed restore")
-    limits = replace(nas.config.limits, chunk_size=64 * KIB, memory_limit=17 * MIB)
+    limits = replace(nas.config.limits, chunk_size=64 * KIB, memory_limit=2 * 64 * KIB)
     tight = replace(nas, config=replace(nas.config, limits=limits))
     tight.restore()
     tight.assert_restored(tight.target(), expected)

@@ -12,10 +12,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
+from zrb.repository.catalogue import read_catalogue
 from zrb.run.backup import back_up
-from zrb.run.catalogue import read_catalogue
-from zrb.run.environment import Environment
-from zrb.run.verification import verify
+from zrb.run.context import Context
+from zrb.run.verify import verify
 from zrb.values.config import KIB, MIB, LocalSettings
 from zrb.values.manifest import Manifest
 from zrb.values.manifest_json import encode_manifest
@@ -50,12 +50,12 @@ AFTER_COMMIT = {"manifest-stored", "bookmarked", "holds-released", "seq-remember
 
 def committed(nas: Nas) -> list[Manifest]:
     """All committed backups, after checking that every byte of each is there and right."""
-    env = nas.environment()
-    report = verify(env, depth="decrypt", identities=_identities(nas))
+    context = nas.context()
+    report = verify(context, depth="decrypt", identities=_identities(nas))
     assert report.exit_code == 0
     store = nas.store()
     try:
-        catalogue = read_catalogue(store, trusted=env.trusted_signers())
+        catalogue = read_catalogue(store, trusted=context.trusted_signers())
     finally:
         store.close()
     assert catalogue.problems == ()
@@ -63,14 +63,14 @@ def committed(nas: Nas) -> list[Manifest]:
 
 
 def _identities(nas: Nas) -> list[str]:
-    from zrb.run.keys import read_identities
+    from zrb.config.key_files import read_identities
 
     return read_identities(nas.identity)
 
 
-def kill_backup(nas: Nas, env: Environment, level: int) -> None:
+def kill_backup(nas: Nas, context: Context, level: int) -> None:
     """Run a backup that does not survive."""
-    assert dies_by_kill(lambda: back_up(env, task=nas.task, level=level))
+    assert dies_by_kill(lambda: back_up(context, task=nas.task, level=level))
 
 
 def assert_recovers(nas: Nas, expected: Any, *, already: int) -> None:
@@ -82,7 +82,7 @@ def assert_recovers(nas: Nas, expected: Any, *, already: int) -> None:
     assert [manifest.backup_id for manifest in after][: len(before)] == [manifest.backup_id for manifest in before]
     assert len(after) == len(before) + 1
     assert list(Path(nas.config.base_dir).rglob("*.journal")) == []
-    held = [snapshot for snapshot in nas.environment().zfs.snapshots(nas.dataset.name) if snapshot.user_holds]
+    held = [snapshot for snapshot in nas.context().zfs.snapshots(nas.dataset.name) if snapshot.user_holds]
     assert {snapshot.guid for snapshot in held} <= {manifest.snapshot.guid for manifest in after}
     assert after[-1].snapshot.guid in {snapshot.guid for snapshot in held}
     nas.restore()
@@ -102,14 +102,14 @@ def changed_nas(local_nas: Nas) -> Nas:
 @pytest.mark.parametrize("checkpoint", CHECKPOINTS)
 def test_killed_at_a_checkpoint(changed_nas: Nas, checkpoint: str) -> None:
     expected = describe_tree(changed_nas.dataset.mountpoint)
-    kill_backup(changed_nas, at_checkpoint(changed_nas.environment(), checkpoint), 1)
+    kill_backup(changed_nas, at_checkpoint(changed_nas.context(), checkpoint), 1)
     assert_recovers(changed_nas, expected, already=2 if checkpoint in AFTER_COMMIT else 1)
 
 
 @pytest.mark.parametrize(("call", "when", "key_part"), STORE_CALLS)
 def test_killed_around_a_store_call(changed_nas: Nas, call: str, when: Any, key_part: str) -> None:
     expected = describe_tree(changed_nas.dataset.mountpoint)
-    kill_backup(changed_nas, at_store_call(changed_nas.environment(), call, when=when, key_part=key_part), 1)
+    kill_backup(changed_nas, at_store_call(changed_nas.context(), call, when=when, key_part=key_part), 1)
     committed_already = call == "put" and when == "after"
     assert_recovers(changed_nas, expected, already=2 if committed_already else 1)
 
@@ -117,8 +117,8 @@ def test_killed_around_a_store_call(changed_nas: Nas, call: str, when: Any, key_
 def test_a_resumed_backup_is_the_uninterrupted_one(nas: Nas, tmp_path: Path) -> None:
     make_tree(nas.dataset.mountpoint, seed=4, files=60, big_bytes=19 * MIB if nas.config.s3 else 2 * MIB)
     expected = describe_tree(nas.dataset.mountpoint)
-    env = at_store_call(nas.environment(), "put_chunk", when="after", nth=2, key_part="part-000002", completed=2)
-    kill_backup(nas, env, 0)
+    context = at_store_call(nas.context(), "put_chunk", when="after", nth=2, key_part="part-000002", completed=2)
+    kill_backup(nas, context, 0)
     stored_before = set(nas.keys("data/"))
     result = nas.back_up(0)
     parts = len(result.manifest.parts)
@@ -146,7 +146,7 @@ def comparable(manifest: Manifest) -> bytes:
     parts = tuple(
         replace(
             part,
-            key=uniform.line.part_key(uniform.backup_id, uniform.level, part.index),
+            key=uniform.series.part_key(uniform.backup_id, uniform.level, part.index),
             bytes=part.plain_bytes + 1000,  # age adds a stanza of random length
             sha256="0" * 64,
             checksum=replace(part.checksum, kind="none", value=""),

@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from zrb.config.key_files import read_identities
 from zrb.errors import TargetExists
-from zrb.run.environment import Environment
-from zrb.run.keys import read_identities
+from zrb.run.context import Context
 from zrb.run.restore import RestoreSelection, restore
 from zrb.values.config import MIB
 
@@ -21,19 +21,19 @@ from tests.fixtures.file_tree import Description, change_tree, describe_tree, ma
 from tests.integration.nas_fixtures import Nas, directory_repository, new_nas
 from tests.integration.zfs_fixtures import command, pools_below
 
-Deadly = Callable[[Environment], Environment]
+Deadly = Callable[[Context], Context]
 TwoLevels = tuple[Nas, Description, list[str], list[str]]
 
 POINTS: dict[str, tuple[Deadly, int]] = {
-    "before any part was read": (lambda env: at_store_call(env, "read_into", when="before"), 0),
+    "before any part was read": (lambda context: at_store_call(context, "read_into", when="before"), 0),
     "in the middle of the first link": (
-        lambda env: at_store_call(env, "read_into", when="after", key_part="level0/", nth=9),
+        lambda context: at_store_call(context, "read_into", when="after", key_part="level0/", nth=9),
         0,
     ),
-    "before zfs receive has seen the end": (lambda env: at_checkpoint(env, "stream-written"), 1),
-    "between two links": (lambda env: at_checkpoint(env, "link-0-received"), 1),
-    "in the second link": (lambda env: at_store_call(env, "read_into", when="after", key_part="level1/"), 1),
-    "after the last link": (lambda env: at_checkpoint(env, "link-1-received"), 2),
+    "before zfs receive has seen the end": (lambda context: at_checkpoint(context, "stream-written"), 1),
+    "between two links": (lambda context: at_checkpoint(context, "link-0-received"), 1),
+    "in the second link": (lambda context: at_store_call(context, "read_into", when="after", key_part="level1/"), 1),
+    "after the last link": (lambda context: at_checkpoint(context, "link-1-received"), 2),
 }
 
 
@@ -58,10 +58,12 @@ def test_killed_restore(two_levels: TwoLevels, point: str) -> None:
     deadly, most_links = POINTS[point]
     name = point.replace(" ", "-")
     target = nas.target(name)
-    env = nas.environment()
+    context = nas.context()
     selection = RestoreSelection(dataset=nas.dataset.name, target=target)
     identities = read_identities(nas.identity)
-    assert dies_by_kill(lambda: restore(deadly(env), selection, identities=identities, trusted=env.trusted_signers()))
+    assert dies_by_kill(
+        lambda: restore(deadly(context), selection, identities=identities, trusted=context.trusted_signers())
+    )
     received = _received_when_settled(nas, target)
     assert received == guids[: len(received)]
     assert len(received) <= most_links
@@ -80,7 +82,7 @@ def test_killed_restore(two_levels: TwoLevels, point: str) -> None:
 
 def _received_when_settled(nas: Nas, target: str) -> list[str]:
     """The guids in the target once the ``zfs receive`` that lost its sender has given up."""
-    zfs = nas.environment().zfs
+    zfs = nas.context().zfs
     deadline = time.monotonic() + 60
     while zfs.exists(target):
         guids = [snapshot.guid for snapshot in zfs.snapshots(target)]

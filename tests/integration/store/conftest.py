@@ -23,12 +23,18 @@ OpenStore = Callable[..., S3Store]
 
 
 @pytest.fixture
-def open_s3(bucket: LocalBucket) -> Iterator[OpenStore]:
+def pauses_s() -> list[float]:
+    """How long the stores would have waited."""
+    return []
+
+
+@pytest.fixture
+def open_s3(bucket: LocalBucket, pauses_s: list[float]) -> Iterator[OpenStore]:
     """Opens the bucket, with the given settings changed; ``state_dir`` is where the probe caches."""
     opened: list[S3Store] = []
 
     def open_store(*, state_dir: Path | None = None, **changes: Any) -> S3Store:
-        session = S3Session(replace(bucket.settings, **changes), connections=5)
+        session = S3Session(replace(bucket.settings, **changes), connections=5, pause=pauses_s.append)
         opened.append(S3Store(session, EndpointProbe(session, state_dir=state_dir)))
         return opened[-1]
 

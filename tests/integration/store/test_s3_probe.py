@@ -25,7 +25,7 @@ pytestmark = pytest.mark.s3
 
 IDENTITY = b'{"format":1}'
 MOTO = EndpointFeatures(
-    conditional_writes=True, checksum_rejected=False, checksum_stored=True, content_md5_checked=False
+    conditional_writes=True, checksum_rejected=False, checksum_stored=False, content_md5_checked=False
 )
 
 
@@ -61,6 +61,28 @@ def test_a_server_that_refuses_the_headers(
     assert (features.conditional_writes, features.checksum_rejected) == (False, False)
 
 
+def test_a_server_that_returns_what_it_was_sent_keeps_no_checksum(
+    with_identity: LocalBucket, behind_proxy: S3Store, s3_proxy: FaultProxy
+) -> None:
+    """The local server returns the SHA-256 that came with the object, and so takes a wrong one."""
+    head = behind_proxy.head("zrb.json")
+    assert head is not None
+    assert head.checksum.kind == "sha256"
+    assert behind_proxy.features().checksum_stored is False
+
+
+def test_an_abort_that_deletes_the_object_costs_no_identity(
+    with_identity: LocalBucket, behind_proxy: S3Store, s3_proxy: FaultProxy
+) -> None:
+    """As S3Mock does: what it deletes is what the trial was opened for."""
+    behind_proxy.features()
+    aborted = {request.path.partition("?")[0] for request in s3_proxy.requests if request.method == "DELETE"}
+    assert aborted == {f"/{with_identity.name}/zfs-backups/zrb.trial"}
+    opened = [request.path for request in s3_proxy.requests if request.method == "POST"]
+    assert opened
+    assert not any("zrb.json" in path for path in opened)
+
+
 def test_learning_writes_nothing_new(with_identity: LocalBucket, behind_proxy: S3Store, s3_proxy: FaultProxy) -> None:
     client = with_identity.client()
     before = client.list_objects_v2(Bucket=with_identity.name)["Contents"]
@@ -68,13 +90,14 @@ def test_learning_writes_nothing_new(with_identity: LocalBucket, behind_proxy: S
     assert client.list_objects_v2(Bucket=with_identity.name)["Contents"] == before
     assert "Uploads" not in client.list_multipart_uploads(Bucket=with_identity.name)
     assert {request.path.partition("?")[0] for request in s3_proxy.requests} == {
-        f"/{with_identity.name}/zfs-backups/zrb.json"
+        f"/{with_identity.name}/zfs-backups/{name}" for name in ("zrb.json", "zrb.trial")
     }
 
 
 def test_learning_where_the_condition_is_ignored_keeps_the_identity(
     with_identity: LocalBucket, behind_proxy: S3Store, s3_proxy: FaultProxy
 ) -> None:
+    s3_proxy.check_sha256 = True
     s3_proxy.drop_request_headers = ("if-none-match",)
     assert behind_proxy.features().conditional_writes is False
     assert behind_proxy.get("zrb.json", limit=100) == IDENTITY
@@ -91,7 +114,7 @@ def test_what_may_not_be_tried_stays_unknown_and_is_not_tried_again(
     with_identity: LocalBucket, behind_proxy: S3Store, s3_proxy: FaultProxy, tmp_path: Path
 ) -> None:
     s3_proxy.answer(403, "AccessDenied", method="P*")
-    assert behind_proxy.features() == EndpointFeatures(checksum_stored=True)
+    assert behind_proxy.features() == EndpointFeatures()
     requests = len(s3_proxy.requests)
     behind_proxy.features()
     assert len(s3_proxy.requests) == requests

@@ -6,33 +6,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from zrb.errors import (
     ClockSkewed,
+    ForeignReply,
     NoSuchRepository,
     StoreDenied,
     StoreFull,
+    StoreUnavailable,
     TlsFailure,
     WrongRegion,
 )
+from zrb.store.bucket_lifecycle import BucketLifecycle
 from zrb.store.s3 import S3Store
+from zrb.store.s3_errors import CredentialsRefused, S3Refused
 from zrb.store.s3_session import S3Session
 
 from tests.fakes.conformance_of_stores import KEY
 from tests.fakes.s3_proxy import FaultProxy
+from tests.fakes.tls import self_signed
 from tests.integration.s3_fixtures import LocalBucket, S3Server
 from tests.integration.store.conftest import OpenStore
+from tests.integration.store.test_s3_impostors import USES
 
 pytestmark = pytest.mark.s3
+
+OTHER_USES: dict[str, Callable[[S3Store], object]] = {
+    "abort": lambda store: store.abort_upload(KEY, "x"),
+    "features": lambda store: store.features(),
+    "bucket": lambda store: store._session.call("head_bucket"),
+    "lifecycle": lambda store: BucketLifecycle(store._session).read(),
+}
 
 
 class TestBuckets:
@@ -65,6 +73,49 @@ class TestBuckets:
         s3_proxy.answer(400, "AuthorizationHeaderMalformed", more="<Region>eu-west-1</Region>")
         with pytest.raises(WrongRegion, match="Set region to eu-west-1"):
             list(behind_proxy.list(""))
+
+    @pytest.mark.parametrize(
+        ("status", "code", "headers", "more"),
+        [
+            (400, "AuthorizationHeaderMalformed", {}, "<Region>eu-west-1</Region>"),
+            (400, "AuthorizationHeaderMalformed", {"x-amz-bucket-region": "eu-west-1"}, ""),
+            (301, "PermanentRedirect", {"x-amz-bucket-region": "eu-west-1"}, "<Endpoint>elsewhere</Endpoint>"),
+            (307, "TemporaryRedirect", {"x-amz-bucket-region": "eu-west-1"}, ""),
+        ],
+    )
+    @pytest.mark.parametrize("use", [*USES, *OTHER_USES])
+    def test_every_operation_names_the_region_of_the_bucket(
+        self,
+        behind_proxy: S3Store,
+        s3_proxy: FaultProxy,
+        use: str,
+        status: int,
+        code: str,
+        headers: dict[str, str],
+        more: str,
+    ) -> None:
+        s3_proxy.answer(status, code, headers=headers, more=more)
+        act = USES[use].act if use in USES else OTHER_USES[use]
+        with pytest.raises(WrongRegion, match="Set region to eu-west-1"):
+            act(behind_proxy)
+        assert len(s3_proxy.requests) <= 3, "nothing is followed"
+
+    def test_one_that_nobody_may_ask_about_is_no_missing_object(
+        self, behind_proxy: S3Store, s3_proxy: FaultProxy
+    ) -> None:
+        """versitygw answers a wrong access key with 404."""
+        s3_proxy.answer(404, "XAdminUserNotFound")
+        for act in (use.act for use in USES.values()):
+            with pytest.raises(CredentialsRefused):
+                act(behind_proxy)
+
+    def test_a_404_that_says_something_else_is_no_missing_object(
+        self, behind_proxy: S3Store, s3_proxy: FaultProxy
+    ) -> None:
+        s3_proxy.answer(404, "NoSuchTenant")
+        for act in (use.act for use in USES.values()):
+            with pytest.raises(S3Refused, match="NoSuchTenant"):
+                act(behind_proxy)
 
     def test_one_that_is_full(self, behind_proxy: S3Store, s3_proxy: FaultProxy) -> None:
         s3_proxy.answer(507, "XMinioStorageFull", method="PUT")
@@ -100,31 +151,6 @@ class TestLooksThatAreRefused:
         with pytest.raises(StoreDenied, match="HeadObject of data/"):
             behind.head(KEY)
         assert s3_proxy.requests[-1].headers["range"] == "bytes=0-0"
-
-
-def self_signed(directory: Path) -> tuple[Path, Path]:
-    """A certificate for 127.0.0.1 that nobody else signed, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "zrbtest")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    certificate_file, key_file = directory / "certificate.pem", directory / "key.pem"
-    certificate_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    key_file.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return certificate_file, key_file
 
 
 class TestTls:
@@ -165,3 +191,34 @@ class TestTls:
         store = open_s3(endpoint=s3_proxy.endpoint.replace("http:", "https:"), max_attempts=1)
         with pytest.raises(TlsFailure, match="does not speak TLS there"):
             store.head(KEY)
+
+    @pytest.mark.parametrize("operation", ["put", "list", "head"])
+    def test_http_where_tls_is_spoken_is_told(
+        self, s3_server: S3Server, open_s3: OpenStore, tmp_path: Path, operation: str
+    ) -> None:
+        with FaultProxy(s3_server.endpoint, certificate=self_signed(tmp_path)) as proxy:
+            store = open_s3(endpoint=proxy.endpoint.replace("https:", "http:"), max_attempts=1)
+            with pytest.raises(StoreUnavailable, match="https://"):
+                USES[operation].act(store)
+
+    @pytest.mark.parametrize("operation", ["put", "list", "head", "get"])
+    def test_a_server_that_explains_it_and_hangs_up(
+        self, open_s3: OpenStore, s3_proxy: FaultProxy, operation: str
+    ) -> None:
+        """As Go's does: an error whose body breaks off."""
+        s3_proxy.impersonate(b"Client sent an HTTP request", status=400, promised=48)
+        with pytest.raises(StoreUnavailable, match="https://"):
+            USES[operation].act(open_s3(endpoint=s3_proxy.endpoint, max_attempts=1))
+
+
+class TestRedirects:
+    @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+    @pytest.mark.parametrize("use", [*USES, *OTHER_USES])
+    def test_a_portal_that_redirects_is_not_followed(
+        self, behind_proxy: S3Store, s3_proxy: FaultProxy, use: str, status: int
+    ) -> None:
+        s3_proxy.impersonate(b"<html>", status=status, headers={"Location": f"{s3_proxy.endpoint}/portal"})
+        act = USES[use].act if use in USES else OTHER_USES[use]
+        with pytest.raises(ForeignReply, match="portal"):
+            act(behind_proxy)
+        assert len(s3_proxy.requests) <= 3

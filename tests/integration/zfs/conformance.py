@@ -77,7 +77,7 @@ def receive(lab: Laboratory, stream: bytes, target: str, *, first: bool) -> None
     process = lab.zfs.receive(target, type="filesystem", first=first)
     feed(process, stream)
     process.finish()
-    lab.zfs.settle_received(target, type="filesystem")
+    lab.zfs.protect_received(target, type="filesystem")
 
 
 class TestReading:

@@ -68,7 +68,7 @@ def test_a_received_filesystem_is_not_mounted_below_a_mounted_parent(
     process = zfs.receive(target, type="filesystem", first=True)
     feed(process, stream)
     process.finish()
-    zfs.settle_received(target, type="filesystem")
+    zfs.protect_received(target, type="filesystem")
     assert command("zfs", "get", "-H", "-o", "value", "mounted", target) == "no\n"
     assert str(zpool.mountpoint / "parent" / "new") not in Path("/proc/mounts").read_text()
 
@@ -92,7 +92,7 @@ def test_a_target_that_was_written_to_refuses_the_next_link(
     if not (mountpoint / "content").exists():
         command("zfs", "mount", target)
     (mountpoint / "foreign").write_bytes(b"x")
-    zfs.settle_received(target, type="filesystem")
+    zfs.protect_received(target, type="filesystem")
     process = zfs.receive(target, type="filesystem", first=False)
     feed(process, incremental)
     with pytest.raises(ReceiveFailed, match="has been modified") as failure:

@@ -9,18 +9,22 @@ from __future__ import annotations
 import io
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pytest
 from zrb.cli import command_line, main
-from zrb.cli.arguments import build_parser
 from zrb.cli.backup import combined_exit_code
+from zrb.cli.parser import build_parser
 from zrb.cli.signals import stopping_on_signals
 from zrb.errors import EngineError, Interrupted
 from zrb.version import VERSION
+
+from tests.fixtures.committed_repository import CommittedRepository
 
 from .conftest import Zrb
 
@@ -116,11 +120,11 @@ def test_a_defect_is_a_message_and_with_v_a_traceback(zrb: Zrb, config: Path, mo
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("AGE-SECRET-KEY-1QQPQYQSZQGPQYQSZQGPQYQSZQGPQYQSZQGPQYQSZQGPQYQSZQGPQGWCXTK")
 
-    monkeypatch.setattr("zrb.run.config_file.load_config", broken)
+    monkeypatch.setattr("zrb.config.file.load_config", broken)
     ended = zrb("list", "--config", config)
     assert ended.code == 1
-    assert "met something that it does not expect: ZeroDivisionError" in ended.err
-    assert "run the same command with -v" in ended.err
+    assert "ZeroDivisionError" in ended.err
+    assert "-v" in ended.err
     assert "Traceback" not in ended.err
     verbose = zrb("list", "--config", config, "-v", "--json")
     assert "Traceback" in verbose.err
@@ -168,6 +172,73 @@ def test_nobody_who_listens_to_errors_is_no_failure(config: Path, unbuffered: st
     assert ended.returncode == 2
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("arguments", [["--help"], ["list"], ["list", "--json"], ["list", "--query", "entries"]])
+def test_a_result_that_cannot_be_written_is_one_message(config: Path, arguments: list[str], unbuffered: str) -> None:
+    with_config = [*arguments, "--config", str(config)] if arguments[0] == "list" else arguments
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "zrb.command", *with_config],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+        )
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("zrb: The result could not be written to stdout: No space left on device")
+    assert ended.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("closed", [(1,), (2,), (1, 2)])
+@pytest.mark.parametrize(("arguments", "code"), [(["--help"], 0), (["list"], 0), (["list", "--nonsense"], 2)])
+def test_streams_that_are_closed_at_the_start_are_no_failure(
+    config: Path, arguments: list[str], code: int, closed: tuple[int, ...]
+) -> None:
+    with_config = [*arguments, "--config", str(config)] if arguments == ["list"] else arguments
+    command = [sys.executable, "-m", "zrb.command", *with_config]
+    program = f"import os; [os.close(one) for one in {closed}]; os.execv({sys.executable!r}, {command!r})"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (ended.returncode, "Traceback" in ended.stderr) == (code, False)
+
+
+@pytest.mark.parametrize("mode", ["lines", "json", "bar"])
+def test_a_terminal_that_is_stopped_does_not_stop_the_command(
+    config: Path, repository: CommittedRepository, mode: str
+) -> None:
+    """As with Ctrl-S, on the terminal that shows the progress; the result goes elsewhere."""
+    for _ in range(20):
+        repository.commit()
+    controller, terminal = pty.openpty()
+    termios.tcflow(terminal, termios.TCOOFF)
+    try:
+        ended = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "zrb.command",
+                "verify",
+                "--depth",
+                "checksum",
+                "--progress",
+                mode,
+                "--config",
+                str(config),
+            ],
+            stdout=subprocess.PIPE,
+            stderr=terminal,
+            text=True,
+            check=False,
+            timeout=120,
+            env=os.environ | {"TERM": "xterm"},
+        )
+    finally:
+        os.close(terminal)
+        os.close(controller)
+    assert ended.returncode == 0
+    assert "20 backup(s)" in ended.stdout
+
+
 def test_characters_that_the_terminal_cannot_show_are_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     raw = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
@@ -190,7 +261,7 @@ def test_a_signal_ends_the_command_through_its_error_path(
             signal.raise_signal(number)  # a second one, while stopping, does not stop the stopping
             stopped.append("clean")
 
-    monkeypatch.setattr("zrb.run.config_file.load_config", interrupted)
+    monkeypatch.setattr("zrb.config.file.load_config", interrupted)
     before = signal.getsignal(number)
     ended = zrb("list", "--config", config, "--json")
     assert (ended.code, stopped) == (code, ["clean"])

@@ -7,15 +7,20 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
 from zrb.cli.tables import printable, show_table
-from zrb.run.verification import verify
+from zrb.run.verify import verify
 from zrb.seal.age import public_of
 from zrb.seal.signing import SigningKey
+from zrb.values.recipients import kind_of
 from zrb.values.size_text import human_size
 
 from tests.fixtures.committed_repository import CommittedRepository
@@ -40,7 +45,7 @@ def test_list_is_a_table_whose_columns_line_up(zrb: Zrb, config: Path, repositor
 
 
 def test_list_says_when_there_is_nothing(zrb: Zrb, config: Path) -> None:
-    assert zrb("list", "--config", config).out == "No backup matches.\n"
+    assert zrb("list", "--config", config).out == "No matching backups.\n"
     assert zrb("list", "--config", config, "--json").document == {"exit_code": 0, "entries": [], "problems": []}
 
 
@@ -153,7 +158,7 @@ def test_verify_shows_warnings(zrb: Zrb, config: Path, repository: CommittedRepo
     repository.commit()
     newest = repository.commit()
     assert zrb("verify", "--config", config).code == 0
-    repository.file_of(newest.line.manifest_key(newest.backup_id)).unlink()
+    repository.file_of(newest.series.manifest_key(newest.backup_id)).unlink()
     ended = zrb("verify", "--config", config)
     assert ended.code == 4
     assert "zrb: warning: tank/data: The repository shows 1 as the newest backup" in ended.err
@@ -180,8 +185,8 @@ def test_a_key_is_made_once_and_never_overwritten(zrb: Zrb, tmp_path: Path, comm
     again = zrb(command, "--output", path)
     assert path.read_text() == content
     assert again.code == 0
-    assert f"{path} exists already and was left as it is\npublic key: {made.document['public_key']}\n" in again.out
-    assert zrb(command, "--output", path, "--dry-run").out == f"{path} exists and would be left as it is\n"
+    assert str(path) in again.out and f"public key: {made.document['public_key']}\n" in again.out
+    assert str(path) in zrb(command, "--output", path, "--dry-run").out
     private = next(line for line in content.splitlines() if not line.startswith("#"))
     for ended in (planned, made, again):
         assert private not in ended.out + ended.err
@@ -191,6 +196,11 @@ def test_genkey_makes_a_pair(zrb: Zrb, tmp_path: Path) -> None:
     path = tmp_path / "age.key"
     public = zrb("genkey", "--output", path, "--json").document["public_key"]
     assert public_of(path.read_text().splitlines()[-1]) == public
+    assert kind_of(public) == "hybrid"
+    classic = zrb("genkey", "--classic", "--output", tmp_path / "classic.key", "--json").document["public_key"]
+    assert kind_of(classic) == "classic"
+    # A key that is there stays, whichever kind is asked for.
+    assert zrb("genkey", "--output", tmp_path / "classic.key", "--json").document["public_key"] == classic
 
 
 def test_a_key_that_cannot_be_written_says_why(zrb: Zrb, tmp_path: Path) -> None:
@@ -218,9 +228,9 @@ def test_restore_without_a_private_key_says_so(zrb: Zrb, config: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ([], "2 tasks are meant (data, other). Say which with --task NAME"),
-        (["--task", "data", "--task", "other"], "2 tasks are meant (data, other)"),
-        (["--task", "data", "--dataset", "tank/x"], "--dataset and --task both say what to restore"),
+        ([], "--task NAME"),
+        (["--task", "data", "--task", "other"], "data, other"),
+        (["--task", "data", "--dataset", "tank/x"], "--dataset and --task"),
     ],
 )
 def test_restore_wants_exactly_one_dataset(zrb: Zrb, config: Path, options: list[str], told: str) -> None:
@@ -244,9 +254,55 @@ def test_a_table_obeys_no_name(capsys: pytest.CaptureFixture[str]) -> None:
     assert printable("tank/Grüße") == "tank/Grüße"
 
 
+WORDS = st.text("abcΩ界", min_size=1, max_size=30)
+TABLES = st.integers(1, 5).flatmap(
+    lambda count: st.tuples(
+        st.lists(WORDS, min_size=count, max_size=count, unique=True),
+        st.lists(st.lists(WORDS, min_size=count, max_size=count), max_size=4),
+    )
+)
+
+
+@given(TABLES, st.integers(1, 120), st.booleans(), st.data())
+def test_a_table_leaves_columns_out_and_never_folds_or_cuts(
+    table: tuple[list[str], list[list[str]]], width: int, terminal: bool, data: st.DataObject
+) -> None:
+    headers, rows = table
+    dispensable = data.draw(st.lists(st.sampled_from(headers), unique=True))
+    stream = io.StringIO()
+    stream.isatty = lambda: terminal  # type: ignore[method-assign]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("sys.stdout", stream)
+        patched.setenv("COLUMNS", str(width))
+        show_table(headers, rows, dispensable=dispensable)
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == 1 + len(rows)
+    shown = {header for header in headers if header in lines[0].split()}
+    assert shown >= set(headers) - set(dispensable)
+    for line, cells in zip(lines[1:], rows, strict=True):
+        assert all(cell in line for header, cell in zip(headers, cells, strict=True) if header in shown)
+    if not terminal:
+        assert shown == set(headers)
+    elif shown & set(dispensable):
+        assert max(cell_len(line) for line in lines) <= width
+
+
+def test_a_list_fits_eighty_columns(
+    zrb: Zrb, config: Path, repository: CommittedRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = repository.commit(size=3000)
+    level_1 = repository.commit(1, base=full, size=10)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    header, *lines = zrb("list", "--config", config).out.splitlines()
+    assert header.split() == ["BACKUP", "DATASET", "STORED", "CLASS", "READABLE"]
+    assert [line.split()[0] for line in lines] == [full.backup_id, level_1.backup_id]
+    assert max(map(len, [header, *lines])) <= 80
+
+
 def test_verify_is_the_same_from_python(config: Path, repository: CommittedRepository, zrb: Zrb) -> None:
     repository.commit()
-    report = verify(repository.environment(), depth="exists").as_json()
+    report = verify(repository.context(), depth="exists").as_json()
     assert zrb("verify", "--config", config, "--json").document == report
 
 

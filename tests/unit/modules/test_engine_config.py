@@ -121,7 +121,7 @@ def test_reading_needs_no_recipient() -> None:
         ({"recipients": ["age1x"]}, "recipients", "The option recipients "),
         ({"recipients": []}, "", "The set of options names no recipient"),
         ({"part_size": "1 parsec"}, "part_size", "The option part_size "),
-        ({"workers": 0}, "workers", "The option workers has to be a whole number from 1 to 64"),
+        ({"workers": 0}, "workers", "The option workers "),
         ({"host": "nas 1"}, "host", "The option host cannot be 'nas 1'"),
         ({"dataset": "tank/../etc"}, "dataset", "The option dataset "),
         ({"dataset": "/tank"}, "dataset", "The option dataset "),

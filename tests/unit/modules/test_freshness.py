@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plugins.module_utils._ansible.freshness import newest_usable, stale_datasets
-from plugins.module_utils._engine.run.listing import ListedBackup
+from plugins.module_utils._engine.run.list import ListedBackup
 from plugins.module_utils._engine.values.manifest import Base
 from plugins.module_utils._engine.values.repository import BackupId
 

@@ -48,13 +48,13 @@ def test_what_is_here_suffices() -> None:
 def test_all_that_is_missing_or_too_old_is_said_together(monkeypatch: pytest.MonkeyPatch) -> None:
     found = importlib.metadata.version
     monkeypatch.setattr(requirements, "version", lambda name: "38.0.4" if name == "cryptography" else found(name))
-    for missing in ("blake3", "pyrage"):
+    for missing in ("blake3", "yaml"):
         monkeypatch.setitem(sys.modules, missing, None)
-    result = complaint("bitmath", "blake3", "cryptography", "pyrage")
+    result = complaint("bitmath", "blake3", "cryptography", "yaml")
     assert result["error"] == "LibraryMissing"
-    assert result["subject"] == "blake3, cryptography, pyrage"
+    assert result["subject"] == "blake3, cryptography, PyYAML"
     assert "38.0.4" in result["msg"]
-    for part in (sys.executable, "'blake3>=1.0'", "'cryptography>=42'", "'pyrage>=1.3'", " install "):
+    for part in (sys.executable, "'blake3>=1.0'", "'cryptography>=42'", "'PyYAML>=6.0'", " install "):
         assert part in result["next_step"]
 
 

@@ -11,26 +11,29 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from zrb.config.limits import PIPELINE_BYTES
 from zrb.plan.buffers import (
     BLOCK_BYTES,
-    MAX_BLOCKS,
-    MIN_BLOCKS,
+    MAX_THREADS,
+    PIECE_BYTES,
     BufferLayout,
     count_chunks,
     plan_backup_buffers,
     plan_restore_buffers,
+    sealed_bytes,
 )
 from zrb.plan.parts import count_parts
-from zrb.run.config_schema_limits import PIPELINE_BYTES
 from zrb.values.config import KIB, MIB, Limits
 
 BOTH = pytest.mark.parametrize("plan", [plan_backup_buffers, plan_restore_buffers])
+CORES = st.integers(1, 256)
+Plan = Callable[..., BufferLayout]
 
 
 @st.composite
 def possible_limits(draw: st.DrawFn) -> Limits:
     """Limits as the configuration accepts them."""
-    chunk = draw(st.integers(1, 512 * MIB))
+    chunk = draw(st.one_of(st.integers(1, 512 * MIB), st.integers(1, 2 * MIB)))
     return Limits(
         part_size=draw(st.integers(chunk, 8 * 1024 * MIB)),
         chunk_size=chunk,
@@ -40,31 +43,51 @@ def possible_limits(draw: st.DrawFn) -> Limits:
 
 
 @BOTH
-@given(limits=possible_limits())
-def test_they_fit_and_are_enough(plan: Callable[[Limits], BufferLayout], limits: Limits) -> None:
-    layout = plan(limits)
-    assert layout.total_bytes == layout.blocks * layout.block_bytes + layout.chunks * layout.chunk_bytes
+@given(limits=possible_limits(), cores=CORES)
+def test_they_fit_and_are_enough(plan: Plan, limits: Limits, cores: int) -> None:
+    layout = plan(limits, cores=cores)
+    pools = layout.blocks * layout.block_bytes + layout.chunks * layout.chunk_bytes
+    assert layout.total_bytes == pools + layout.threads * sealed_bytes(layout.block_bytes)
     assert layout.total_bytes <= limits.memory_limit
     assert layout.chunk_bytes == limits.chunk_size
     assert layout.chunks >= 2
-    assert MIN_BLOCKS <= layout.blocks <= MAX_BLOCKS
-    assert 1 <= layout.block_bytes <= BLOCK_BYTES
+    assert 1 <= layout.threads <= min(cores, MAX_THREADS)
+    assert layout.blocks >= layout.threads + 2
+    assert PIECE_BYTES <= layout.block_bytes <= BLOCK_BYTES
+    assert not layout.block_bytes % PIECE_BYTES
 
 
-@given(limits=possible_limits())
-def test_a_backup_has_no_more_chunks_than_its_uploaders_need(limits: Limits) -> None:
-    assert plan_backup_buffers(limits).chunks <= max(2, limits.workers + 2)
+@given(limits=possible_limits(), cores=CORES, before=st.integers(0, 64 * KIB))
+def test_a_block_finds_all_the_chunks_that_it_can_touch(limits: Limits, cores: int, before: int) -> None:
+    """Wherever it begins in a chunk, and with a header: else the reader would wait for itself."""
+    layout = plan_backup_buffers(limits, cores=cores)
+    for begin in {0, 1, layout.chunk_bytes - 1, before % layout.chunk_bytes}:
+        end = begin + sealed_bytes(layout.block_bytes)
+        assert count_chunks(end, layout.chunk_bytes) <= layout.chunks
+    assert count_chunks(before + sealed_bytes(layout.block_bytes), layout.chunk_bytes) <= layout.chunks
+
+
+@given(length=st.integers(1, 100 * MIB))
+def test_what_age_makes_of_it(length: int) -> None:
+    """A tag of 16 bytes for every piece of 64 KiB, the last one included."""
+    assert sealed_bytes(length) == length + 16 * ((length + 65535) // 65536)
 
 
 def test_the_defaults() -> None:
-    assert plan_backup_buffers(Limits()) == BufferLayout(4 * MIB, 32, 32 * MIB, 6)
-    assert plan_restore_buffers(Limits()) == BufferLayout(4 * MIB, 8, 32 * MIB, 15)
+    assert plan_backup_buffers(Limits(), cores=4) == BufferLayout(512 * KIB, 10, 32 * MIB, 10, 4)
+    assert plan_restore_buffers(Limits(), cores=4) == BufferLayout(512 * KIB, 10, 32 * MIB, 15, 4)
+
+
+def test_little_memory_and_one_core() -> None:
+    little = Limits(memory_limit=128 * MIB)
+    assert plan_backup_buffers(little, cores=1) == BufferLayout(512 * KIB, 4, 32 * MIB, 3, 1)
+    assert plan_restore_buffers(little, cores=1) == BufferLayout(512 * KIB, 4, 32 * MIB, 3, 1)
 
 
 def test_the_tightest_that_is_accepted() -> None:
     tightest = Limits(part_size=64 * KIB, chunk_size=16 * KIB, memory_limit=32 * KIB + 16 * MIB, workers=9)
-    assert plan_backup_buffers(tightest) == BufferLayout(64 * KIB, 32, 16 * KIB, 11)
-    assert plan_restore_buffers(tightest) == BufferLayout(4 * MIB, 4, 16 * KIB, 2)
+    assert plan_backup_buffers(tightest, cores=8) == BufferLayout(64 * KIB, 18, 16 * KIB, 20, 8)
+    assert plan_restore_buffers(tightest, cores=8).chunks == (16 * MIB + 32 * KIB - 13 * MIB - 8 * 128) // (16 * KIB)
 
 
 @given(length=st.integers(1, 1 << 50), size=st.integers(1, 1 << 40))

@@ -15,7 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from zrb.errors import ChainBroken, NoSuchBackup
-from zrb.plan.chain import check_line, next_place, resolve_chain, select_backup
+from zrb.plan.chain import check_series, next_place, oldest_first, resolve_chain, select_backup
+from zrb.plan.levels import base_candidates
 from zrb.values.manifest import Manifest, SendRecord
 from zrb.values.repository import BackupId
 
@@ -79,7 +80,7 @@ def test_a_missing_link_is_named() -> None:
         ),
         (lambda m: replace(m, host="nas2"), "is of another host or dataset than its base"),
         (lambda m: replace(m, dataset=replace(m.dataset, guid="9")), "was made from another dataset than its base"),
-        (lambda m: replace(m, seq=2), "has the number 2 in its line, and its base 20260201T020000Z-L0-00000001 2"),
+        (lambda m: replace(m, seq=2), "has the number 2 in its series, and its base 20260201T020000Z-L0-00000001 2"),
         (
             lambda m: replace(m, snapshot=replace(m.snapshot, createtxg=20)),
             "has no younger snapshot than its base",
@@ -114,23 +115,46 @@ def test_an_unknown_backup_is_not_found() -> None:
     assert caught.value.next_step == f"These exist: {newest} and 2 more; `zrb list` shows them"
 
 
-def test_the_newest_match_is_selected_by_number() -> None:
+@given(st.permutations(range(6)), st.permutations(range(6)))
+def test_the_newest_backup_is_the_one_with_the_youngest_data(commits: list[int], order: list[int]) -> None:
+    """Whenever each was committed, whatever the clocks said then, and in whatever order they are listed."""
+    made = history([0] * 6)
+    series = [
+        replace(manifest, seq=number + 1, created=BEGINNING - timedelta(days=number))
+        for manifest, number in zip(made, commits, strict=True)
+    ]
+    listed = [series[position] for position in order]
+    assert select_backup(listed) == series[-1]
+    assert oldest_first(listed) == series
+    for manifest in series:
+        assert select_backup(listed, at=manifest.snapshot.creation) == manifest
+        assert base_candidates(listed) == (series[-1],)
+
+
+def test_a_dataset_that_took_the_place_of_another_is_the_newer_one() -> None:
+    """Transaction groups of two pools cannot be compared."""
+    old = history([0, 0, 0])
+    new = replace(old[0], seq=9, dataset=replace(old[0].dataset, guid="99"))
+    assert oldest_first([new, *old]) == [*old, new]
+
+
+def test_selection_goes_by_level_id_and_time_of_the_snapshot() -> None:
     line = history([0, 1, 2, 1])
-    backdated = replace(line[3], created=BEGINNING)
-    assert select_backup([backdated, *line[:3]]) == backdated
     assert select_backup(line, level=2) == line[2]
     assert select_backup(line, level=1) == line[3]
     assert select_backup(line, backup_id=line[1].backup_id) == line[1]
-    assert select_backup(line, at=line[2].created) == line[2]
-    assert select_backup(line, at=line[2].created - timedelta(seconds=1)) == line[1]
-    assert select_backup(line, level=1, at=line[2].created) == line[1]
+    assert select_backup(line, at=line[2].snapshot.creation) == line[2]
+    assert select_backup(line, at=line[2].snapshot.creation - timedelta(seconds=1)) == line[1]
+    assert select_backup(line, level=1, at=line[2].snapshot.creation) == line[1]
 
 
 def test_what_cannot_be_selected_is_said() -> None:
     line = history([0])
     with pytest.raises(NoSuchBackup) as caught:
         select_backup(line, level=3, at=BEGINNING)
-    assert caught.value.problem == "There is no backup of level 3 from 2026-01-31T02:00:00+00:00 or before"
+    assert (
+        caught.value.problem == "There is no backup of level 3 of a snapshot from 2026-01-31T02:00:00+00:00 or before"
+    )
     assert caught.value.next_step == f"These exist: {line[0].backup_id}; `zrb list` shows them"
     with pytest.raises(NoSuchBackup, match=r"There is no backup 2\. These exist"):
         select_backup(line, backup_id="2")
@@ -150,30 +174,30 @@ def test_the_next_place_follows_the_highest_number() -> None:
 @given(LEVELS)
 def test_a_line_as_it_was_made_is_not_complained_about(levels: list[int]) -> None:
     entries = catalogued(history(levels))
-    assert check_line(entries, highest_seen=len(levels)) == []
-    assert check_line(list(reversed(entries))) == []
+    assert check_series(entries, highest_seen=len(levels)) == []
+    assert check_series(list(reversed(entries))) == []
 
 
 @given(LEVELS, st.data())
 def test_whatever_is_taken_out_of_the_middle_shows(levels: list[int], data: st.DataObject) -> None:
     entries = catalogued(history([0, *levels, 1]))
     lost = data.draw(st.sampled_from(entries[1:-1]))
-    (warning,) = check_line([entry for entry in entries if entry is not lost])
-    assert f"number {lost.manifest.seq} of its line is missing" in warning
+    (warning,) = check_series([entry for entry in entries if entry is not lost])
+    assert f"number {lost.manifest.seq} of its series is missing" in warning
 
 
 def test_numbers_order_a_line_also_where_the_clock_went_back() -> None:
     line = history([0, 1, 1])
     early = sample_manifest(3, level=1, base=line[0], backup_id=BackupId("20250101T000000Z-L1-00000003"))
     entries = catalogued([*line[:2], early])
-    assert check_line(entries) == []
+    assert check_series(entries) == []
     assert next_place(entries)[0] == 4
 
 
 def test_gaps_say_how_wide_they_are() -> None:
     entries = catalogued(history([0, 1, 1, 1]))
-    assert check_line([entries[0], entries[3]]) == [
-        f"Before the backup {entries[3].manifest.backup_id} number 2 to 3 of its line is missing: "
+    assert check_series([entries[0], entries[3]]) == [
+        f"Before the backup {entries[3].manifest.backup_id} number 2 to 3 of its series is missing: "
         "removed by cleanup, or lost."
     ]
 
@@ -181,7 +205,7 @@ def test_gaps_say_how_wide_they_are() -> None:
 def test_an_exchanged_backup_shows() -> None:
     entries = catalogued(history([0, 1]))
     other = replace(entries[0], payload_sha256="0" * 64)
-    assert check_line([other, entries[1]]) == [
+    assert check_series([other, entries[1]]) == [
         f"The backup {entries[0].manifest.backup_id} is not the one that {entries[1].manifest.backup_id} followed: "
         "it was exchanged."
     ]
@@ -191,15 +215,15 @@ def test_a_number_that_was_given_twice_shows() -> None:
     entries = catalogued(history([0, 1, 1]))
     twin = replace(entries[2], manifest=replace(entries[2].manifest, seq=2))
     two = f"{entries[1].manifest.backup_id} and {twin.manifest.backup_id}"
-    assert check_line([entries[0], entries[1], twin]) == [f"The backups {two} have the same number 2 in their line."]
+    assert check_series([entries[0], entries[1], twin]) == [f"The backups {two} have the same number 2 in the series."]
 
 
 def test_a_rollback_shows_to_a_reader_with_a_memory() -> None:
     entries = catalogued(history([0, 1, 1]))
-    assert check_line(entries[:2]) == []
-    (warning,) = check_line(entries[:2], highest_seen=3)
+    assert check_series(entries[:2]) == []
+    (warning,) = check_series(entries[:2], highest_seen=3)
     assert warning.startswith(
         "The repository shows 2 as the newest backup of this dataset, and number 3 was seen before"
     )
-    (warning,) = check_line([], highest_seen=3)
+    (warning,) = check_series([], highest_seen=3)
     assert warning.startswith("The repository shows 0 as the newest")

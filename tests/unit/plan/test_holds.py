@@ -77,6 +77,7 @@ def test_what_was_given_back_is_never_missed(made: list[int], level: int) -> Non
             bookmarks=[],
             capabilities=MODERN,
             flags=(),
+            encryption=line[0].encryption,
             strict=False,
         )
 

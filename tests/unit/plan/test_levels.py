@@ -13,12 +13,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from zrb.errors import LevelUnavailable, ZfsUnable
-from zrb.plan.chain import resolve_chain
+from zrb.plan.chain import oldest_first, resolve_chain
 from zrb.plan.levels import BaseChoice, base_candidates, choose_base, send_flags
-from zrb.values.manifest import Manifest, SendRecord
+from zrb.values.manifest import Encryption, Manifest, SendRecord
 from zrb.values.zfs import Capabilities, Dataset
 
-from tests.fixtures.sample_manifests import DATASET, MODERN, bookmark_of, history, sample_manifest, snapshot_of
+from tests.fixtures.sample_manifests import (
+    DATASET,
+    HYBRID_RECIPIENT,
+    MODERN,
+    RECIPIENT,
+    bookmark_of,
+    history,
+    sample_manifest,
+    snapshot_of,
+)
 
 OLD = replace(
     MODERN, version="pool version 23", send_large_blocks=False, send_compressed=False, send_raw=False, bookmarks=False
@@ -34,6 +43,7 @@ def choose(level: int, manifests: list[Manifest], **given_facts: Any) -> BaseCho
         "bookmarks": [],
         "capabilities": MODERN,
         "flags": NEW,
+        "encryption": Encryption((RECIPIENT,)),
         "strict": False,
     }
     return choose_base(level=level, manifests=manifests, **(facts | given_facts))
@@ -113,6 +123,31 @@ def test_the_lowest_possible_level_is_taken_with_a_reason(
     assert (choice.level, choice.base) == (taken, start)
     said = reason.format(base=start.backup_id if start else "")
     assert choice.reason == f"Level {level} was requested and level {taken} is made, {said}"
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.booleans()), min_size=1, max_size=8), st.integers(1, 4), st.booleans())
+def test_a_chain_has_keys_of_one_kind(made: list[tuple[int, bool]], level: int, hybrid: bool) -> None:
+    kinds = {True: Encryption((HYBRID_RECIPIENT,)), False: Encryption((RECIPIENT,))}
+    line: list[Manifest] = []
+    for number, (wanted, kind) in enumerate(made, 1):
+        choice = choose(wanted, line, encryption=kinds[kind])
+        line.append(sample_manifest(number, level=choice.level, base=choice.base, encryption=kinds[kind]))
+    choice = choose(level, line, encryption=kinds[hybrid])
+    if choice.base is not None:
+        assert {link.encryption for link in resolve_chain(line, choice.base.backup_id)} == {kinds[hybrid]}
+    elif any(kind == hybrid for _, kind in made[-1:]):
+        raise AssertionError("the newest backup would have been a base")
+
+
+def test_another_kind_of_keys_begins_a_new_chain_and_says_so() -> None:
+    line = history([0, 1])
+    choice = choose(2, line, encryption=Encryption((HYBRID_RECIPIENT,)))
+    assert (choice.level, choice.base) == (0, None)
+    assert f"{line[1].backup_id} was encrypted for classic age keys, and now they are hybrid" in choice.reason
+    with pytest.raises(LevelUnavailable, match="hybrid"):
+        choose(2, line, encryption=Encryption((HYBRID_RECIPIENT,)), strict=True)
+    other = Encryption((RECIPIENT.replace("q", "p"), RECIPIENT))
+    assert choose(2, line, encryption=other).base == line[1]
 
 
 def test_strict_refuses_another_level() -> None:
@@ -257,9 +292,10 @@ def test_a_base_is_never_absent_younger_or_of_another_dataset(
         assert resolve_chain(known, base.backup_id)[-1] == base
         there = {point.name: point.guid for point in [*snapshots, *bookmarks]}
         assert there[choice.base_source or ""] == base.snapshot.guid
-        newer = [manifest for manifest in known if manifest.seq > base.seq and manifest.level <= base.level]
-        assert all(_is_orphan(known, manifest) for manifest in newer)
+        ordered = oldest_first(known)
+        newer = [manifest for manifest in ordered[ordered.index(base) + 1 :] if manifest.level <= base.level]
+        assert all(_is_orphan(ordered, manifest) for manifest in newer)
 
 
-def _is_orphan(known: list[Manifest], manifest: Manifest) -> bool:
-    return manifest not in base_candidates([*known[: known.index(manifest)], manifest])
+def _is_orphan(ordered: list[Manifest], manifest: Manifest) -> bool:
+    return manifest not in base_candidates(ordered[: ordered.index(manifest) + 1])

@@ -24,13 +24,15 @@ from zrb.errors import (
     ZfsUnable,
 )
 from zrb.run.backup import BackupOutcome, back_up, plan_backup
-from zrb.run.lock import dataset_state_dir
-from zrb.run.pending_snapshot import note_pending
-from zrb.run.snapshotting import take_snapshot
+from zrb.run.snapshot import take_snapshot
+from zrb.seal.age import new_identity
+from zrb.state.journal import Journal
+from zrb.state.locks import dataset_state_dir
+from zrb.state.pending_snapshot import note_pending
 from zrb.values.config import KIB, S3Settings, StorageClasses, Task
 
+from tests.fakes.fleet import DATASET, NOON, TAG, Fleet, random_bytes
 from tests.fakes.zfs import ZFS_FUSE, FakeZfs
-from tests.unit.run.fleet import DATASET, NOON, TAG, Fleet, random_bytes
 
 
 @pytest.fixture
@@ -71,6 +73,13 @@ class TestOneBackup:
         assert set(fleet.store.keys) == {result.manifest_key, "zrb.json", *(part.key for part in manifest.parts)}
         assert not fleet.store.unfinished
         assert fleet.store.closed
+
+    def test_a_log_that_cannot_be_written_is_a_warning(self, fleet: Fleet) -> None:
+        (fleet.root / "logs").write_text("in place of the directory")
+        outcome = fleet.run(0)
+        assert (outcome.exit_code, outcome.failures) == (4, ())
+        (warning,) = outcome.results[0].warnings
+        assert str(fleet.root / "logs") in warning
 
     def test_its_result_for_machines(self, fleet: Fleet) -> None:
         result = fleet.back_up()
@@ -130,13 +139,13 @@ class TestOneBackup:
     def test_a_level_that_does_not_exist(self, fleet: Fleet) -> None:
         for call in (back_up, plan_backup):
             with pytest.raises(UsageError, match="Level 5 does not exist"):
-                call(fleet.environment(), task=fleet.task, level=5)
+                call(fleet.context(), task=fleet.task, level=5)
 
     def test_without_a_signing_key(self, fleet: Fleet) -> None:
         fleet.change_config(signing_key=None)
         for call in (back_up, plan_backup):
             with pytest.raises(ConfigError, match="names no signing_key") as caught:
-                call(fleet.environment(), task=fleet.task, level=0)
+                call(fleet.context(), task=fleet.task, level=0)
             assert "zrb signing-key --output" in caught.value.next_step
         assert fleet.store.keys == []
 
@@ -146,9 +155,9 @@ class TestOneBackup:
             (replace(fleet.task, pool="gone"), NoSuchPool),
         ):
             with pytest.raises(kind):
-                back_up(fleet.environment(), task=task, level=0)
+                back_up(fleet.context(), task=task, level=0)
             with pytest.raises(kind):
-                plan_backup(fleet.environment(), task=task, level=0)
+                plan_backup(fleet.context(), task=task, level=0)
         assert fleet.store.closed
 
 
@@ -171,6 +180,7 @@ class TestLevels:
             "Level 2 was requested and level 0 is made, the whole dataset: there is no committed backup to start from."
         )
         assert fleet.progress.warnings == [result.reason]
+        assert result.warnings == (result.reason,)
         assert result.manifest.snapshot.name.startswith(f"{DATASET}@zrb_level2_")
 
     def test_strict_refuses_and_changes_nothing(self, fleet: Fleet) -> None:
@@ -265,7 +275,7 @@ class TestSnapshots:
 
     def test_one_taken_before_is_sent(self, fleet: Fleet) -> None:
         fleet.task = replace(fleet.task, take_snapshot=False)
-        taken = take_snapshot(fleet.environment(), task=fleet.task, level=0)
+        taken = take_snapshot(fleet.context(), task=fleet.task, level=0)
         before = fleet.zfs.content(DATASET)
         fleet.write(2)
         assert fleet.plan(0).snapshot == taken.name
@@ -278,8 +288,8 @@ class TestSnapshots:
     def test_the_newest_of_them(self, fleet: Fleet) -> None:
         fleet.task = replace(fleet.task, take_snapshot=False)
         for level in (0, 1, 0):
-            newest = take_snapshot(fleet.environment(), task=fleet.task, level=level)
-        take_snapshot(fleet.environment(), task=fleet.task, level=2)
+            newest = take_snapshot(fleet.context(), task=fleet.task, level=level)
+        take_snapshot(fleet.context(), task=fleet.task, level=2)
         assert fleet.back_up(0).manifest.snapshot.name == newest.name
 
     def test_none_was_taken(self, fleet: Fleet) -> None:
@@ -293,7 +303,7 @@ class TestSnapshots:
 
     def test_it_was_backed_up_already(self, fleet: Fleet) -> None:
         fleet.task = replace(fleet.task, take_snapshot=False)
-        taken = take_snapshot(fleet.environment(), task=fleet.task, level=0)
+        taken = take_snapshot(fleet.context(), task=fleet.task, level=0)
         first = fleet.back_up(0)
         error = fleet.fail(0)
         assert error.problem == (
@@ -303,7 +313,7 @@ class TestSnapshots:
     def test_holds_of_snapshots_that_wait_for_their_backup_stay(self, fleet: Fleet) -> None:
         fleet.task = replace(fleet.task, take_snapshot=False)
         for level in (0, 1):
-            waiting = take_snapshot(fleet.environment(), task=fleet.task, level=level)
+            waiting = take_snapshot(fleet.context(), task=fleet.task, level=level)
         fleet.back_up(0)
         assert waiting.name in fleet.held()
         assert fleet.back_up(1).manifest.level == 1
@@ -363,7 +373,7 @@ class TestRecursive:
             fleet.run(0)
 
     def test_plans_for_each(self, fleet: Fleet) -> None:
-        plans = plan_backup(fleet.environment(), task=fleet.task, level=1)
+        plans = plan_backup(fleet.context(), task=fleet.task, level=1)
         assert [plan.dataset for plan in plans] == fleet.zfs.descendants(DATASET)
 
 
@@ -396,7 +406,7 @@ class TestPlan:
 
     def test_with_an_estimate_where_there_is_a_snapshot(self, fleet: Fleet) -> None:
         fleet.task = replace(fleet.task, take_snapshot=False)
-        take_snapshot(fleet.environment(), task=fleet.task, level=0)
+        take_snapshot(fleet.context(), task=fleet.task, level=0)
         plan, result = fleet.plan(0), fleet.back_up(0)
         assert plan.estimated_bytes == result.manifest.stream.bytes
         assert plan.parts == len(result.manifest.parts)
@@ -423,6 +433,54 @@ class TestPlan:
             fleet.plan(level)
         assert state(fleet) == before
         assert fleet.plan(1).resumes == journal.stem
+
+
+class TestOldData:
+    """A backup that is interrupted, and continued after younger data was committed."""
+
+    @pytest.fixture
+    def interrupted(self, fleet: Fleet) -> Journal:
+        """A level 0, a level 1 on it, a second level 0 that was interrupted, another level 1 on the first."""
+        fleet.back_up(0)
+        fleet.write(2)
+        fleet.store.fail("put", key_part="manifests/")
+        fleet.fail(0)
+        fleet.write(3)
+        assert fleet.back_up(1).manifest.level == 1
+        (path,) = fleet.journals()
+        return Journal.load(path)
+
+    def test_it_is_continued_and_the_owner_is_told(self, fleet: Fleet, interrupted: Journal) -> None:
+        newest = fleet.manifests()[-1]
+        result = fleet.back_up(0)
+        assert result.manifest.backup_id == interrupted.binding.backup_id
+        (warning,) = result.warnings
+        assert newest.backup_id in warning
+        assert "older data" in warning
+
+    def test_a_restore_takes_the_youngest_data(self, fleet: Fleet, interrupted: Journal) -> None:
+        youngest = fleet.zfs.content(DATASET)
+        fleet.back_up(0)
+        assert fleet.manifests()[-1].backup_id == interrupted.binding.backup_id
+        fleet.restore()
+        assert fleet.zfs.content("tank/restore/copy") == youngest
+
+    def test_the_next_increments_start_from_the_youngest_base(self, fleet: Fleet, interrupted: Journal) -> None:
+        first, second = fleet.manifests()
+        resumed = fleet.back_up(0).manifest
+        fleet.write(4)
+        assert [fleet.plan(level).choice.base for level in (1, 2)] == [resumed, second]
+        assert second.base is not None
+        assert second.base.backup_id == first.backup_id
+
+    def test_one_that_a_younger_backup_of_its_level_replaced_is_given_up(
+        self, fleet: Fleet, interrupted: Journal
+    ) -> None:
+        zfs = fleet.zfs
+        fleet.change_config(recipients=(new_identity()[1],))  # so that the first run cannot continue it
+        fleet.run(0)
+        assert not interrupted.path.exists()
+        assert zfs.tags(interrupted.binding.snapshot) == set()
 
 
 class TestOutcome:
@@ -457,4 +515,4 @@ class TestOutcome:
         outcome = fleet.run(1)
         assert outcome.exit_code == 4
         assert outcome.results[0].manifest.level == 0
-        assert full.manifest_key in outcome.results[0].warnings[0]
+        assert any(full.manifest_key in warning for warning in outcome.results[0].warnings)

@@ -12,11 +12,10 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from zrb.errors import (
-    EngineError,
+    BadRecipient,
     Interrupted,
     LocalStateError,
     Locked,
@@ -25,18 +24,19 @@ from zrb.errors import (
     ObjectExists,
     SendFailed,
     StoreDenied,
+    StoreError,
     StoreUnavailable,
     StreamDamaged,
     ZfsError,
 )
-from zrb.run.journal import Journal
-from zrb.run.lock import dataset_state_dir
 from zrb.seal.age import new_identity
+from zrb.state.journal import Journal
+from zrb.state.locks import dataset_state_dir
 from zrb.store.protocol import Store
 from zrb.values.config import KIB, S3Settings, StorageClasses
 
+from tests.fakes.fleet import DATASET, TAG, Fleet
 from tests.fakes.zfs import SendFault
-from tests.unit.run.fleet import DATASET, TAG, Fleet
 
 
 @pytest.fixture
@@ -78,6 +78,14 @@ class TestResume:
         assert ("info", f"Resuming {journal.binding.backup_id}: 2 parts are stored already") in fleet.progress.logged
         assert_clean(fleet)
         assert fleet.restore().warnings == ()
+
+    @pytest.mark.parametrize("kind", [StoreDenied, StoreError])
+    def test_uploads_that_may_not_be_thrown_away_stop_nothing(self, fleet: Fleet, kind: type[StoreError]) -> None:
+        journal = interrupt(fleet)
+        fleet.store.fail("abort_upload", error=kind("Aborting failed", answer="405", next_step="Allow it"))
+        assert fleet.back_up(0).manifest.backup_id == journal.binding.backup_id
+        assert any("Aborting failed: 405" in warning for warning in fleet.progress.warnings)
+        assert_clean(fleet)
 
     def test_a_part_that_arrived_without_an_answer_is_adopted(self, fleet: Fleet) -> None:
         fleet.store.lose_reply("complete", key_part="part-000001")
@@ -148,8 +156,8 @@ class TestResume:
     def test_another_configuration_gives_the_old_one_up(self, fleet: Fleet, change: str) -> None:
         journal = interrupt(fleet)
         old = journal.binding
-        left = fleet.store.open_upload("data/nas1/left", total_chunks=None)
-        journal.opened(3, "data/nas1/left", left.upload_id)
+        key = f"data/nas1/tank/data/level0/{old.backup_id}/snapshot.part-000003.age"
+        journal.opened(3, key, fleet.store.open_upload(key, total_chunks=None).upload_id)
         match change:
             case "part_size":
                 fleet.change_limits(part_size=48 * KIB)
@@ -388,10 +396,9 @@ class TestLock:
             other.communicate(b"")
         assert type(error) is Locked
         assert outcome.exit_code == 3
-        assert error.explain() == (
-            f"Another run works on tank/data (pid {other.pid}) and holds the lock {directory}/.lock. Wait until it has "
-            "ended, then run the same command again; the lock goes with its process."
-        )
+        assert error.subject == "tank/data"
+        assert f"pid {other.pid}" in error.problem
+        assert f"{directory}/.lock" in error.problem
         assert fleet.zfs.snapshots(DATASET) == []
         fleet.back_up(0)
 
@@ -464,12 +471,16 @@ class TestAll:
         assert_clean(fleet)
 
 
-@pytest.mark.parametrize(
-    ("change", "kind"),
-    [({"recipients": ("age1nobody",)}, ManifestInvalid), ({"base_dir": Path("/dev/null/state")}, LocalStateError)],
-    ids=["recipient", "base_dir"],
-)
-def test_a_configuration_that_cannot_work(fleet: Fleet, change: dict[str, Any], kind: type[EngineError]) -> None:
-    fleet.change_config(**change)
-    assert type(fleet.fail(0)) is kind
-    assert fleet.store.keys == ["zrb.json"], "what no manifest can hold is found before the first part is uploaded"
+def test_a_state_directory_that_cannot_be_made(fleet: Fleet) -> None:
+    fleet.change_config(base_dir=Path("/dev/null/state"))
+    assert type(fleet.fail(0)) is LocalStateError
+    assert fleet.store.keys == ["zrb.json"]
+
+
+def test_a_recipient_that_is_none(fleet: Fleet) -> None:
+    """It concerns every dataset, so that nothing is begun."""
+    fleet.change_config(recipients=("age1nobody",))
+    with pytest.raises(BadRecipient, match="age1nobody"):
+        fleet.run(0)
+    assert fleet.store.keys == []
+    assert fleet.zfs.snapshots(DATASET) == []

@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from zrb.errors import EngineError, ObjectMissing, StoreDenied, StoreUnavailable
-from zrb.run.bucket_checks import _readable, clock_check, lifecycle_checks, lock_check, versioning_check
-from zrb.run.checks import Check
+from zrb.run.doctor import Check
+from zrb.run.doctor.bucket import _readable, clock_check, lifecycle_checks, lock_check, versioning_check
 from zrb.store.bucket_facts import ObjectLock
 from zrb.store.s3_errors import S3Refused
 from zrb.values.lifecycle import LifecycleRule, RuleFilter, Transition

@@ -10,22 +10,22 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from zrb.config.key_files import read_signing_key
 from zrb.errors import Interrupted, StreamDamaged, ZfsError
 from zrb.run.backup import back_up
-from zrb.run.commit import build_manifest, check_stream_edges, commit, settle_committed
-from zrb.run.high_water import highest_seen, remember
-from zrb.run.journal import Binding, Journal
-from zrb.run.keys import read_signing_key
-from zrb.run.situation import Situation, look
+from zrb.run.backup.commit import build_manifest, check_stream_edges, commit, finish_commit
+from zrb.run.backup.survey import Survey, survey_dataset
 from zrb.seal.signing import open_envelope
+from zrb.state.heads import highest_seen, remember
+from zrb.state.journal import Binding, Journal
 from zrb.stream.backup import StoredStream
 from zrb.values.manifest import Manifest
 from zrb.values.manifest_json import decode_manifest
-from zrb.values.repository import Line
+from zrb.values.repository import Series
 from zrb.version import VERSION
 
+from tests.fakes.fleet import DATASET, TAG, Fleet
 from tests.fakes.zfs_streams import make_stream
-from tests.unit.run.fleet import DATASET, TAG, Fleet
 
 
 @pytest.fixture
@@ -102,10 +102,10 @@ class TestManifest:
     def test_it_repeats_what_was_bound(self, fleet: Fleet) -> None:
         full = fleet.back_up(0).manifest
         first = fleet.back_up(1).manifest
-        found = look(fleet.environment(), fleet.store, DATASET)
+        found = survey_dataset(fleet.context(), fleet.store, DATASET)
         (snapshot,) = [one for one in found.snapshots if one.guid == first.snapshot.guid]
         stored = StoredStream(first.stream.bytes, first.stream.blake3, first.parts, 0)
-        made = build_manifest(fleet.environment(), found, binding_of(first), snapshot, stored, job={"id": "1"})
+        made = build_manifest(fleet.context(), found, binding_of(first), snapshot, stored, job={"id": "1"})
         assert made == replace(first, created=made.created, seq=3, previous=made.previous, job={"id": "1"})
         assert made.previous != first.previous
         assert made.chain == full.backup_id
@@ -113,7 +113,7 @@ class TestManifest:
 
     def test_numbers_that_were_seen_are_not_used_again(self, fleet: Fleet) -> None:
         repository_id = fleet.back_up(0).manifest.repository_id
-        remember(fleet.environment().base_dir, repository_id, Line("nas1", DATASET), 41)
+        remember(fleet.context().base_dir, repository_id, Series("nas1", DATASET), 41)
         assert fleet.back_up(0).manifest.seq == 42
         assert fleet.back_up(0).manifest.seq == 43
 
@@ -127,18 +127,18 @@ class TestManifest:
 
     def test_the_checkpoints_stand_around_the_one_write(self, fleet: Fleet) -> None:
         manifest = fleet.back_up(0).manifest
-        key = manifest.line.manifest_key(manifest.backup_id)
+        key = manifest.series.manifest_key(manifest.backup_id)
         fleet.store.remove(key)
         steps: list[tuple[str, bool]] = []
-        env = fleet.environment(checkpoint=lambda name: steps.append((name, key in fleet.store.keys)))
-        found = look(env, fleet.store, DATASET)
-        assert commit(env, fleet.store, read_signing_key(fleet.signing_key), found, manifest) == key
+        context = fleet.context(checkpoint=lambda name: steps.append((name, key in fleet.store.keys)))
+        found = survey_dataset(context, fleet.store, DATASET)
+        assert commit(context, fleet.store, read_signing_key(fleet.signing_key), found, manifest) == key
         assert steps == [("manifest-signed", False), ("manifest-stored", True)]
 
 
 class TestSettle:
     @pytest.fixture
-    def left(self, fleet: Fleet) -> tuple[Situation, Manifest, Journal]:
+    def left(self, fleet: Fleet) -> tuple[Survey, Manifest, Journal]:
         """A backup that is committed, and nothing after it was done."""
 
         def stop(name: str) -> None:
@@ -148,23 +148,23 @@ class TestSettle:
         fleet.back_up(0)
         with pytest.raises(Interrupted):
             fleet.run(0, checkpoint=stop)
-        found = look(fleet.environment(), fleet.store, DATASET)
+        found = survey_dataset(fleet.context(), fleet.store, DATASET)
         return found, found.manifests[-1], found.journals[0]
 
-    def test_it_may_be_repeated(self, fleet: Fleet, left: tuple[Situation, Manifest, Journal]) -> None:
+    def test_it_may_be_repeated(self, fleet: Fleet, left: tuple[Survey, Manifest, Journal]) -> None:
         found, manifest, journal = left
         for _ in range(2):
-            assert settle_committed(fleet.environment(), fleet.task, found, manifest, journal) == []
+            assert finish_commit(fleet.context(), fleet.task, found, manifest, journal) == []
             assert fleet.held() == {manifest.snapshot.name}
             assert len(fleet.zfs.bookmarks(DATASET)) == 2
             assert fleet.journals() == []
-            assert highest_seen(fleet.environment().base_dir, manifest.repository_id, manifest.line) == 2
+            assert highest_seen(fleet.context().base_dir, manifest.repository_id, manifest.series) == 2
 
-    def test_the_journal_goes_last(self, fleet: Fleet, left: tuple[Situation, Manifest, Journal]) -> None:
+    def test_the_journal_goes_last(self, fleet: Fleet, left: tuple[Survey, Manifest, Journal]) -> None:
         """A crash before it lets the next run do all of it again."""
         steps: list[tuple[str, bool]] = []
-        env = fleet.environment(checkpoint=lambda name: steps.append((name, bool(fleet.journals()))))
-        settle_committed(env, fleet.task, *left)
+        context = fleet.context(checkpoint=lambda name: steps.append((name, bool(fleet.journals()))))
+        finish_commit(context, fleet.task, *left)
         assert steps == [
             ("bookmarked", True),
             ("holds-released", True),
@@ -173,25 +173,25 @@ class TestSettle:
         ]
 
     def test_each_step_is_tried_whatever_the_others_do(
-        self, fleet: Fleet, left: tuple[Situation, Manifest, Journal]
+        self, fleet: Fleet, left: tuple[Survey, Manifest, Journal]
     ) -> None:
         fleet.zfs.fail("bookmark", ZfsError("No bookmark", next_step="Look"))
         fleet.zfs.fail("release", ZfsError("No release", next_step="Look"))
-        assert settle_committed(fleet.environment(), fleet.task, *left) == ["No bookmark. Look.", "No release. Look."]
+        assert finish_commit(fleet.context(), fleet.task, *left) == ["No bookmark. Look.", "No release. Look."]
         assert fleet.journals() == []
 
     def test_an_interrupt_is_not_taken_for_a_warning(
-        self, fleet: Fleet, left: tuple[Situation, Manifest, Journal]
+        self, fleet: Fleet, left: tuple[Survey, Manifest, Journal]
     ) -> None:
         fleet.zfs.fail("bookmark", Interrupted(2, next_step="Run again"))
         with pytest.raises(Interrupted):
-            settle_committed(fleet.environment(), fleet.task, *left)
+            finish_commit(fleet.context(), fleet.task, *left)
         assert len(fleet.journals()) == 1
 
-    def test_the_snapshot_is_gone_by_then(self, fleet: Fleet, left: tuple[Situation, Manifest, Journal]) -> None:
+    def test_the_snapshot_is_gone_by_then(self, fleet: Fleet, left: tuple[Survey, Manifest, Journal]) -> None:
         _, manifest, _ = left
         fleet.zfs.release(manifest.snapshot.name, TAG)
         fleet.zfs.destroy_snapshot(manifest.snapshot.name)
-        assert settle_committed(fleet.environment(), fleet.task, *left) == []
+        assert finish_commit(fleet.context(), fleet.task, *left) == []
         assert len(fleet.zfs.bookmarks(DATASET)) == 1
-        assert back_up(fleet.environment(), task=fleet.task, level=0).exit_code == 0
+        assert back_up(fleet.context(), task=fleet.task, level=0).exit_code == 0

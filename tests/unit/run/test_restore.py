@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,17 +30,17 @@ from zrb.errors import (
     ZfsUnable,
 )
 from zrb.run.backup import BackupResult
-from zrb.run.high_water import highest_seen
-from zrb.run.restore import RestoreSelection, plan_restore, restore
-from zrb.run.restored import restored_guid
+from zrb.run.restore import RestoreSelection, plan_restore, restore, restored_guid
 from zrb.seal.age import new_identity
+from zrb.state.heads import highest_seen
 from zrb.values.config import KIB
 from zrb.values.zfs import DatasetType, Snapshot
 from zrb.zfs.process import ReceiveChild
 from zrb.zfs.protocol import ReceiveProcess
 
+from tests.fakes.fleet import DATASET, LIMITS, Fleet, random_bytes
+from tests.fakes.store import MemoryStore
 from tests.fakes.zfs import ZFS_FUSE, FakeZfs, ReceiveFault
-from tests.unit.run.fleet import DATASET, Fleet, random_bytes
 
 TARGET = "tank/restore/copy"
 Chain = tuple[Fleet, list[BackupResult], list[bytes]]
@@ -63,12 +64,12 @@ def chain(fleet: Fleet) -> Chain:
     return fleet, results, contents
 
 
-def fails(fleet: Fleet, *, env: Any = None, identity: str | None = None, **selection: Any) -> EngineError:
+def fails(fleet: Fleet, *, context: Any = None, identity: str | None = None, **selection: Any) -> EngineError:
     """A restore that has to fail; its error."""
-    env = env or fleet.environment()
+    context = context or fleet.context()
     selected = RestoreSelection(**{"dataset": DATASET, "target": TARGET, **selection})
     with pytest.raises(EngineError) as caught:
-        restore(env, selected, identities=[identity or fleet.identity], trusted=env.trusted_signers())
+        restore(context, selected, identities=[identity or fleet.identity], trusted=context.trusted_signers())
     assert fleet.store.closed
     return caught.value
 
@@ -107,7 +108,7 @@ class TestReceived:
 
     def test_up_to_a_time_and_by_id(self, chain: Chain) -> None:
         fleet, results, contents = chain
-        fleet.restore(at=results[1].manifest.created)
+        fleet.restore(at=results[1].manifest.snapshot.creation)
         assert fleet.zfs.content(TARGET) == contents[1]
         fleet.restore("tank/restore/other", backup_id=results[0].manifest.backup_id)
         assert fleet.zfs.content("tank/restore/other") == contents[0]
@@ -128,10 +129,10 @@ class TestReceived:
 
     def test_it_remembers_what_it_saw(self, chain: Chain, tmp_path: Path) -> None:
         fleet, results, _ = chain
-        line = results[0].manifest.line
+        series = results[0].manifest.series
         fleet.change_config(base_dir=tmp_path / "elsewhere")
         fleet.restore(level=1)
-        assert highest_seen(tmp_path / "elsewhere", results[0].manifest.repository_id, line) == 2
+        assert highest_seen(tmp_path / "elsewhere", results[0].manifest.repository_id, series) == 2
         fleet.store.remove(results[1].manifest_key)
         fleet.store.remove(results[2].manifest_key)
         result = fleet.restore("tank/restore/other")
@@ -150,18 +151,18 @@ class TestReceived:
 
     def test_through_the_spool(self, chain: Chain) -> None:
         fleet, _, contents = chain
-        fleet.change_limits(memory_limit=(32 << 20) + 40 * KIB)
+        fleet.change_limits(memory_limit=2 * LIMITS.chunk_size)
         fleet.restore()
         assert fleet.zfs.content(TARGET) == contents[-1]
         assert list((fleet.root / "state" / "spool").iterdir()) == []
 
     def test_unsigned_manifests_only_with_a_word_for_it(self, chain: Chain) -> None:
         fleet, _, _ = chain
-        env = fleet.environment()
+        context = fleet.context()
         selection = RestoreSelection(dataset=DATASET, target=TARGET)
         with pytest.raises(SignatureInvalid):
-            restore(env, selection, identities=[fleet.identity], trusted=[])
-        result = restore(env, selection, identities=[fleet.identity], trusted=[], allow_unsigned=True)
+            restore(context, selection, identities=[fleet.identity], trusted=[])
+        result = restore(context, selection, identities=[fleet.identity], trusted=[], allow_unsigned=True)
         assert result.warnings[0].startswith("Manifests without a trusted signature were accepted: ")
         assert result.exit_code == 4
 
@@ -242,7 +243,7 @@ class TestRefused:
         fleet, results, _ = chain
         old = FakeZfs(capabilities=ZFS_FUSE)
         old.add_dataset("tank/restore")
-        error = fails(fleet, env=fleet.environment(zfs=old))
+        error = fails(fleet, context=fleet.context(zfs=old))
         assert type(error) is ZfsUnable
         assert error.explain() == (
             f"Backup {results[0].manifest.backup_id} was sent with -L -c, and pool version 23 cannot receive such a "
@@ -260,7 +261,7 @@ class TestRefused:
         assert error.explain() == (
             f"1 of 3 backups of this chain ({frozen.stored_bytes} bytes) are in an archive class (DEEP_ARCHIVE) and "
             "not thawed. Request their thaw with S3 RestoreObject for the keys below "
-            f"{frozen.line.data_prefix(frozen.backup_id, 1)}, then run this command again."
+            f"{frozen.series.data_prefix(frozen.backup_id, 1)}, then run this command again."
         )
 
     def test_only_without_its_base(self, chain: Chain) -> None:
@@ -287,9 +288,9 @@ class TestRefused:
 class TestPlan:
     def test_it_names_every_link_and_changes_nothing(self, chain: Chain) -> None:
         fleet, results, _ = chain
-        env = fleet.environment()
+        context = fleet.context()
         selection = RestoreSelection(dataset=DATASET, target=TARGET)
-        plan = plan_restore(env, selection, trusted=env.trusted_signers())
+        plan = plan_restore(context, selection, trusted=context.trusted_signers())
         manifests = [result.manifest for result in results]
         assert plan.as_json() == {
             "dataset": DATASET,
@@ -315,23 +316,23 @@ class TestPlan:
         assert fleet.store.closed
         assert not fleet.zfs.exists(TARGET)
         with pytest.raises(TargetExists):
-            plan_restore(env, replace(selection, target=DATASET), trusted=env.trusted_signers())
+            plan_restore(context, replace(selection, target=DATASET), trusted=context.trusted_signers())
 
     def test_archived_parts_are_shown_and_no_error(self, chain: Chain) -> None:
         fleet, results, _ = chain
-        env = fleet.environment()
+        context = fleet.context()
         selection = RestoreSelection(dataset=DATASET, target=TARGET)
         fleet.store.archive(results[0].manifest.parts[0].key, "GLACIER")
-        plan = plan_restore(env, selection, trusted=env.trusted_signers())
+        plan = plan_restore(context, selection, trusted=context.trusted_signers())
         assert [(link.storage_class, link.readable) for link in plan.links] == [
             ("GLACIER+STANDARD", False),
             ("STANDARD", True),
             ("STANDARD", True),
         ]
         fleet.store.thaw(results[0].manifest.parts[0].key, done=False)
-        assert not plan_restore(env, selection, trusted=env.trusted_signers()).links[0].readable
+        assert not plan_restore(context, selection, trusted=context.trusted_signers()).links[0].readable
         fleet.store.thaw(results[0].manifest.parts[0].key)
-        assert plan_restore(env, selection, trusted=env.trusted_signers()).links[0].readable
+        assert plan_restore(context, selection, trusted=context.trusted_signers()).links[0].readable
 
 
 class EagerZfs(FakeZfs):
@@ -342,6 +343,30 @@ class EagerZfs(FakeZfs):
         if first:
             self.add_dataset(target, type=type)
         return process
+
+
+class LateStore(MemoryStore):
+    """Gives the part at ``late`` only when the receiver has begun."""
+
+    def __init__(self, zfs: FakeZfs) -> None:
+        super().__init__()
+        self.zfs = zfs
+        self.late = ""
+
+    def read_into(self, key: str, offset: int, buffer: memoryview) -> None:
+        while key == self.late and not self.zfs.exists(TARGET):
+            time.sleep(0.001)
+        super().read_into(key, offset, buffer)
+
+
+def with_late_damage(root: Path) -> Fleet:
+    """The last part of its backup is damaged, which shows when the dataset has been made."""
+    zfs = EagerZfs()
+    store = LateStore(zfs)
+    fleet = Fleet(root, zfs=zfs, store=store)
+    store.late = fleet.back_up(0).manifest.parts[-1].key
+    store.corrupt(store.late)
+    return fleet
 
 
 class TestFailed:
@@ -392,17 +417,13 @@ class TestFailed:
         assert not fleet.zfs.exists(TARGET)
 
     def test_what_a_failed_receive_created_is_destroyed(self, tmp_path: Path) -> None:
-        fleet = Fleet(tmp_path, zfs=EagerZfs())
-        result = fleet.back_up(0)
-        fleet.store.corrupt(result.manifest.parts[-1].key)
+        fleet = with_late_damage(tmp_path)
         assert type(fails(fleet)) is PartDamaged
         assert not fleet.zfs.exists(TARGET)
         assert fleet.zfs.exists("tank/restore")
 
     def test_it_cannot_be_destroyed(self, tmp_path: Path) -> None:
-        fleet = Fleet(tmp_path, zfs=EagerZfs())
-        result = fleet.back_up(0)
-        fleet.store.corrupt(result.manifest.parts[-1].key)
+        fleet = with_late_damage(tmp_path)
         fleet.zfs.fail("destroy_dataset", ZfsError("Cannot destroy it", next_step="Look"))
         assert type(fails(fleet)) is PartDamaged
         assert fleet.progress.warnings == [
@@ -468,7 +489,7 @@ class TestFailed:
                 raise Interrupted(15, next_step="Run again")
 
         with pytest.raises(Interrupted):
-            fails(fleet, env=fleet.environment(checkpoint=stop))
+            fails(fleet, context=fleet.context(checkpoint=stop))
         assert not fleet.zfs.exists(TARGET)
 
     def test_an_interrupt_after_the_last_link_is_no_warning(self, tmp_path: Path) -> None:
@@ -487,13 +508,13 @@ class TestFailed:
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            fails(fleet, env=fleet.environment(checkpoint=stop))
+            fails(fleet, context=fleet.context(checkpoint=stop))
         assert not fleet.zfs.exists(TARGET)
 
     def test_the_spool_cannot_be_made(self, chain: Chain) -> None:
         fleet, _, _ = chain
         (fleet.root / "state" / "spool").touch()
-        fleet.change_limits(memory_limit=(32 << 20) + 40 * KIB)
+        fleet.change_limits(memory_limit=2 * LIMITS.chunk_size)
         error = fails(fleet)
         assert "The spool directory below" in error.explain()
         assert not fleet.zfs.exists(TARGET)
@@ -503,9 +524,9 @@ class TestDoneAlready:
     """Whether a restore need not be run again."""
 
     def guid(self, fleet: Fleet, **selection: Any) -> str | None:
-        env = fleet.environment()
+        context = fleet.context()
         selected = RestoreSelection(**{"dataset": DATASET, "target": TARGET, **selection})
-        return restored_guid(env, selected, trusted=env.trusted_signers())
+        return restored_guid(context, selected, trusted=context.trusted_signers())
 
     def test_only_where_the_newest_snapshot_is_the_wanted_one(self, chain: Chain) -> None:
         fleet, results, _ = chain

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 from zrb.errors import ChainBroken, EngineError, ManifestInvalid, NoSuchBackup, PartDamaged, PartMissing
-from zrb.run.high_water import remember
-from zrb.run.restore_plan import RestorePlan, RestoreSelection, read_plan
+from zrb.run.restore.plan import RestorePlan, RestoreSelection, read_plan
+from zrb.state.heads import remember
 from zrb.values.manifest import Manifest
-from zrb.values.repository import Line
+from zrb.values.repository import Series
 
 from tests.fakes.store import MemoryStore
 from tests.fixtures.committed_repository import CommittedRepository
@@ -35,7 +35,7 @@ def chain(repository: CommittedRepository) -> list[Manifest]:
 
 def plan(repository: CommittedRepository, selection: RestoreSelection = SELECTION, **changes: object) -> RestorePlan:
     arguments = {"trusted": (repository.signing_key.public,), "allow_unsigned": False, **changes}
-    return read_plan(repository.environment(), repository.store, selection, **arguments)  # type: ignore[arg-type]
+    return read_plan(repository.context(), repository.store, selection, **arguments)  # type: ignore[arg-type]
 
 
 def refused(repository: CommittedRepository, selection: RestoreSelection = SELECTION) -> EngineError:
@@ -55,7 +55,7 @@ def test_the_whole_chain_to_the_newest(repository: CommittedRepository, chain: l
 def test_one_link_alone(repository: CommittedRepository, chain: list[Manifest]) -> None:
     only = RestoreSelection("tank/data", "tank/copy", backup_id=chain[1].backup_id, only=True)
     assert [link.manifest for link in plan(repository, only).links] == chain[1:]
-    repository.file_of(chain[0].line.manifest_key(chain[0].backup_id)).unlink()
+    repository.file_of(chain[0].series.manifest_key(chain[0].backup_id)).unlink()
     assert [link.manifest for link in plan(repository, only).links] == chain[1:]
     assert type(refused(repository)) is ChainBroken
 
@@ -90,7 +90,7 @@ def test_a_part_is_of_another_length(repository: CommittedRepository, chain: lis
 
 def test_a_refused_manifest_is_not_passed_over(repository: CommittedRepository, chain: list[Manifest]) -> None:
     """It may be the very one that is wanted."""
-    key = chain[1].line.manifest_key(chain[1].backup_id)
+    key = chain[1].series.manifest_key(chain[1].backup_id)
     repository.flip_bit(key, 200)
     error = refused(repository)
     assert error.exit_code == 5
@@ -109,7 +109,7 @@ def test_a_repository_without_its_identity(repository: CommittedRepository, chai
 
 
 def test_a_repository_that_shows_less_than_before(repository: CommittedRepository, chain: list[Manifest]) -> None:
-    remember(repository.environment().base_dir, repository.repository_id, Line("nas1", "tank/data"), 5)
+    remember(repository.context().base_dir, repository.repository_id, Series("nas1", "tank/data"), 5)
     (warning,) = plan(repository).warnings
     assert "number 5 was seen before" in warning
 
@@ -138,7 +138,7 @@ class TestArchived:
 
         def readable() -> list[bool]:
             found = read_plan(
-                repository.environment(),
+                repository.context(),
                 store,
                 SELECTION,
                 trusted=(repository.signing_key.public,),

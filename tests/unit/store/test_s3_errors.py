@@ -15,6 +15,7 @@ from zrb.errors import (
     ConfigError,
     CredentialsMissing,
     EngineError,
+    ForeignReply,
     NoSuchRepository,
     ObjectArchived,
     ObjectMissing,
@@ -26,6 +27,7 @@ from zrb.errors import (
     WrongRegion,
 )
 from zrb.store.s3_errors import (
+    CredentialsRefused,
     DigestRefused,
     NotImplementedThere,
     PreconditionRefused,
@@ -33,9 +35,10 @@ from zrb.store.s3_errors import (
     S3Refused,
     Tried,
     UploadGone,
+    WriteConflict,
     error_of_reply,
+    error_on_the_way,
 )
-from zrb.store.s3_way import error_on_the_way
 from zrb.values.config import S3Credentials, S3Settings
 
 SECRET = "wJalrXUtnFEMI/SECRET"
@@ -61,15 +64,21 @@ def reply(code: str, status: int = 400, message: str = "as said", **error: str) 
     [
         ("NoSuchBucket", 404, NoSuchRepository, "Create the bucket my-bucket"),
         ("NoSuchKey", 404, ObjectMissing, "zrb verify --depth exists"),
-        ("404", 404, ObjectMissing, "zrb verify"),
         ("NoSuchUpload", 404, UploadGone, "lifecycle rule"),
+        ("404", 404, ForeignReply, "portal"),
+        ("400", 400, ForeignReply, "portal"),
+        ("302", 302, ForeignReply, "portal"),
+        ("413", 413, ForeignReply, "chunk_size"),
+        ("500", 500, ForeignReply, "gateway"),
+        ("NoSuchSomething", 404, S3Refused, "not the object that is missing"),
+        ("XAdminUserNotFound", 404, CredentialsRefused, "Check the access key"),
         ("InvalidObjectState", 403, ObjectArchived, "Thaw the object first"),
         ("AccessDenied", 403, StoreDenied, "Allow s3:PutObject on s3://my-bucket/zfs/ at https://s3.example.org*"),
         ("403", 403, StoreDenied, "Allow s3:PutObject"),
-        ("InvalidAccessKeyId", 403, StoreDenied, "Check the access key"),
-        ("SignatureDoesNotMatch", 403, StoreDenied, "Check the access key and the secret key"),
-        ("ExpiredToken", 400, StoreDenied, "new ones where they have expired"),
-        ("401", 401, StoreDenied, "Check the access key"),
+        ("InvalidAccessKeyId", 403, CredentialsRefused, "Check the access key"),
+        ("SignatureDoesNotMatch", 403, CredentialsRefused, "Check the access key and the secret key"),
+        ("ExpiredToken", 400, CredentialsRefused, "new ones where they have expired"),
+        ("401", 401, CredentialsRefused, "Check the access key"),
         ("IllegalLocationConstraintException", 400, WrongRegion, "get-bucket-location"),
         ("RequestTimeTooSkewed", 403, ClockSkewed, "Set this machine's clock"),
         ("SlowDown", 503, StoreUnavailable, "run the same again later"),
@@ -80,7 +89,7 @@ def reply(code: str, status: int = 400, message: str = "as said", **error: str) 
         ("XMinioStorageFull", 507, StoreFull, "Make room in bucket my-bucket"),
         ("507", 507, StoreFull, "Make room"),
         ("PreconditionFailed", 412, PreconditionRefused, "written once"),
-        ("ConditionalRequestConflict", 409, PreconditionRefused, "under way"),
+        ("ConditionalRequestConflict", 409, WriteConflict, "under way"),
         ("NotImplemented", 501, NotImplementedThere, "`checksums: off`"),
         ("BadDigest", 400, DigestRefused, "damaged on the way"),
         ("InvalidRange", 416, RangeBeyondEnd, "shorter than its manifest"),
@@ -97,6 +106,28 @@ def test_every_reply_has_a_type_and_a_next_step(code: str, status: int, kind: ty
     assert words in message
     assert "my-bucket" in message
     assert error.subject in {"data/x", "my-bucket"}
+
+
+@pytest.mark.parametrize(
+    ("operation", "code", "status", "message", "kind", "words"),
+    [
+        ("put_object", "InternalError", 500, "No space left on device (os error 28)", StoreFull, "disks"),
+        ("put_object", "InternalError", 500, "We encountered an internal error", StoreUnavailable, "overloaded"),
+        ("put_object", "SlowDown", 503, "Reduce your request rate: quota", StoreUnavailable, "overloaded"),
+        ("put_bucket_lifecycle_configuration", "NotImplemented", 501, "no", NotImplementedThere, "no lifecycle rules"),
+        ("put_bucket_lifecycle_configuration", "BucketAlreadyExists", 409, "", NotImplementedThere, "no lifecycle"),
+        ("put_bucket_lifecycle_configuration", "OperationAborted", 409, "wait", WriteConflict, "run the same again"),
+        ("head_object", "404", 404, "Not Found", ObjectMissing, "verify"),
+        ("head_bucket", "404", 404, "Not Found", NoSuchRepository, "Create the bucket"),
+        ("get_object_lock_configuration", "ObjectLockConfigurationNotFoundError", 404, "", ObjectMissing, "verify"),
+    ],
+)
+def test_what_is_tried_and_what_is_said_count_too(
+    operation: str, code: str, status: int, message: str, kind: type[EngineError], words: str
+) -> None:
+    error = error_of_reply(reply(code, status, message), Tried(operation, "", SETTINGS))
+    assert type(error) is kind
+    assert words in error.next_step
 
 
 @pytest.mark.parametrize(
@@ -156,7 +187,7 @@ def test_a_malformed_authorization_is_not_always_the_region() -> None:
     told = error_of_reply(reply("AuthorizationHeaderMalformed", message="expecting another region"), PUT)
     assert isinstance(told, WrongRegion)
     other = error_of_reply(reply("AuthorizationHeaderMalformed", message="credential is mal-formed"), PUT)
-    assert type(other) is StoreDenied
+    assert type(other) is CredentialsRefused
 
 
 def test_the_number_of_attempts_is_told() -> None:

@@ -36,7 +36,8 @@ NOTHING = EndpointFeatures(False, False, False, False)
 def test_what_is_sent_along(
     features: EndpointFeatures, mode: ChecksumMode, conditional: bool, sha256: bool, md5: bool
 ) -> None:
-    assert write_guards(features, mode) == WriteGuards(conditional=conditional, sha256=sha256, md5=md5)
+    returned = sha256 and features.checksum_stored is True
+    assert write_guards(features, mode) == WriteGuards(conditional, sha256, md5, returned)
 
 
 def test_features_are_known_when_every_question_is_answered() -> None:

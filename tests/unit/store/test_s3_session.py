@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import builtins
 import threading
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from typing import Any
 import pytest
 from zrb.errors import ConfigError, CredentialsMissing, KeyFileError, LibraryMissing, StoreUnavailable, TlsFailure
 from zrb.store import s3_session
-from zrb.store.s3_body import MemoryBody
 from zrb.store.s3_session import S3Session
 from zrb.values.config import S3Credentials, S3Settings
 
@@ -169,26 +167,3 @@ def test_many_threads_share_one_client_and_closing_ends_it() -> None:
     session.close()
     session.close()
     assert session.client is not found[0]
-
-
-@pytest.mark.parametrize(
-    "steps",
-    [
-        lambda body: bytes(body.read()) == b"0123456789",
-        lambda body: bytes(body.read(None)) == b"0123456789",
-        lambda body: [bytes(body.read(4)) for _ in range(4)] == [b"0123", b"4567", b"89", b""],
-        lambda body: (body.seek(3), body.tell(), bytes(body.read(2))) == (3, 3, b"34"),
-        lambda body: (body.seek(-2, 2), bytes(body.read())) == (8, b"89"),
-        lambda body: (body.seek(4), body.seek(1, 1), body.seek(99), body.seek(-1)) == (4, 5, 10, 0),
-        lambda body: len(body) == 10,
-    ],
-)
-def test_a_body_reads_like_a_file(steps: Callable[[MemoryBody], bool]) -> None:
-    assert steps(MemoryBody(memoryview(b"0123456789")))
-
-
-def test_a_body_hands_out_the_buffer_itself() -> None:
-    buffer = bytearray(b"0123")
-    piece = MemoryBody(memoryview(buffer)).read(2)
-    buffer[0] = ord("X")
-    assert bytes(piece) == b"X1"

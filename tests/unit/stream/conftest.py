@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Every test of the pipelines ends, and leaves no thread, process or descriptor behind."""
+"""Every test of the pipelines ends, and leaves no thread and no descriptor behind."""
 
 from __future__ import annotations
 

@@ -6,25 +6,28 @@
 
 from __future__ import annotations
 
-import io
+import mmap
 import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from itertools import cycle
 from pathlib import Path
 from random import Random
 from types import FrameType
 from typing import Any
 
+import pyrage
 from zrb.plan.buffers import BufferLayout
-from zrb.seal.age import AgeOpener, new_identity
+from zrb.seal.age import AgeOpener, AgeSealer, new_identity
 from zrb.seal.hashing import stream_hasher
 from zrb.store.protocol import Store
 from zrb.stream.backup import BackupPipeline, StoredStream
+from zrb.stream.part_downloads import Source
 from zrb.stream.part_uploads import Destination
-from zrb.stream.restore import RestorePipeline, Source
+from zrb.stream.restore import RestorePipeline
 from zrb.values.manifest import Manifest, Part, StreamDigest
 
 from tests.fixtures.sample_manifests import sample_manifest
@@ -33,6 +36,7 @@ KIB = 1024
 PART = 160 * KIB
 """Not a multiple of age's 64 KiB, nor of a block."""
 
+BLOCK = 64 * KIB
 CHUNK = 16 * KIB
 IDENTITY, RECIPIENT = new_identity()
 HANG_S = 60
@@ -43,21 +47,35 @@ def random_bytes(length: int, seed: int = 1) -> bytes:
     return Random(seed).randbytes(length)
 
 
-def layout(chunk: int = CHUNK, *, chunks: int = 6, blocks: int = 4, block: int = 48 * KIB) -> BufferLayout:
-    """Small buffers."""
-    return BufferLayout(block, blocks, chunk, chunks)
+def backup_pipeline(
+    chunk: int = CHUNK,
+    *,
+    recipients: tuple[str, ...] = (RECIPIENT,),
+    threads: int = 3,
+    block: int = BLOCK,
+    blocks: int = 4,
+    chunks: int = 12,
+    uploaders: int = 3,
+    **more: Any,
+) -> BackupPipeline:
+    """A pipeline with small buffers: room for a part and a bit, and never fewer chunks than one block touches."""
+    buffers = BufferLayout(block, blocks, chunk, max(chunks, 2 + (block + 2 * KIB) // chunk), threads)
+    return BackupPipeline(buffers, sealer=AgeSealer(recipients), uploaders=uploaders, **more)
 
 
-def backup_pipeline(chunk: int = CHUNK, *, recipients: tuple[str, ...] = (RECIPIENT,), **more: Any) -> BackupPipeline:
-    """A pipeline with small buffers."""
-    buffers = layout(chunk, chunks=more.pop("chunks", 6))
-    return BackupPipeline(buffers, recipients=recipients, uploaders=more.pop("uploaders", 3), **more)
-
-
-def restore_pipeline(chunk: int = CHUNK, *, identities: tuple[str, ...] = (IDENTITY,), **more: Any) -> RestorePipeline:
+def restore_pipeline(
+    chunk: int = CHUNK,
+    *,
+    identities: tuple[str, ...] = (IDENTITY,),
+    threads: int = 3,
+    block: int = BLOCK,
+    blocks: int = 4,
+    chunks: int = 16,
+    downloaders: int = 3,
+) -> RestorePipeline:
     """A pipeline with small buffers, that has room for a part and a bit."""
-    buffers = layout(chunk, chunks=more.pop("chunks", 16))
-    return RestorePipeline(buffers, identities=identities, downloaders=more.pop("downloaders", 3), **more)
+    buffers = BufferLayout(block, blocks, chunk, chunks, threads)
+    return RestorePipeline(buffers, opener=AgeOpener(identities), downloaders=downloaders)
 
 
 @dataclass
@@ -112,6 +130,29 @@ def readable(data: bytes) -> Iterator[int]:
         file.write(data)
         file.seek(0)
         yield file.fileno()
+
+
+@contextmanager
+def trickling(data: bytes, lengths: Sequence[int]) -> Iterator[int]:
+    """A pipe that gives ``data`` in writes of ``lengths``, again and again."""
+    read_fd, write_fd = os.pipe()
+
+    def write() -> None:
+        view = memoryview(data)
+        for length in cycle(lengths):
+            if not view:
+                break
+            os.write(write_fd, view[:length])
+            view = view[length:]
+        os.close(write_fd)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        yield read_fd
+    finally:
+        writer.join()
+        os.close(read_fd)
 
 
 @contextmanager
@@ -171,23 +212,20 @@ def fetch_into(
     taken: bytearray, pipeline: RestorePipeline, manifest: Manifest, store: Store, spool: Path | None = None
 ) -> None:
     """Append what ``pipeline`` gives to its writer, also where it fails in the end."""
-    pipeline.fetch_stream(manifest, Source(store, _spool_at(spool), lambda _count: None), taken.extend)
+    pipeline.fetch_stream(
+        manifest, Source(store, (lambda: spool) if spool else no_spool, lambda _count: None), taken.extend
+    )
 
 
-def _spool_at(spool: Path | None) -> Callable[[], Path]:
-    def directory() -> Path:
-        if spool is None:
-            raise AssertionError("this stream needs no spool")
-        return spool
-
-    return directory
+def no_spool() -> Path:
+    """The spool of a stream that needs none."""
+    raise AssertionError("this stream needs no spool")
 
 
 def opened(store: Any, part: Part) -> bytes:
-    """The plaintext of a part, by age alone."""
-    plain = io.BytesIO()
-    AgeOpener([IDENTITY]).decrypt(io.BytesIO(store.get(part.key, limit=part.bytes)), plain)
-    return plain.getvalue()
+    """The plaintext of a part, by another implementation of age."""
+    sealed = store.get(part.key, limit=part.bytes)
+    return bytes(pyrage.decrypt(sealed, [pyrage.x25519.Identity.from_str(IDENTITY)]))
 
 
 def blake3(data: bytes) -> str:
@@ -202,31 +240,21 @@ def cut(data: bytes, size: int = PART) -> Sequence[bytes]:
     return [data[offset : offset + size] for offset in range(0, len(data), size)]
 
 
-def child_processes() -> set[int]:
-    """Ids of all children of this process, those that nobody waited for among them."""
-    found = set()
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                status = (entry / "stat").read_text(errors="replace")
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-            if int(status.rpartition(")")[2].split()[1]) == os.getpid():
-                found.add(int(entry.name))
-    return found
+def resident_bytes() -> int:
+    """Memory of this process that is in RAM."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * mmap.PAGESIZE
 
 
 @contextmanager
 def nothing_left_running() -> Iterator[None]:
-    """No thread, no child process and no file descriptor more afterwards than before."""
-    threads, children, descriptors = set(threading.enumerate()), child_processes(), _descriptors()
+    """No thread and no file descriptor more afterwards than before."""
+    threads, descriptors = set(threading.enumerate()), _descriptors()
     yield
     left = (
         set(threading.enumerate()) - threads,
-        child_processes() - children,
         {number: target for number, target in _descriptors().items() if number not in descriptors},
     )
-    assert not any(left), f"left behind: threads, processes, descriptors {left}"
+    assert not any(left), f"left behind: threads, descriptors {left}"
 
 
 def _descriptors() -> dict[str, str]:

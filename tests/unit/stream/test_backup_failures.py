@@ -16,19 +16,16 @@ from typing import Any
 
 import pytest
 from zrb.errors import (
-    BadRecipient,
-    EngineError,
     Interrupted,
     LocalStateError,
     StoreFull,
     StoreUnavailable,
     StreamDamaged,
     StreamNotReproducible,
-    WorkerDied,
 )
-from zrb.store.protocol import BrokenOff, Flow
+from zrb.store.protocol import BrokenOff, Buffer, Flow
 from zrb.stream.backup import BackupPipeline
-from zrb.values.manifest import Part
+from zrb.values.manifest import Checksum, Part
 
 from tests.fakes.store import MemoryStore
 from tests.unit.stream.piping import (
@@ -37,12 +34,11 @@ from tests.unit.stream.piping import (
     PART,
     Ledger,
     backup_pipeline,
-    child_processes,
     cut,
     destination,
     opened,
     random_bytes,
-    readable,
+    resident_bytes,
     stalled,
     store_bytes,
 )
@@ -69,22 +65,23 @@ def fails(pipeline: BackupPipeline, store: MemoryStore, ledger: Ledger | None = 
 def test_a_store_that_fails(store: MemoryStore, operation: Any, nth: int) -> None:
     error = full()
     store.fail(operation, nth=nth, error=error)
-    with backup_pipeline() as pipeline:
-        assert fails(pipeline, store) is error
+    pipeline = backup_pipeline()
+    assert fails(pipeline, store) is error
 
 
 @pytest.mark.parametrize("nth", [1, 3])
 def test_a_store_that_fails_to_put_whole_parts(store: MemoryStore, nth: int) -> None:
     error = full()
     store.fail("put", nth=nth, error=error)
-    with backup_pipeline(256 * KIB) as pipeline:
-        assert fails(pipeline, store) is error
+    pipeline = backup_pipeline(256 * KIB)
+    assert fails(pipeline, store) is error
 
 
 def test_a_lost_reply_leaves_the_part_sealed_and_not_stored(store: MemoryStore) -> None:
     ledger = Ledger()
     store.lose_reply("complete", key_part="part-2")
-    with backup_pipeline() as pipeline, pytest.raises(StoreUnavailable):
+    pipeline = backup_pipeline()
+    with pytest.raises(StoreUnavailable):
         store_bytes(pipeline, DATA, destination(store, ledger))
     assert 2 in ledger.indices("sealed") - ledger.indices("stored")
     assert "part-2" in store.keys
@@ -93,7 +90,8 @@ def test_a_lost_reply_leaves_the_part_sealed_and_not_stored(store: MemoryStore) 
 @pytest.mark.parametrize("event", ["opened", "sealed", "stored"])
 def test_a_ledger_that_cannot_be_written(store: MemoryStore, event: str) -> None:
     error = LocalStateError("The journal could not be written", next_step="Make room")
-    with backup_pipeline() as pipeline, pytest.raises(LocalStateError) as caught:
+    pipeline = backup_pipeline()
+    with pytest.raises(LocalStateError) as caught:
         store_bytes(pipeline, DATA, destination(store, Ledger(refuse={event: error})))
     assert caught.value is error
     assert not store.unfinished
@@ -105,8 +103,8 @@ def test_the_first_error_wins(store: MemoryStore) -> None:
     store.fail("put_chunk", nth=2, error=first)
     for nth in range(3, 60):
         store.fail("put_chunk", nth=nth)
-    with backup_pipeline(uploaders=1) as pipeline:
-        assert fails(pipeline, store) is first
+    pipeline = backup_pipeline(uploaders=1)
+    assert fails(pipeline, store) is first
 
 
 def test_a_failure_breaks_off_what_is_under_way_on_a_slow_line(store: MemoryStore) -> None:
@@ -131,21 +129,45 @@ def test_a_failure_breaks_off_what_is_under_way_on_a_slow_line(store: MemoryStor
         raise full()
 
     slow = SlowLine()
-    with backup_pipeline() as pipeline, pytest.raises(StoreFull):
+    pipeline = backup_pipeline()
+    with pytest.raises(StoreFull):
         store_bytes(pipeline, random_bytes(PART), destination(slow), at_end=at_end)
     assert ended.is_set()
     assert not slow.unfinished
 
 
-def test_after_a_failure_the_pipeline_is_used_up(store: MemoryStore) -> None:
+def test_after_a_failure_the_next_stream_goes_through(store: MemoryStore) -> None:
     store.fail("put_chunk")
-    before = child_processes()
-    with backup_pipeline(sealers=2) as pipeline:
-        assert len(child_processes() - before) == 2
-        fails(pipeline, store)
-        assert child_processes() == before, "the worker processes ended with the stream, not with the pipeline"
-        with pytest.raises(WorkerDied, match="ended unexpectedly with status -9"):
-            store_bytes(pipeline, DATA, destination(MemoryStore()))
+    pipeline = backup_pipeline()
+    fails(pipeline, store)
+    assert store_bytes(pipeline, DATA, destination(MemoryStore())).stream_bytes == len(DATA)
+
+
+def test_errors_that_are_kept_keep_no_buffers() -> None:
+    """As those of all datasets of a run, which are told at its end; each holds the frames that it passed."""
+    size = 4 << 20
+    data = bytes(4 * size)
+
+    class Full(MemoryStore):
+        left = 3
+
+        def put(self, key: str, data: Buffer, **_: Any) -> Checksum:
+            self.left -= 1
+            if self.left < 0:
+                raise full()
+            return Checksum("none", "")
+
+    def failed() -> StoreFull:
+        with pytest.raises(StoreFull) as caught:
+            pipeline = backup_pipeline(size + 64 * KIB, chunks=4, uploaders=1)
+            store_bytes(pipeline, data, destination(Full(), part_size=size))
+        return caught.value
+
+    kept = [failed()]
+    before = resident_bytes()
+    kept += [failed() for _ in range(8)]
+    assert all(error.__traceback__ for error in kept)
+    assert resident_bytes() - before < 3 * size
 
 
 def test_a_failure_elsewhere_ends_a_source_that_stalls(store: MemoryStore) -> None:
@@ -164,7 +186,8 @@ def test_a_failure_elsewhere_ends_a_source_that_stalls(store: MemoryStore) -> No
         raise error
 
     where = destination(store, Watched(), moved=moved)
-    with backup_pipeline() as pipeline, stalled(DATA[:PART]) as source_fd, pytest.raises(StoreFull) as caught:
+    pipeline = backup_pipeline()
+    with stalled(DATA[:PART]) as source_fd, pytest.raises(StoreFull) as caught:
         pipeline.store_stream(source_fd, where, at_end=lambda _head, _tail: None)
     assert caught.value is error
 
@@ -178,7 +201,8 @@ def test_a_failure_while_the_reader_waits_for_a_free_block(store: MemoryStore) -
         stuck.wait(0.2)  # lets the buffers fill; the test holds without it too
         raise error
 
-    with backup_pipeline(uploaders=1) as pipeline, pytest.raises(StoreFull) as caught:
+    pipeline = backup_pipeline(uploaders=1)
+    with pytest.raises(StoreFull) as caught:
         store_bytes(pipeline, DATA * 3, destination(store, moved=moved))
     assert caught.value is error
 
@@ -190,7 +214,8 @@ def test_a_stream_that_ended_too_early_has_no_last_part(store: MemoryStore) -> N
     def at_end(_head: bytes, _tail: bytes) -> None:
         raise error
 
-    with backup_pipeline() as pipeline, pytest.raises(StreamDamaged) as caught:
+    pipeline = backup_pipeline()
+    with pytest.raises(StreamDamaged) as caught:
         store_bytes(pipeline, DATA, destination(store, ledger), at_end=at_end)
     assert caught.value is error
     assert 4 not in ledger.indices("sealed") | ledger.indices("stored")
@@ -204,39 +229,11 @@ def test_a_short_part_of_one_chunk_is_not_put_either(store: MemoryStore) -> None
     def at_end(_head: bytes, _tail: bytes) -> None:
         raise StreamDamaged("no END", next_step="Run again")
 
-    with backup_pipeline() as pipeline, pytest.raises(StreamDamaged):
+    pipeline = backup_pipeline()
+    with pytest.raises(StreamDamaged):
         store_bytes(pipeline, b"short", destination(store, ledger), at_end=at_end)
     assert store.calls == []
     assert ledger.events == [("known", 0)]
-
-
-def test_a_killed_worker_is_noticed(store: MemoryStore) -> None:
-    before = child_processes()
-    with backup_pipeline() as pipeline, stalled(DATA[:PART]) as source_fd:
-        (victim,) = child_processes() - before
-
-        def kill(_count: int) -> None:
-            os.kill(victim, signal.SIGKILL)
-
-        with pytest.raises(WorkerDied) as caught:
-            pipeline.store_stream(source_fd, destination(store, moved=kill), at_end=lambda _head, _tail: None)
-    assert caught.value.subject == str(victim)
-    assert caught.value.explain() == (
-        "A worker process of the pipeline ended unexpectedly with status -9. See in `dmesg` whether memory ran out; "
-        "lower memory_limit, then run the same command again."
-    )
-    assert not store.unfinished
-
-
-def test_what_a_worker_says_is_heard_even_when_it_is_gone() -> None:
-    """A worker that cannot begin is dead before the first block is sent to it."""
-    for _ in range(5):
-        before = child_processes()
-        with backup_pipeline(recipients=("age1nobody",)) as pipeline:
-            (worker,) = child_processes() - before
-            os.waitid(os.P_PID, worker, os.WEXITED | os.WNOWAIT)
-            with pytest.raises(BadRecipient, match="'age1nobody' is not an age public key"):
-                store_bytes(pipeline, DATA, destination(MemoryStore()))
 
 
 def test_a_signal_stops_a_stalled_stream(store: MemoryStore) -> None:
@@ -251,7 +248,8 @@ def test_a_signal_stops_a_stalled_stream(store: MemoryStore) -> None:
 
     before = signal.signal(signal.SIGUSR1, handler)
     try:
-        with backup_pipeline() as pipeline, stalled(DATA[:PART]) as source_fd:
+        pipeline = backup_pipeline()
+        with stalled(DATA[:PART]) as source_fd:
             where = destination(store, moved=moved)
             with pytest.raises(Interrupted, match="Stopped by signal"):
                 pipeline.store_stream(source_fd, where, at_end=lambda _head, _tail: None)
@@ -262,14 +260,15 @@ def test_a_signal_stops_a_stalled_stream(store: MemoryStore) -> None:
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt(), Interrupted(15, next_step="Run again"), MemoryError()])
 def test_whatever_is_raised_in_the_reader_comes_out(store: MemoryStore, stop: BaseException) -> None:
-    with backup_pipeline() as pipeline:
-        assert fails(pipeline, store, Ledger(refuse={"known": stop})) is stop
+    pipeline = backup_pipeline()
+    assert fails(pipeline, store, Ledger(refuse={"known": stop})) is stop
 
 
 def test_a_source_that_cannot_be_read(store: MemoryStore, tmp_path: Path) -> None:
     source_fd = os.open(tmp_path, os.O_RDONLY)
     try:
-        with backup_pipeline() as pipeline, pytest.raises(IsADirectoryError):
+        pipeline = backup_pipeline()
+        with pytest.raises(IsADirectoryError):
             pipeline.store_stream(source_fd, destination(store), at_end=lambda _head, _tail: None)
     finally:
         os.close(source_fd)
@@ -280,8 +279,8 @@ class TestResumedParts:
 
     @pytest.fixture
     def earlier(self, store: MemoryStore) -> Ledger:
-        with backup_pipeline() as pipeline:
-            stored = store_bytes(pipeline, DATA, destination(store))
+        pipeline = backup_pipeline()
+        stored = store_bytes(pipeline, DATA, destination(store))
         for part in (stored.parts[1], stored.parts[4]):
             store.remove(part.key)
         store.calls.clear()
@@ -289,8 +288,8 @@ class TestResumedParts:
 
     def test_only_what_is_missing_is_sent(self, store: MemoryStore, earlier: Ledger) -> None:
         moved: list[int] = []
-        with backup_pipeline() as pipeline:
-            stored = store_bytes(pipeline, DATA, destination(store, earlier, moved=moved.append))
+        pipeline = backup_pipeline()
+        stored = store_bytes(pipeline, DATA, destination(store, earlier, moved=moved.append))
         assert stored.parts_resumed == 3
         assert {key for _, key in store.calls} == {"part-1", "part-4"}
         assert next(part.plain_blake3 for part in stored.parts) == earlier.parts[0].plain_blake3
@@ -298,15 +297,16 @@ class TestResumedParts:
         assert moved.count(PART) == 3
 
     def test_all_of_them(self, store: MemoryStore, earlier: Ledger) -> None:
-        with backup_pipeline() as pipeline:
-            stored = store_bytes(pipeline, DATA[:PART], destination(store, earlier))
+        pipeline = backup_pipeline()
+        stored = store_bytes(pipeline, DATA[:PART], destination(store, earlier))
         assert (len(stored.parts), stored.parts_resumed, store.calls) == (1, 1, [])
 
     @pytest.mark.parametrize("position", [0, PART - 1, 2 * PART, 3 * PART + 17, 4 * PART - 1])
     def test_one_other_bit(self, store: MemoryStore, earlier: Ledger, position: int) -> None:
         data = bytearray(DATA)
         data[position] ^= 1
-        with backup_pipeline() as pipeline, pytest.raises(StreamNotReproducible) as caught:
+        pipeline = backup_pipeline()
+        with pytest.raises(StreamNotReproducible) as caught:
             store_bytes(pipeline, bytes(data), destination(store, earlier))
         index = position // PART
         assert caught.value.subject == f"part-{index}"
@@ -316,7 +316,8 @@ class TestResumedParts:
         )
 
     def test_a_shorter_stream(self, store: MemoryStore, earlier: Ledger) -> None:
-        with backup_pipeline() as pipeline, pytest.raises(StreamNotReproducible, match="part 2"):
+        pipeline = backup_pipeline()
+        with pytest.raises(StreamNotReproducible, match="part 2"):
             store_bytes(pipeline, DATA[: 3 * PART - 1], destination(store, earlier))
 
     def test_a_resumed_part_is_not_counted_before_the_end_is_known_to_be_right(
@@ -329,22 +330,6 @@ class TestResumedParts:
         def at_end(_head: bytes, _tail: bytes) -> None:
             raise StreamDamaged("no END", next_step="Run again")
 
-        with backup_pipeline() as pipeline, pytest.raises(StreamDamaged):
+        pipeline = backup_pipeline()
+        with pytest.raises(StreamDamaged):
             store_bytes(pipeline, DATA[: PART + 5], destination(store, ledger), at_end=at_end)
-
-
-def test_an_unexpected_error_in_a_worker_shows_its_traceback(store: MemoryStore, capfd: Any) -> None:
-    with backup_pipeline() as pipeline:
-        # No block has this number: what the worker then raises is a bug of ours and no EngineError.
-        pipeline.workers.workers[0].send("block", 0, "nonsense", 1)
-        with pytest.raises(WorkerDied, match="with status 1"):
-            store_bytes(pipeline, DATA, destination(store))
-    assert "TypeError" in capfd.readouterr().err
-
-
-def test_an_error_that_age_reports_comes_out_of_the_worker(store: MemoryStore) -> None:
-    """What a worker raises arrives as it was: class, message, next step."""
-    with backup_pipeline(recipients=()) as pipeline, pytest.raises(EngineError) as caught, readable(DATA) as source_fd:
-        pipeline.store_stream(source_fd, destination(store), at_end=lambda _head, _tail: None)
-    assert type(caught.value) is BadRecipient
-    assert caught.value.problem == "There is nobody to encrypt for"

@@ -6,42 +6,37 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from zrb.errors import (
     EngineError,
-    KeyFileError,
     LocalStateError,
     ObjectArchived,
     PartDamaged,
     PartMissing,
     StoreUnavailable,
     StreamDamaged,
-    WorkerDied,
     WrongIdentity,
 )
+from zrb.plan.buffers import count_chunks
 from zrb.seal.age import new_identity
-from zrb.stream.restore import HELD_BACK_BYTES, RestorePipeline, Source
+from zrb.stream.part_downloads import Source
+from zrb.stream.restore import HELD_BACK_BYTES, RestorePipeline
 from zrb.values.manifest import Manifest, StreamDigest
 
 from tests.fakes.store import MemoryStore
 from tests.unit.stream.piping import (
     CHUNK,
-    IDENTITY,
+    HANG_S,
     PART,
     backup_pipeline,
     blake3,
-    child_processes,
     destination,
     fetch_bytes,
     fetch_into,
-    layout,
     manifest_of,
     random_bytes,
     restore_pipeline,
@@ -55,8 +50,8 @@ DATA = random_bytes(3 * PART + 9)
 def stored() -> tuple[Manifest, MemoryStore]:
     """A stream of four parts; only to be copied."""
     store = MemoryStore()
-    with backup_pipeline() as pipeline:
-        return manifest_of(store_bytes(pipeline, DATA, destination(store))), store
+    pipeline = backup_pipeline()
+    return manifest_of(store_bytes(pipeline, DATA, destination(store))), store
 
 
 @pytest.fixture
@@ -79,12 +74,12 @@ def fails(
     store: MemoryStore,
     *,
     written: int = 0,
-    pipeline: Callable[[], RestorePipeline] = restore_pipeline,
+    pipeline: RestorePipeline | None = None,
 ) -> EngineError:
     """Fetch, which has to fail after exactly ``written`` bytes were handed out, and those are right."""
     taken = bytearray()
-    with pipeline() as fetching, pytest.raises(EngineError) as caught:
-        fetch_into(taken, fetching, manifest, store)
+    with pytest.raises(EngineError) as caught:
+        fetch_into(taken, pipeline or restore_pipeline(), manifest, store)
     assert bytes(taken) == DATA[:written]
     return caught.value
 
@@ -103,10 +98,31 @@ def test_a_flipped_byte_in_a_later_part(manifest: Manifest, store: MemoryStore) 
     """What comes before it may be written: the receiver never sees the end."""
     store.corrupt("part-2")
     taken = bytearray()
-    with restore_pipeline() as pipeline, pytest.raises(PartDamaged, match="part-2"):
+    pipeline = restore_pipeline()
+    with pytest.raises(PartDamaged, match="part-2"):
         fetch_into(taken, pipeline, manifest, store)
     assert len(taken) <= 2 * PART
     assert DATA.startswith(bytes(taken))
+
+
+def test_the_first_damaged_part_is_named(manifest: Manifest, store: MemoryStore) -> None:
+    """Even if a later one was there before it."""
+    chunks = count_chunks(manifest.parts[1].bytes, CHUNK)
+    arrived = threading.Semaphore(0)
+
+    class Slow(MemoryStore):
+        def read_into(self, key: str, offset: int, buffer: memoryview) -> None:
+            if (key, offset) == ("part-0", 0):
+                for _ in range(chunks):
+                    assert arrived.acquire(timeout=HANG_S)
+            store.read_into(key, offset, buffer)
+            if key == "part-1":
+                arrived.release()
+
+    store.corrupt("part-0", 9)
+    store.corrupt("part-1", 9)
+    error = fails(manifest, Slow(), pipeline=restore_pipeline(chunks=30, downloaders=6))
+    assert (type(error), error.subject) == (PartDamaged, "part-0")
 
 
 def test_a_swapped_part(manifest: Manifest, store: MemoryStore) -> None:
@@ -141,31 +157,17 @@ def test_a_store_that_fails(manifest: Manifest, store: MemoryStore) -> None:
 
 
 def test_the_wrong_identity(manifest: Manifest, store: MemoryStore) -> None:
-    for openers in (1, 2):
-        private, _ = new_identity()
-        error = fails(manifest, store, pipeline=lambda: restore_pipeline(identities=(private,), openers=openers))  # noqa: B023
-        assert type(error) is WrongIdentity
-        assert error.problem == "The age private key that was given does not open this part"
-
-
-def test_an_identity_that_is_none(manifest: Manifest, store: MemoryStore) -> None:
-    """The worker is dead before the first part arrives; what it said is heard all the same."""
-    before = child_processes()
-
-    def pipeline() -> RestorePipeline:
-        made = restore_pipeline(identities=("nonsense",))
-        (worker,) = child_processes() - before
-        os.waitid(os.P_PID, worker, os.WEXITED | os.WNOWAIT)
-        return made
-
-    assert type(fails(manifest, store, pipeline=pipeline)) is KeyFileError
+    private, _ = new_identity()
+    error = fails(manifest, store, pipeline=restore_pipeline(identities=(private,)))
+    assert type(error) is WrongIdentity
 
 
 def test_a_part_of_other_plaintext(manifest: Manifest, store: MemoryStore) -> None:
     """The object is as signed, but what is in it is not what the manifest says of it."""
     first = replace(manifest.parts[0], plain_blake3="0" * 64)
     taken = bytearray()
-    with restore_pipeline() as pipeline, pytest.raises(PartDamaged) as caught:
+    pipeline = restore_pipeline()
+    with pytest.raises(PartDamaged) as caught:
         fetch_into(taken, pipeline, replace(manifest, parts=(first, *manifest.parts[1:])), store)
     assert caught.value.problem == "part-0 decrypts to other bytes than the manifest states"
     assert len(taken) <= PART
@@ -173,7 +175,8 @@ def test_a_part_of_other_plaintext(manifest: Manifest, store: MemoryStore) -> No
 
 def test_a_part_of_other_length(manifest: Manifest, store: MemoryStore) -> None:
     first = replace(manifest.parts[0], plain_bytes=PART - 1)
-    with restore_pipeline() as pipeline, pytest.raises(PartDamaged, match="decrypts to other bytes"):
+    pipeline = restore_pipeline()
+    with pytest.raises(PartDamaged, match="decrypts to other bytes"):
         fetch_bytes(pipeline, replace(manifest, parts=(first, *manifest.parts[1:])), store)
 
 
@@ -190,10 +193,8 @@ def test_the_end_is_held_back_until_the_whole_is_right(manifest: Manifest, store
 
 def test_the_end_is_handed_out_last_and_at_once(manifest: Manifest, store: MemoryStore) -> None:
     pieces: list[bytes] = []
-    with restore_pipeline() as pipeline:
-        pipeline.fetch_stream(
-            manifest, Source(store, Path, lambda _count: None), lambda view: pieces.append(bytes(view))
-        )
+    pipeline = restore_pipeline()
+    pipeline.fetch_stream(manifest, Source(store, Path, lambda _count: None), lambda view: pieces.append(bytes(view)))
     assert b"".join(pieces) == DATA
     assert pieces[-1] == DATA[-HELD_BACK_BYTES:]
     assert max(len(piece) for piece in pieces) <= HELD_BACK_BYTES
@@ -202,11 +203,12 @@ def test_the_end_is_handed_out_last_and_at_once(manifest: Manifest, store: Memor
 @pytest.mark.parametrize("length", [1, HELD_BACK_BYTES - 1, HELD_BACK_BYTES, HELD_BACK_BYTES + 1])
 def test_a_short_stream_is_held_back_whole(length: int) -> None:
     data, store = random_bytes(length), MemoryStore()
-    with backup_pipeline() as pipeline:
-        manifest = manifest_of(store_bytes(pipeline, data, destination(store)))
+    pipeline = backup_pipeline()
+    manifest = manifest_of(store_bytes(pipeline, data, destination(store)))
     wrong = replace(manifest, stream=StreamDigest(length, "0" * 64))
     taken = bytearray()
-    with restore_pipeline() as pipeline, pytest.raises(StreamDamaged):
+    pipeline = restore_pipeline()
+    with pytest.raises(StreamDamaged):
         fetch_into(taken, pipeline, wrong, store)
     assert bytes(taken) == data[: max(0, length - HELD_BACK_BYTES)]
 
@@ -223,7 +225,8 @@ def test_a_writer_that_raises(manifest: Manifest, store: MemoryStore) -> None:
     def write(_view: memoryview) -> None:
         raise error
 
-    with restore_pipeline() as pipeline, pytest.raises(BrokenPipeError) as caught:
+    pipeline = restore_pipeline()
+    with pytest.raises(BrokenPipeError) as caught:
         pipeline.fetch_stream(manifest, Source(store, Path, lambda _count: None), write)
     assert caught.value is error
 
@@ -233,36 +236,20 @@ def test_a_writer_that_is_interrupted(manifest: Manifest, store: MemoryStore, st
     def write(_view: memoryview) -> None:
         raise stop
 
-    with restore_pipeline() as pipeline:
-        with pytest.raises(type(stop)):
-            pipeline.fetch_stream(manifest, Source(store, Path, lambda _count: None), write)
-        with pytest.raises(WorkerDied, match="status -9"):
-            fetch_bytes(pipeline, manifest, store)
-
-
-def test_a_killed_worker_is_noticed(manifest: Manifest, store: MemoryStore) -> None:
-    before = child_processes()
-    with restore_pipeline() as pipeline:
-        (victim,) = child_processes() - before
-
-        def moved(_count: int) -> None:
-            os.kill(victim, signal.SIGKILL)
-
-        with pytest.raises(WorkerDied, match="status -9"):
-            pipeline.fetch_stream(manifest, Source(store, Path, moved), lambda _view: None)
+    pipeline = restore_pipeline()
+    with pytest.raises(type(stop)):
+        pipeline.fetch_stream(manifest, Source(store, Path, lambda _count: None), write)
+    assert fetch_bytes(pipeline, manifest, store) == DATA, "the next stream goes through"
 
 
 def test_every_byte_fetched_is_told(manifest: Manifest, store: MemoryStore) -> None:
     moved: list[int] = []
-    with restore_pipeline() as pipeline:
-        pipeline.fetch_stream(manifest, Source(store, Path, moved.append), lambda _view: None)
+    pipeline = restore_pipeline()
+    pipeline.fetch_stream(manifest, Source(store, Path, moved.append), lambda _view: None)
     assert sum(moved) == manifest.stored_bytes
 
 
-@pytest.mark.parametrize("openers", [1, 3])
-def test_the_order_is_kept_when_the_first_parts_are_the_slowest(
-    manifest: Manifest, store: MemoryStore, openers: int
-) -> None:
+def test_the_order_is_kept_when_the_first_parts_are_the_slowest(manifest: Manifest, store: MemoryStore) -> None:
     """The chunks of part 0 arrive when nothing else can be fetched any more."""
     others = threading.Semaphore(0)
 
@@ -274,8 +261,8 @@ def test_the_order_is_kept_when_the_first_parts_are_the_slowest(
             if (key, offset) == ("part-1", CHUNK):
                 others.release()
 
-    with restore_pipeline(chunks=30, downloaders=6, openers=openers) as pipeline:
-        assert fetch_bytes(pipeline, manifest, Slow()) == DATA
+    pipeline = restore_pipeline(chunks=30, downloaders=6)
+    assert fetch_bytes(pipeline, manifest, Slow()) == DATA
 
 
 class TestSpool:
@@ -292,8 +279,8 @@ class TestSpool:
             return tmp_path
 
         taken = bytearray()
-        with restore_pipeline(chunks=chunks) as pipeline:
-            pipeline.fetch_stream(manifest, Source(store, spool, lambda _count: None), taken.extend)
+        pipeline = restore_pipeline(chunks=chunks)
+        pipeline.fetch_stream(manifest, Source(store, spool, lambda _count: None), taken.extend)
         assert bytes(taken) == DATA
         assert bool(used) is spooled
         assert list(tmp_path.iterdir()) == []
@@ -302,8 +289,8 @@ class TestSpool:
         self, store: MemoryStore, tmp_path: Path
     ) -> None:
         data, many = random_bytes(6 * PART), MemoryStore()
-        with backup_pipeline() as pipeline:
-            manifest = manifest_of(store_bytes(pipeline, data, destination(many)))
+        pipeline = backup_pipeline()
+        manifest = manifest_of(store_bytes(pipeline, data, destination(many)))
         seen: list[set[str]] = []
         modes: set[int] = set()
         taken = bytearray()
@@ -314,8 +301,8 @@ class TestSpool:
             modes.update(path.stat().st_mode & 0o777 for path in files)
             taken.extend(view)
 
-        with restore_pipeline(chunks=2) as pipeline:
-            pipeline.fetch_stream(manifest, Source(many, lambda: tmp_path, lambda _count: None), write)
+        pipeline = restore_pipeline(chunks=2)
+        pipeline.fetch_stream(manifest, Source(many, lambda: tmp_path, lambda _count: None), write)
         assert bytes(taken) == data
         assert max(len(names) for names in seen) <= 2
         assert set().union(*seen) == {f"part-{index:06d}.age" for index in range(6)}
@@ -327,8 +314,8 @@ class TestSpool:
         def write(_view: memoryview) -> None:
             heads.update(path.read_bytes()[:21] for path in tmp_path.iterdir())
 
-        with restore_pipeline(chunks=2) as pipeline:
-            pipeline.fetch_stream(manifest, Source(store, lambda: tmp_path, lambda _count: None), write)
+        pipeline = restore_pipeline(chunks=2)
+        pipeline.fetch_stream(manifest, Source(store, lambda: tmp_path, lambda _count: None), write)
         assert b"age-encryption.org/v1" in heads
 
     def test_a_damaged_part_is_not_decrypted_and_leaves_nothing(
@@ -336,7 +323,8 @@ class TestSpool:
     ) -> None:
         store.corrupt("part-0", -1)
         taken = bytearray()
-        with restore_pipeline(chunks=2) as pipeline, pytest.raises(PartDamaged):
+        pipeline = restore_pipeline(chunks=2)
+        with pytest.raises(PartDamaged):
             fetch_into(taken, pipeline, manifest, store, tmp_path)
         assert not taken
         assert list(tmp_path.iterdir()) == []
@@ -345,12 +333,14 @@ class TestSpool:
         def write(_view: memoryview) -> None:
             raise BrokenPipeError
 
-        with restore_pipeline(chunks=2) as pipeline, pytest.raises(BrokenPipeError):
+        pipeline = restore_pipeline(chunks=2)
+        with pytest.raises(BrokenPipeError):
             pipeline.fetch_stream(manifest, Source(store, lambda: tmp_path, lambda _count: None), write)
         assert list(tmp_path.iterdir()) == []
 
     def test_it_cannot_be_written(self, manifest: Manifest, store: MemoryStore, tmp_path: Path) -> None:
-        with restore_pipeline(chunks=2) as pipeline, pytest.raises(LocalStateError) as caught:
+        pipeline = restore_pipeline(chunks=2)
+        with pytest.raises(LocalStateError) as caught:
             fetch_bytes(pipeline, manifest, store, tmp_path / "gone")
         assert caught.value.explain() == (
             f"A part could not be spooled to {tmp_path}/gone/part-000000.age: No such file or directory. "
@@ -359,7 +349,8 @@ class TestSpool:
 
     def test_it_is_full(self, manifest: Manifest, store: MemoryStore, tmp_path: Path) -> None:
         (tmp_path / "part-000000.age").symlink_to("/dev/full")
-        with restore_pipeline(chunks=2) as pipeline, pytest.raises(LocalStateError, match="No space left on device"):
+        pipeline = restore_pipeline(chunks=2)
+        with pytest.raises(LocalStateError, match="No space left on device"):
             fetch_bytes(pipeline, manifest, store, tmp_path)
 
     def test_it_cannot_be_made(self, manifest: Manifest, store: MemoryStore) -> None:
@@ -368,7 +359,8 @@ class TestSpool:
         def spool() -> Path:
             raise error
 
-        with restore_pipeline(chunks=2) as pipeline, pytest.raises(LocalStateError) as caught:
+        pipeline = restore_pipeline(chunks=2)
+        with pytest.raises(LocalStateError) as caught:
             pipeline.fetch_stream(manifest, Source(store, spool, lambda _count: None), lambda _view: None)
         assert caught.value is error
 
@@ -376,15 +368,16 @@ class TestSpool:
         self, manifest: Manifest, store: MemoryStore, tmp_path: Path
     ) -> None:
         store.fail("read_into", key_part="part-1", nth=2)
-        with restore_pipeline(chunks=2, downloaders=1) as pipeline, pytest.raises(StoreUnavailable):
+        pipeline = restore_pipeline(chunks=2, downloaders=1)
+        with pytest.raises(StoreUnavailable):
             fetch_bytes(pipeline, manifest, store, tmp_path)
         assert list(tmp_path.iterdir()) == []
 
 
 def test_two_streams_through_one_pipeline(manifest: Manifest, store: MemoryStore, tmp_path: Path) -> None:
-    with RestorePipeline(layout(), identities=(IDENTITY,), downloaders=2) as pipeline:
-        for _ in range(2):
-            assert fetch_bytes(pipeline, manifest, store, tmp_path) == DATA
+    pipeline = restore_pipeline(chunks=6)
+    for _ in range(2):
+        assert fetch_bytes(pipeline, manifest, store, tmp_path) == DATA
 
 
 def test_the_hashes_are_those_of_the_format() -> None:

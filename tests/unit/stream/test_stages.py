@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import select
 import threading
@@ -13,11 +14,12 @@ from collections.abc import Iterator
 
 import pytest
 from zrb.store.protocol import BrokenOff
-from zrb.stream.buffers import FreeList, SharedBuffers
+from zrb.stream.buffers import BufferPool
 from zrb.stream.failure import Failure
 from zrb.stream.pace import Pace
-from zrb.stream.transfers import TransferThreads
-from zrb.stream.worker_files import BufferReader
+from zrb.stream.threads import Threads, Turns
+
+from tests.unit.stream.piping import resident_bytes
 
 
 @pytest.fixture
@@ -35,8 +37,7 @@ class TestFailure:
         assert not select.select([failure.wake_fd], [], [], 0)[0]
 
     def test_the_first_error_stays(self, failure: Failure) -> None:
-        first, heard = ValueError("first"), []
-        failure.on_failure(lambda: heard.append(1))
+        first = ValueError("first")
         failure.set(first)
         failure.set(KeyError("second"))
         with pytest.raises(ValueError, match="first") as caught:
@@ -44,7 +45,6 @@ class TestFailure:
         assert caught.value is first
         assert failure.happened
         assert failure.wait(0)
-        assert heard == [1]
         assert select.select([failure.wake_fd], [], [], 0)[0]
 
     def test_a_late_report_goes_nowhere(self) -> None:
@@ -60,30 +60,41 @@ class TestFailure:
             os.close(write_fd)
 
 
-class TestFreeList:
-    def test_the_buffer_returned_last_comes_first(self, failure: Failure) -> None:
-        free = FreeList(range(3), failure)
-        assert [free.take(), free.take()] == [2, 1]
-        free.give(2)
-        assert [free.take(), free.take()] == [2, 0]
+class TestBufferPool:
+    def test_they_do_not_overlap(self, failure: Failure) -> None:
+        pool = BufferPool(3, 10, failure)
+        buffers = [pool.take() for _ in range(3)]
+        for number, buffer in enumerate(buffers):
+            buffer[:] = bytes([number]) * 10
+        assert [bytes(buffer) for buffer in buffers] == [bytes([number]) * 10 for number in range(3)]
+
+    def test_the_buffer_given_back_last_comes_first(self, failure: Failure) -> None:
+        pool = BufferPool(3, 10, failure)
+        first, second = pool.take(), pool.take()
+        pool.give(first)
+        pool.give(second)
+        assert pool.take() is second
+        assert pool.take() is first
 
     def test_taking_waits_for_a_buffer(self, failure: Failure) -> None:
-        free = FreeList([], failure)
-        taken: list[int] = []
-        thread = threading.Thread(target=lambda: taken.append(free.take()))
+        pool = BufferPool(1, 10, failure)
+        only = pool.take()
+        taken: list[memoryview] = []
+        thread = threading.Thread(target=lambda: taken.append(pool.take()))
         thread.start()
         assert taken == []
-        free.give(7)
+        pool.give(only)
         thread.join()
-        assert taken == [7]
+        assert taken[0] is only
 
     def test_a_failure_wakes_who_waits(self, failure: Failure) -> None:
-        free = FreeList([], failure)
+        pool = BufferPool(1, 10, failure)
+        pool.take()
         heard: list[BaseException] = []
 
         def take() -> None:
             try:
-                free.take()
+                pool.take()
             except ValueError as error:
                 heard.append(error)
 
@@ -95,10 +106,59 @@ class TestFreeList:
         assert heard == [error]
 
     def test_nothing_is_given_out_after_a_failure(self, failure: Failure) -> None:
-        free = FreeList([1], failure)
+        pool = BufferPool(1, 10, failure)
         failure.set(ValueError("elsewhere"))
         with pytest.raises(ValueError, match="elsewhere"):
-            free.take()
+            pool.take()
+
+    def test_a_closed_pool_takes_no_memory_even_if_somebody_keeps_a_buffer(self, failure: Failure) -> None:
+        size = 64 << 20
+        before = resident_bytes()
+        pool = BufferPool(1, size, failure)
+        kept = pool.take()
+        for start in range(0, size, mmap.PAGESIZE):
+            kept[start] = 1
+        assert resident_bytes() - before > size * 3 // 4
+        pool.close()
+        assert resident_bytes() - before < size // 4
+        assert kept[0] == 0
+
+
+class TestTurns:
+    def test_whoever_comes_first_waits_for_his_number(self, failure: Failure) -> None:
+        turns = Turns(failure)
+        done: list[int] = []
+
+        def take(number: int) -> None:
+            with turns.turn(number):
+                done.append(number)
+
+        threads = [threading.Thread(target=take, args=(number,)) for number in reversed(range(20))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert done == list(range(20))
+
+    def test_after_an_exception_nobody_has_a_turn(self, failure: Failure) -> None:
+        turns = Turns(failure)
+        heard: list[BaseException] = []
+
+        def wait() -> None:
+            try:
+                with turns.turn(1):
+                    heard.append(AssertionError("it was not its turn"))
+            except ValueError as error:
+                heard.append(error)
+
+        thread = threading.Thread(target=wait)
+        thread.start()
+        error = ValueError("in its turn")
+        with pytest.raises(ValueError, match="in its turn"), turns.turn(0):
+            raise error
+        failure.set(error)
+        thread.join()
+        assert heard == [error]
 
 
 class TestPace:
@@ -146,13 +206,13 @@ class TestPace:
         assert waited == [pytest.approx(0.5), pytest.approx(1.0)]
 
 
-class TestTransferThreads:
+class TestThreads:
     def test_jobs_are_done_before_a_clean_stop(self, failure: Failure) -> None:
         done: list[int] = []
-        threads = TransferThreads(3, failure)
+        threads = Threads(3, failure, name="test")
         for number in range(50):
             threads.submit(lambda number=number: done.append(number))  # type: ignore[misc]
-        threads.stop()
+        assert threads.stop()
         assert sorted(done) == list(range(50))
 
     def test_after_a_failure_jobs_are_dropped(self, failure: Failure) -> None:
@@ -163,7 +223,7 @@ class TestTransferThreads:
             begun.wait()
             raise SystemExit("even that")
 
-        threads = TransferThreads(1, failure)
+        threads = Threads(1, failure, name="test")
         threads.submit(fail)
         for number in range(50):
             threads.submit(lambda number=number: done.append(number))  # type: ignore[misc]
@@ -172,32 +232,3 @@ class TestTransferThreads:
         assert done == []
         with pytest.raises(SystemExit, match="even that"):
             failure.check()
-
-
-class TestBuffers:
-    def test_they_do_not_overlap(self) -> None:
-        buffers = SharedBuffers(count=3, size=10)
-        for index in range(3):
-            buffers.view(index)[:] = bytes([index]) * 10
-        assert [bytes(buffers.view(index)) for index in range(3)] == [bytes([index]) * 10 for index in range(3)]
-        assert bytes(buffers.view(1, 4)) == b"\1\1\1\1"
-
-    def test_they_are_shared_with_a_child(self) -> None:
-        buffers = SharedBuffers(count=1, size=5)
-        child = os.fork()
-        if child == 0:
-            buffers.view(0)[:] = b"child"
-            os._exit(0)
-        os.waitpid(child, 0)
-        assert bytes(buffers.view(0)) == b"child"
-
-    def test_a_reader_never_gives_more_than_is_asked_for(self) -> None:
-        views = [memoryview(b"defg"), memoryview(b"h"), memoryview(b""), memoryview(b"")]
-        reader = BufferReader(lambda: views.pop(0), first=memoryview(b"abc"))
-        assert [reader.read(2), reader.read(2), reader.read(), reader.read(9), reader.read(1)] == [
-            b"ab",
-            b"c",
-            b"defg",
-            b"h",
-            b"",
-        ]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from zrb.errors import ManifestInvalid, UsageError
 from zrb.values.repository import (
     BackupId,
-    Line,
+    Series,
     check_level,
     encode_component,
     new_backup_id,
@@ -27,10 +27,10 @@ COMPONENTS = st.text(st.characters(codec="utf-8", exclude_characters="/"), min_s
 
 
 def test_keys_are_those_of_the_format() -> None:
-    line = Line("nas1", "tank/data/My Files")
-    assert line.manifest_key(ID) == f"manifests/nas1/tank/data/My%20Files/{ID}.json"
-    assert line.data_prefix(ID, 1) == f"data/nas1/tank/data/My%20Files/level1/{ID}/"
-    assert line.part_key(ID, 1, 12) == f"data/nas1/tank/data/My%20Files/level1/{ID}/snapshot.part-000012.age"
+    series = Series("nas1", "tank/data/My Files")
+    assert series.manifest_key(ID) == f"manifests/nas1/tank/data/My%20Files/{ID}.json"
+    assert series.data_prefix(ID, 1) == f"data/nas1/tank/data/My%20Files/level1/{ID}/"
+    assert series.part_key(ID, 1, 12) == f"data/nas1/tank/data/My%20Files/level1/{ID}/snapshot.part-000012.age"
 
 
 @pytest.mark.parametrize(
@@ -52,9 +52,9 @@ def test_every_other_byte_is_percent_encoded(component: str, encoded: str) -> No
 
 @given(COMPONENTS, st.lists(COMPONENTS, min_size=1, max_size=4))
 def test_every_line_is_found_again_from_its_key(host: str, components: list[str]) -> None:
-    line = Line(host, "/".join(components))
-    key = line.manifest_key(ID)
-    assert parse_manifest_key(key) == (line, ID)
+    series = Series(host, "/".join(components))
+    key = series.manifest_key(ID)
+    assert parse_manifest_key(key) == (series, ID)
     assert key.isascii()
     assert not {".", ".."} & set(key.split("/"))
 
@@ -62,7 +62,7 @@ def test_every_line_is_found_again_from_its_key(host: str, components: list[str]
 @given(COMPONENTS, COMPONENTS, COMPONENTS, COMPONENTS)
 def test_different_lines_have_different_keys(host: str, dataset: str, other_host: str, other_dataset: str) -> None:
     same = (host, dataset) == (other_host, other_dataset)
-    assert (Line(host, dataset).path == Line(other_host, other_dataset).path) == same
+    assert (Series(host, dataset).path == Series(other_host, other_dataset).path) == same
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -112,6 +113,48 @@ class TestReading:
         zfs, line = zfs_fuse({})
         assert zfs.estimate_bytes("tank/a@one", base=None, flags=()) is None
         assert not [command for command in line.asked if "send" in command]
+
+
+DISTURBANCES: dict[str, Callable[[str], str]] = {
+    "a warning first": lambda answer: f"warning: the pool can be upgraded\n{answer}",
+    "a warning last": lambda answer: f"{answer}warning: the pool can be upgraded\n",
+    "a warning instead": lambda _answer: "warning: the pool can be upgraded\n",
+    "the first column alone": lambda answer: "".join(line.split("\t")[0] + "\n" for line in answer.splitlines()),
+    "the names of another": lambda answer: answer.replace("tank", "pond"),
+}
+POINT = "zfs get -H -p -d 1 -t {} -o name,property,value type,guid,createtxg,creation,userrefs tank/a"
+READINGS: dict[str, tuple[str, str, Callable[[CommandZfs], object]]] = {
+    "pool": ("zpool list -H -o name,guid tank", "tank\t7\n", lambda zfs: zfs.pool("tank")),
+    "dataset": (
+        "zfs get -H -p -o property,value type,guid,encryption tank/a",
+        "type\tfilesystem\nguid\t7\nencryption\toff\n",
+        lambda zfs: zfs.dataset("tank/a"),
+    ),
+    "descendants": (
+        "zfs list -H -r -o name -t filesystem,volume tank/a",
+        "tank/a\ntank/a/b\n",
+        lambda zfs: zfs.descendants("tank/a"),
+    ),
+    "snapshots": (POINT.format("snapshot"), point("tank/a@1", "snapshot", 7, 8), lambda zfs: zfs.snapshots("tank/a")),
+    "bookmarks": (POINT.format("bookmark"), point("tank/a#1", "bookmark", 7, 8), lambda zfs: zfs.bookmarks("tank/a")),
+}
+HARMLESS = {("dataset", "the names of another"), ("descendants", "the first column alone")}
+"""These change nothing in what is printed."""
+
+
+@pytest.mark.parametrize("disturbance", DISTURBANCES)
+@pytest.mark.parametrize("reading", READINGS)
+def test_what_is_no_answer_is_never_taken_for_one(reading: str, disturbance: str) -> None:
+    """zfs prints warnings where it likes: none is taken for a name, and none ends the run of the other datasets."""
+    command, answer, ask = READINGS[reading]
+    assert ask(openzfs({command: said(answer)})[0])
+    disturbed = DISTURBANCES[disturbance](answer)
+    zfs, _ = openzfs({command: said(disturbed)})
+    if (reading, disturbance) in HARMLESS:
+        assert disturbed == answer
+    else:
+        with pytest.raises(ZfsError):
+            ask(zfs)
 
 
 class TestHolds:
@@ -410,7 +453,7 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     program = tmp_path / "bin" / "zfs"
     program.parent.mkdir()
     program.write_text(
-        f'#!/bin/sh\nprintf "%s\\n" "$@" > {tmp_path}/arguments\ncat > {tmp_path}/stdin\n. {tmp_path}/act\n'
+        f'#!/bin/sh\nprintf "%s\\n" "$@" > "{tmp_path}/arguments"\ncat > "{tmp_path}/stdin"\n. "{tmp_path}/act"\n'
     )
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
@@ -467,13 +510,13 @@ class TestStreams:
             zfs.receive("tank/r/new", type="volume", first=False).finish()
 
     def test_a_killed_receive_of_zfs_fuse_waits_for_its_daemon(self, programs: Path) -> None:
-        (programs / "act").write_text(f"touch {programs}/ended")
+        (programs / "act").write_text(f"touch '{programs}/ended'")
         zfs, _ = zfs_fuse({})
         zfs.receive("tank/r/new", type="filesystem", first=False).kill()
         assert (programs / "ended").exists()
 
     def test_a_killed_receive_of_openzfs_never_sees_the_end_of_the_stream(self, programs: Path) -> None:
-        (programs / "act").write_text(f"touch {programs}/ended")
+        (programs / "act").write_text(f"touch '{programs}/ended'")
         zfs, _ = openzfs({})
         zfs.receive("tank/r/new", type="volume", first=False).kill()
         assert not (programs / "ended").exists()
@@ -487,7 +530,7 @@ class TestSettling:
     def test_what_is_at_rest_is_left_alone(self) -> None:
         local = "canmount\tnoauto\nmountpoint\tnone\nreadonly\ton\nsharenfs\toff\nsharesmb\toff\n"
         zfs, line = openzfs({self.READ: said("mounted\tno\n"), f"{self.LOCAL} {self.NAMES} tank/r": said(local)})
-        zfs.settle_received("tank/r", type="filesystem")
+        zfs.protect_received("tank/r", type="filesystem")
         assert not [command for command in line.asked if " set " in command or "unmount" in command]
 
     def test_what_is_mounted_is_unmounted_and_set(self) -> None:
@@ -502,11 +545,11 @@ class TestSettling:
                 "zfs set sharesmb=off tank/r": OK,
             }
         )
-        zfs.settle_received("tank/r", type="filesystem")
+        zfs.protect_received("tank/r", type="filesystem")
         assert line.asked[1] == "zfs unmount tank/r"
         assert len([command for command in line.asked if " set " in command]) == 4
 
     def test_a_volume_is_only_read_only(self) -> None:
         zfs, line = openzfs({f"{self.LOCAL} readonly tank/r": said(""), "zfs set readonly=on tank/r": OK})
-        zfs.settle_received("tank/r", type="volume")
+        zfs.protect_received("tank/r", type="volume")
         assert len(line.asked) == 2

@@ -146,13 +146,13 @@ def test_a_command_that_hangs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
 def test_a_command_that_has_to_succeed() -> None:
     line = ScriptedLine(
         {
-            "zfs ok": said("a\tb\n\nc\td\n"),
+            "zfs get -o name,value": said("a\tb\n\nc\td\n"),
             "zfs gone": failed("cannot open 'tank/a': dataset does not exist"),
             "zfs denied": failed("permission denied"),
             "zpool list -H -o name tank": said("tank\n"),
         }
     )
-    assert line.rows("ok", problem="p", subject="tank/a") == [("a", "b"), ("c", "d")]
+    assert line.rows("get", "-o", "name,value", problem="p", subject="tank/a") == [("a", "b"), ("c", "d")]
     with pytest.raises(NoSuchDataset):
         line.run("zfs", "gone", problem="p", subject="tank/a")
     with pytest.raises(ZfsDenied):

@@ -21,10 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from zrb.config.file import load_config
+from zrb.config.key_files import read_identities
 from zrb.run.backup import back_up
-from zrb.run.config_file import load_config
-from zrb.run.environment import Environment
-from zrb.run.keys import read_identities, write_age_key, write_signing_key
+from zrb.run.context import Context
+from zrb.run.keys import write_age_key, write_signing_key
 from zrb.run.restore import RestoreSelection, restore
 
 from tests.fakes import kill
@@ -86,10 +87,10 @@ class Nas:
         for level in range(levels):
             if level:
                 change_tree(self.files, level)
-            self.back_up(Environment.for_config(load_config(self.config)), level)
+            self.back_up(Context.for_config(load_config(self.config)), level)
         self.describe()
 
-    def back_up(self, env: Environment, level: int) -> None:
+    def back_up(self, env: Context, level: int) -> None:
         """A backup that has to succeed, unless the power is cut."""
         outcome = back_up(env, task=env.config.tasks[0], level=level)
         if outcome.failures:
@@ -106,10 +107,10 @@ class Nas:
         self.description.write_text(json.dumps(describe_tree(self.files)))
         run("sync")
 
-    def environment(self, point: str) -> Environment:
+    def context(self, point: str) -> Context:
         """The real one, in which ``point`` is reached and never left."""
         kill.kill_own_group = pause_forever
-        env = Environment.for_config(load_config(self.config))
+        env = Context.for_config(load_config(self.config))
         call, _, key_part = point.partition(":")
         return (
             kill.at_store_call(env, call, when="before", key_part=key_part)
@@ -120,11 +121,11 @@ class Nas:
     def stop_in_backup(self, level: int, point: str) -> None:
         """A backup of changed files that stops at ``point``."""
         self.change()
-        self.back_up(self.environment(point), level)
+        self.back_up(self.context(point), level)
 
     def stop_in_restore(self, target: str, point: str) -> None:
         """A restore that stops at ``point``."""
-        env = self.environment(point)
+        env = self.context(point)
         selection = RestoreSelection(dataset=f"{self.pool}/data", target=target)
         restore(env, selection, identities=read_identities(self.identity), trusted=env.trusted_signers())
 

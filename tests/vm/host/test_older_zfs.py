@@ -11,11 +11,11 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import pytest
+from zrb.config.file import load_config
+from zrb.config.key_files import read_identities
 from zrb.errors import ReceiveFailed, ZfsUnable
-from zrb.run.catalogue import read_catalogue
-from zrb.run.config_file import load_config
-from zrb.run.environment import Environment
-from zrb.run.keys import read_identities
+from zrb.repository.catalogue import read_catalogue
+from zrb.run.context import Context
 from zrb.run.restore import RestoreSelection, plan_restore, restore
 from zrb.seal.age import AgeOpener
 from zrb.values.config import LocalSettings
@@ -34,7 +34,7 @@ def powered_nas(machine: Machine) -> PoweredNas:
 
 
 @pytest.fixture
-def fetched_environment(powered_nas: PoweredNas, zpool: MadePool, tmp_path: Path) -> Environment:
+def fetched_environment(powered_nas: PoweredNas, zpool: MadePool, tmp_path: Path) -> Context:
     """The host's own ZFS, and the repository, keys and configuration of the machine's NAS."""
     if CommandZfs().capabilities.send_large_blocks:
         pytest.fail("the host runs a ZFS as new as the machine's: there is no older one to try")
@@ -51,44 +51,44 @@ def fetched_environment(powered_nas: PoweredNas, zpool: MadePool, tmp_path: Path
         signing_key=PurePosixPath(fetched / "signing.key"),
         local=LocalSettings(PurePosixPath(fetched / "repository")),
     )
-    return Environment.for_config(config)
+    return Context.for_config(config)
 
 
 def test_an_older_zfs_refuses_before_anything_is_created(
-    powered_nas: PoweredNas, fetched_environment: Environment, zpool: MadePool
+    powered_nas: PoweredNas, fetched_environment: Context, zpool: MadePool
 ) -> None:
-    env = fetched_environment
+    context = fetched_environment
     selection = RestoreSelection(dataset=powered_nas.dataset, target=f"{zpool.restore}/copy")
-    identities = read_identities(Path(str(env.config.signing_key)).with_name("age.key"))
-    trusted = env.trusted_signers()
+    identities = read_identities(Path(str(context.config.signing_key)).with_name("age.key"))
+    trusted = context.trusted_signers()
     for attempt in (
-        lambda: plan_restore(env, selection, trusted=trusted),
-        lambda: restore(env, selection, identities=identities, trusted=trusted),
+        lambda: plan_restore(context, selection, trusted=trusted),
+        lambda: restore(context, selection, identities=identities, trusted=trusted),
     ):
         with pytest.raises(ZfsUnable) as raised:
             attempt()
         assert "was sent with -L -c" in raised.value.problem
         assert "cannot receive such a stream" in raised.value.problem
         assert "zfs-2." in raised.value.next_step
-        assert not env.zfs.exists(selection.target)
+        assert not context.zfs.exists(selection.target)
 
 
 def test_what_the_older_zfs_itself_says_of_such_a_stream(
-    powered_nas: PoweredNas, fetched_environment: Environment, zpool: MadePool
+    powered_nas: PoweredNas, fetched_environment: Context, zpool: MadePool
 ) -> None:
     """Were the manifest not there to tell: the receive fails, and leaves nothing."""
-    env = fetched_environment
-    store = env.open_store()
+    context = fetched_environment
+    store = context.open_store()
     stream = io.BytesIO()
     try:
-        (entry,) = read_catalogue(store, trusted=env.trusted_signers()).manifests
-        opener = AgeOpener(read_identities(Path(str(env.config.signing_key)).with_name("age.key")))
+        (entry,) = read_catalogue(store, trusted=context.trusted_signers()).manifests
+        opener = AgeOpener(read_identities(Path(str(context.config.signing_key)).with_name("age.key")))
         for part in entry.manifest.parts:
             opener.decrypt(io.BytesIO(store.get(part.key, limit=1 << 24)), stream)
     finally:
         store.close()
     target = f"{zpool.restore}/copy"
-    receiver = env.zfs.receive(target, type="filesystem", first=True)
+    receiver = context.zfs.receive(target, type="filesystem", first=True)
     with pytest.raises(ReceiveFailed) as raised:
         try:
             with open(receiver.fileno(), "wb", closefd=False) as pipe:
@@ -97,4 +97,4 @@ def test_what_the_older_zfs_itself_says_of_such_a_stream(
             pass
         receiver.finish()
     assert raised.value.answer
-    assert not env.zfs.exists(target)
+    assert not context.zfs.exists(target)

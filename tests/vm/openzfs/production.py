@@ -12,8 +12,8 @@ import subprocess
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from zrb.config.key_files import read_identities
 from zrb.run.backup import BackupOutcome, back_up
-from zrb.run.keys import read_identities
 from zrb.run.restore import RestoreResult, RestoreSelection, restore
 from zrb.seal.age import AgeOpener
 from zrb.values.config import KIB, MIB
@@ -95,12 +95,12 @@ def with_task(nas: Nas, **changes: object) -> Nas:
 
 def outcome_of(nas: Nas, level: int) -> BackupOutcome:
     """A run that may fail for some datasets."""
-    return back_up(nas.environment(), task=nas.task, level=level)
+    return back_up(nas.context(), task=nas.task, level=level)
 
 
 def restore_of(nas: Nas, dataset: str, target: str) -> RestoreResult:
     """Restore the newest backup of any dataset of the NAS."""
-    env = nas.environment()
+    env = nas.context()
     selection = RestoreSelection(dataset=dataset, target=target)
     return restore(env, selection, identities=read_identities(nas.identity), trusted=env.trusted_signers())
 

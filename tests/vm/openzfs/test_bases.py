@@ -88,8 +88,8 @@ def test_holds_keep_what_later_backups_need_from_being_destroyed(local_nas: Nas)
 
 def test_a_hold_that_a_killed_run_left_is_given_back(local_nas: Nas) -> None:
     fill(local_nas)
-    env = at_checkpoint(local_nas.environment(), "snapshot-held")
-    assert dies_by_kill(lambda: back_up(env, task=local_nas.task, level=0))
+    context = at_checkpoint(local_nas.context(), "snapshot-held")
+    assert dies_by_kill(lambda: back_up(context, task=local_nas.task, level=0))
     (left,) = (f"{local_nas.dataset.name}@{name}" for name in snapshot_names(local_nas.dataset.name))
     assert local_nas.task.hold_tag in command("zfs", "holds", "-H", left)
     others = f"{local_nas.dataset.name}@somebody-elses"

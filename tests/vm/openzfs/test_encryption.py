@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from zrb.errors import SendFailed, ZfsUnable
-from zrb.run.verification import verify
+from zrb.run.verify import verify
 from zrb.zfs.command import CommandZfs
 
 from tests.integration.nas_fixtures import Nas
@@ -208,7 +208,7 @@ def test_after_a_restore_a_scrub_finds_nothing(encrypted_nas: Nas, key: Wrapping
     nas.back_up(0)
     files = change(nas)
     nas.back_up(1)
-    assert verify(nas.environment(), depth="checksum").exit_code == 0
+    assert verify(nas.context(), depth="checksum").exit_code == 0
     target = nas.restore().target
     key.load(target)
     nas.assert_restored(target, files)

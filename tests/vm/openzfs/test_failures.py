@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from zrb.config.key_files import read_identities
 from zrb.errors import EngineError, ReceiveFailed, SendFailed, ZfsError
 from zrb.run.backup import back_up
-from zrb.run.keys import read_identities
 from zrb.run.restore import RestoreSelection, restore
 from zrb.values.config import MIB
 from zrb.zfs.command import CommandZfs
@@ -64,7 +64,7 @@ def test_a_snapshot_cannot_be_destroyed_while_it_is_sent(local_nas: Nas) -> None
         command("zfs", "release", local_nas.task.hold_tag, snapshot)
         said.append(attempt("zfs", "destroy", snapshot).stderr)
 
-    env = local_nas.environment(zfs=Intruder(destroy, CommandZfs()))
+    env = local_nas.context(zfs=Intruder(destroy, CommandZfs()))
     outcome = back_up(env, task=local_nas.task, level=0)
     assert outcome.failures == ()
     held, sent = said
@@ -77,7 +77,7 @@ def test_a_snapshot_destroyed_after_an_interruption_is_replaced_by_a_new_backup(
     nas = local_nas
     with_incompressible_data(nas)
     fill(nas)
-    env = at_store_call(nas.environment(), "complete", when="after", nth=2)
+    env = at_store_call(nas.context(), "complete", when="after", nth=2)
     assert dies_by_kill(lambda: back_up(env, task=nas.task, level=0))
     (interrupted,) = snapshot_names(nas.dataset.name)
     command("zfs", "release", nas.task.hold_tag, f"{nas.dataset.name}@{interrupted}")
@@ -103,7 +103,7 @@ def test_a_killed_send_commits_nothing_and_the_next_run_resumes(local_nas: Nas) 
             os.kill(child.pid, 9)
             return child
 
-    outcome = back_up(nas.environment(zfs=Killer(print, CommandZfs())), task=nas.task, level=0)
+    outcome = back_up(nas.context(zfs=Killer(print, CommandZfs())), task=nas.task, level=0)
     ((_, error),) = outcome.failures
     assert isinstance(error, EngineError)
     assert nas.keys("manifests/") == []
@@ -250,7 +250,7 @@ def test_a_suspended_pool_is_said_to_be_one(
     assert "zpool clear" in raised.value.next_step
     assert len(nas.keys("manifests/")) == 1
 
-    env = nas.environment()
+    env = nas.context()
     with pytest.raises(ZfsError) as raised:
         restore(
             env,

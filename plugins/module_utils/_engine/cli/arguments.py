@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The parser of the command line: options that all commands share, and one parser a command."""
+"""The command-line parser: one parser per command, and the options that all commands share."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ..errors import UsageError
-from ..version import VERSION
 
 DEFAULT_CONFIG = Path("/etc/zrb/config.yaml")
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are errors of the engine, so that ``--json`` holds for them too."""
+    """A parser that raises errors of the engine, so that ``--json`` applies to them too."""
 
     def error(self, message: str) -> NoReturn:
         """Raise :class:`UsageError`."""
@@ -29,29 +28,10 @@ class Parser(argparse.ArgumentParser):
         )
 
 
-def build_parser() -> Parser:
-    """The parser of ``zrb``; the parsed arguments have ``run``, which carries the command out."""
-    from . import backup, keys, listing, restore, snapshot, validate, verify
-
-    parser = Parser(
-        prog="zrb",
-        description="Encrypted, signed backups of ZFS datasets to S3 or a directory, and the way back.",
-        epilog="Exit codes: 0 done, 1 failed, 2 usage or config, 3 locked by another run, 4 done with warnings, "
-        "5 integrity or signature failure, 6 not found, 7 waiting for objects to be thawed, "
-        "130/143 stopped by a signal.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("--version", action="version", version=f"zrb {VERSION}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
-    for family in (backup, listing, restore, verify, snapshot, keys, validate):
-        family.add_to(commands)
-    return parser
-
-
 def add_command(
     commands: Any, name: str, run: Callable[..., int], *, summary: str, example: str, dry_run: bool
 ) -> argparse.ArgumentParser:
-    """A parser for the command ``name`` with the options that every command has."""
+    """Add a parser for the command ``name`` with the options of every command."""
     parser: argparse.ArgumentParser = commands.add_parser(
         name,
         help=summary,
@@ -62,26 +42,30 @@ def add_command(
     )
     parser.set_defaults(run=run)
     shared = parser.add_argument_group("options of every command")
-    shared.add_argument("--config", metavar="FILE", default=str(DEFAULT_CONFIG), help="configuration (%(default)s)")
+    shared.add_argument(
+        "--config", metavar="FILE", default=str(DEFAULT_CONFIG), help="configuration file (default: %(default)s)"
+    )
     shared.add_argument("--json", action="store_true", help="print one JSON document on stdout")
     shared.add_argument(
         "--progress",
         choices=("auto", "bar", "lines", "json", "none"),
         default="auto",
-        help="how progress is shown on stderr (%(default)s: a bar on a terminal, else lines)",
+        help="how to show progress on stderr (default: %(default)s, a bar on a terminal, otherwise lines)",
     )
-    shared.add_argument("--job-id", metavar="ID", default="", help="name of this run in progress records and manifest")
-    shared.add_argument("-v", "--verbose", action="store_true", help="more detail on stderr, tracebacks too")
+    shared.add_argument(
+        "--job-id", metavar="ID", default="", help="id of this run in progress records, logs and the manifest"
+    )
+    shared.add_argument("-v", "--verbose", action="store_true", help="show more detail and tracebacks on stderr")
     if dry_run:
-        shared.add_argument("--dry-run", action="store_true", help="say what would happen, and change nothing")
+        shared.add_argument("--dry-run", action="store_true", help="show what would happen without changing anything")
     return parser
 
 
 def add_tasks(parser: argparse.ArgumentParser, *, what: str) -> None:
-    """``--task NAME``, as often as wanted."""
+    """Add ``--task NAME``, which may be repeated."""
     parser.add_argument("--task", metavar="NAME", action="append", help=f"{what}; may be repeated")
 
 
 def add_level(parser: argparse._ActionsContainer, *, what: str, required: bool = False) -> None:
-    """``--level N``."""
+    """Add ``--level N``."""
     parser.add_argument("--level", metavar="N", type=int, choices=range(5), required=required, help=what)

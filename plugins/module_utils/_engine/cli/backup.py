@@ -16,12 +16,12 @@ from .session import Session
 from .tables import human_size, show_table
 
 if TYPE_CHECKING:
-    from ..run.environment import Environment
+    from ..run.context import Context
     from ..values.config import Task
 
 _EXAMPLE = """\
   zrb backup --level 0 --task example_task
-  zrb backup --level 1 --dry-run          what would be sent, from which base, where to"""
+  zrb backup --level 1 --dry-run          show what would be sent, from which base, to which repository"""
 
 
 def add_to(commands: Any) -> None:
@@ -35,25 +35,25 @@ def add_to(commands: Any) -> None:
         dry_run=True,
     )
     add_tasks(parser, what="back up this task (default: all enabled tasks)")
-    add_level(parser, what="0 = full, N = incremental from the newest backup of level N-1", required=True)
+    add_level(parser, what="0: full; N: incremental from the newest backup of level N-1", required=True)
     parser.add_argument(
         "--strict-level",
         action="store_true",
-        help="fail where the base for this level is missing, instead of taking the lowest level that is possible",
+        help="fail if the base for this level is missing, instead of making a backup of a lower level",
     )
 
 
 def run(session: Session) -> int:
-    """Carry the command out."""
-    with session.open_environment(writes=True) as env:
-        tasks = session.find_tasks(env.config)
+    """Run the command."""
+    with session.open_context(writes=True) as context:
+        tasks = session.find_tasks(context.config)
         if session.args.dry_run:
-            return _plan(session, env, tasks)
+            return _plan(session, context, tasks)
         results: list[dict[str, Any]] = []
         failures: list[dict[str, Any]] = []
         codes: list[int] = []
         for task in tasks:
-            codes.append(_back_up(session, env, task, results, failures))
+            codes.append(_back_up(session, context, task, results, failures))
     code = combined_exit_code(codes)
     session.give(
         {"exit_code": code, "results": results, "failures": failures}, lambda: _show_results(results, failures)
@@ -62,8 +62,8 @@ def run(session: Session) -> int:
 
 
 def combined_exit_code(codes: Iterable[int]) -> int:
-    """One exit code for several tasks: the failure that they share, 1 for different failures, 4 where all that
-    happened were warnings."""
+    """Return one exit code for several tasks: the code that all failures share, 1 if they differ, 4 if there were only
+    warnings."""
     failed = {code for code in codes if code not in {0, 4}}
     if len(failed) > 1:
         return 1
@@ -72,7 +72,7 @@ def combined_exit_code(codes: Iterable[int]) -> int:
 
 def _back_up(
     session: Session,
-    env: Environment,
+    context: Context,
     task: Task,
     results: list[dict[str, Any]],
     failures: list[dict[str, Any]],
@@ -82,13 +82,13 @@ def _back_up(
     args = session.args
     try:
         outcome = back_up(
-            env,
+            context,
             task=task,
             level=args.level,
             strict_level=args.strict_level,
             job={"id": args.job_id} if args.job_id else None,
         )
-    except EngineError as error:  # one bad task must not block the others
+    except EngineError as error:  # a failing task must not block the others
         failures.append({"task": task.name, "dataset": task.dataset_name} | error.facts())
         return error.exit_code
     results += [result.as_json() for result in outcome.results]
@@ -96,13 +96,13 @@ def _back_up(
     return outcome.exit_code
 
 
-def _plan(session: Session, env: Environment, tasks: list[Task]) -> int:
+def _plan(session: Session, context: Context, tasks: list[Task]) -> int:
     from ..run.backup import plan_backup
 
     plans = [
         plan.as_json()
         for task in tasks
-        for plan in plan_backup(env, task=task, level=session.args.level, strict_level=session.args.strict_level)
+        for plan in plan_backup(context, task=task, level=session.args.level, strict_level=session.args.strict_level)
     ]
     session.give({"exit_code": 0, "plans": plans}, lambda: _show_plans(plans))
     return 0
@@ -126,12 +126,13 @@ def _show_plans(plans: list[dict[str, Any]]) -> None:
             for plan in plans
         ],
         right=("LEVEL", "ESTIMATE", "PARTS"),
+        dispensable=("PARTS", "CLASS", "FLAGS", "TO", "SNAPSHOT", "BASE"),
     )
     for plan in plans:
         if plan["level"] != plan["level_requested"]:
             put(f"{plan['dataset']}: level {plan['level']} instead of {plan['level_requested']}: {plan['reason']}")
         if plan["resumes"]:
-            put(f"{plan['dataset']}: resumes {plan['resumes']}")
+            put(f"{plan['dataset']}: would resume {plan['resumes']}")
 
 
 def _show_results(results: list[dict[str, Any]], failures: list[dict[str, Any]]) -> None:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The outermost edge: parse, run one command, and turn whatever happens into a message and an exit code."""
+"""Parses the arguments, runs one command, and turns every outcome into a message and an exit code."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from argparse import Namespace
 from collections.abc import Sequence
 
 from ..errors import EngineError, Explained, Interrupted
-from .arguments import build_parser
 from .output import put
-from .session import Session, reader_may_leave, say, settle_errors
+from .parser import build_parser
+from .session import Session, flush_errors, open_missing_streams, printing, say
 from .signals import stopping_on_signals
 
 
 def run_command_line(argv: Sequence[str]) -> int:
-    """Run ``argv`` and return the exit code; nothing is raised."""
+    """Run ``argv`` and return the exit code. Never raises."""
+    open_missing_streams()
     _write_any_character()
     as_json, verbose = "--json" in argv, "-v" in argv or "--verbose" in argv
     try:
         with stopping_on_signals():
             args = None
-            with reader_may_leave():
+            with printing():
                 args = _parse(argv)
             return int(args.run(Session(args))) if args else 0
     except (EngineError, Interrupted) as error:
@@ -34,11 +35,11 @@ def run_command_line(argv: Sequence[str]) -> int:
     except Exception as error:  # noqa: BLE001 - the one place where a defect becomes a message
         return _report(_unexpected(error), as_json=as_json, verbose=verbose)
     finally:
-        settle_errors()
+        flush_errors()
 
 
 def _parse(argv: Sequence[str]) -> Namespace | None:
-    """The arguments; ``None`` where they asked for help or the version, which was printed."""
+    """Return the arguments, or ``None`` if they asked for help or the version, which has been printed."""
     try:
         return build_parser().parse_args(argv)
     except SystemExit:
@@ -46,7 +47,7 @@ def _parse(argv: Sequence[str]) -> Namespace | None:
 
 
 def _report(error: Explained, *, as_json: bool, verbose: bool) -> int:
-    from ..run.logs import redact
+    from ..report.logs import redact
 
     code = error.exit_code
     say(redact(error.explain()))
@@ -54,16 +55,16 @@ def _report(error: Explained, *, as_json: bool, verbose: bool) -> int:
         say(redact("".join(traceback.format_exception(error))))
     if as_json:
         facts = {name: redact(value) if isinstance(value, str) else value for name, value in error.facts().items()}
-        with reader_may_leave():
+        with printing():
             put(json.dumps({"exit_code": code, "error": facts | {"exit_code": code}}, indent=2))
     return code
 
 
 def _unexpected(error: Exception) -> EngineError:
     wrapped = EngineError(
-        f"zrb met something that it does not expect: {type(error).__name__}",
+        f"zrb failed with an unexpected {type(error).__name__}",
         answer=str(error),
-        next_step="This is a defect: run the same command with -v and report what it prints",
+        next_step="This is a bug: run the same command with -v and report the output",
     )
     wrapped.__cause__ = error
     return wrapped

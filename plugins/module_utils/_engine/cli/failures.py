@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Failures of some objects among many, on stderr."""
+"""Prints failures of single objects on stderr."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from .session import say
 
 
 def show_failures(failures: list[dict[str, Any]]) -> None:
-    """Print one line a failure; each has the ``facts()`` of an error and may name a ``dataset``."""
-    from ..run.logs import redact
+    """Print one line per failure. Each has the ``facts()`` of an error, and may name a ``dataset``."""
+    from ..report.logs import redact
 
     for failure in failures:
         explained = EngineError(

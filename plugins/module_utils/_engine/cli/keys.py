@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +22,10 @@ SIGNING_KEY = Path("/etc/zrb/signing.key")
 
 _AGE_EXAMPLE = """\
   zrb genkey --output /media/usb/zrb-age.key
-Keep the file where the NAS cannot read it, and a copy on paper: without it no backup can be read."""
+Keep the file away from the NAS, with a copy on paper: no backup can be read without it."""
 _SIGNING_EXAMPLE = """\
   zrb signing-key --output /etc/zrb/signing.key
-The public key belongs into `trusted_signers` of every machine that restores."""
+Add the public key to `trusted_signers` on every machine that restores."""
 
 
 def add_to(commands: Any) -> None:
@@ -33,43 +34,52 @@ def add_to(commands: Any) -> None:
         commands,
         "genkey",
         run_genkey,
-        summary="make an age key pair; the private file opens the backups",
+        summary="create an age key pair; its private key decrypts the backups",
         example=_AGE_EXAMPLE,
         dry_run=True,
     )
-    age.add_argument("--output", metavar="FILE", type=Path, default=AGE_KEY, help="private key file (%(default)s)")
+    age.add_argument(
+        "--output", metavar="FILE", type=Path, default=AGE_KEY, help="private key file (default: %(default)s)"
+    )
+    age.add_argument(
+        "--classic",
+        action="store_true",
+        help="make an X25519 key, which every `age` reads, instead of one that is also safe from quantum computers "
+        "(`age` 1.3)",
+    )
     signing = add_command(
         commands,
         "signing-key",
         run_signing_key,
-        summary="make the Ed25519 key pair that signs manifests",
+        summary="create the Ed25519 key pair that signs manifests",
         example=_SIGNING_EXAMPLE,
         dry_run=True,
     )
     signing.add_argument(
-        "--output", metavar="FILE", type=Path, default=SIGNING_KEY, help="private key file (%(default)s)"
+        "--output", metavar="FILE", type=Path, default=SIGNING_KEY, help="private key file (default: %(default)s)"
     )
 
 
 def run_genkey(session: Session) -> int:
-    """Carry ``genkey`` out."""
+    """Run ``genkey``."""
     from ..run.keys import write_age_key
 
-    return _write(session, write_age_key, "Put this line under age_recipients, and keep the file off the NAS")
+    write = partial(write_age_key, kind="classic" if session.args.classic else "hybrid")
+    return _write(session, write, "Add the public key to age_recipients, and keep the file away from the NAS")
 
 
 def run_signing_key(session: Session) -> int:
-    """Carry ``signing-key`` out."""
+    """Run ``signing-key``."""
     from ..run.keys import write_signing_key
 
-    return _write(session, write_signing_key, "Put this line under trusted_signers wherever backups are restored")
+    return _write(session, write_signing_key, "Add the public key to trusted_signers on every machine that restores")
 
 
 def _write(session: Session, write: Any, advice: str) -> int:
     path: Path = session.args.output
     if session.args.dry_run:
         exists = path.exists()
-        answer = "exists and would be left as it is" if exists else "would be written"
+        answer = "exists and would not be changed" if exists else "would be written"
         session.give({"exit_code": 0, "path": str(path), "created": not exists}, lambda: put(f"{path} {answer}"))
         return 0
     key: KeyWritten = write(path)
@@ -79,6 +89,6 @@ def _write(session: Session, write: Any, advice: str) -> int:
 
 
 def _show(key: KeyWritten, advice: str) -> None:
-    put(f"{key.path} {'written' if key.created else 'exists already and was left as it is'}")
+    put(f"{key.path} {'written' if key.created else 'already exists and was not changed'}")
     put(f"public key: {key.public}")
     put(f"{advice}.")

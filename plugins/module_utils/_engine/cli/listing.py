@@ -25,21 +25,21 @@ def add_to(commands: Any) -> None:
     )
     add_tasks(parser, what="only backups of this task's datasets")
     add_level(parser, what="only backups of this level")
-    parser.add_argument("--host", metavar="NAME", help="backups of this machine (default: this one; `*` for all)")
-    parser.add_argument("--source", choices=("s3", "local"), help="refuse unless the repository is of this kind")
-    parser.add_argument("--query", metavar="JMESPATH", help="what to print of the JSON document; implies --json")
+    parser.add_argument("--host", metavar="NAME", help="machine that made the backups (default: this one; `*`: all)")
+    parser.add_argument("--source", choices=("s3", "local"), help="fail if the repository is of the other kind")
+    parser.add_argument("--query", metavar="JMESPATH", help="select what to print of the JSON document; implies --json")
 
 
 def run(session: Session) -> int:
-    """Carry the command out."""
-    from ..run.listing import list_backups
-    from ..run.selection import check_source
+    """Run the command."""
+    from ..config.tasks import check_source
+    from ..run.list import list_backups
 
     args = session.args
-    with session.open_environment(writes=False) as env:
-        check_source(env.config, args.source)
-        tasks = session.find_tasks(env.config) if args.task else ()
-        listing = list_backups(env, task=tasks, level=args.level, host=args.host, query=args.query)
+    with session.open_context(writes=False) as context:
+        check_source(context.config, args.source)
+        tasks = session.find_tasks(context.config) if args.task else ()
+        listing = list_backups(context, task=tasks, level=args.level, host=args.host, query=args.query)
     if args.query is not None:
         args.json = True
     document = listing.as_json()
@@ -51,7 +51,7 @@ def run(session: Session) -> int:
 
 def _show(entries: list[dict[str, Any]]) -> None:
     if not entries:
-        put("No backup matches.")
+        put("No matching backups.")
         return
     hosts = {entry["host"] for entry in entries}
     show_table(
@@ -72,6 +72,7 @@ def _show(entries: list[dict[str, Any]]) -> None:
             for entry in entries
         ],
         right=("LEVEL", "STREAM", "STORED", "PARTS"),
+        dispensable=("PARTS", "LEVEL", "CREATED", "STREAM", "BASE", "CLASS"),  # level and time are in the id
     )
 
 

@@ -30,32 +30,39 @@ def add_to(commands: Any) -> None:
         commands,
         "restore",
         run,
-        summary="restore a dataset into a new one: the whole chain up to the chosen backup",
+        summary="restore a dataset, with the whole chain up to the chosen backup, into a new dataset",
         example=_EXAMPLE,
         dry_run=True,
     )
-    parser.add_argument("--target", metavar="POOL/NEW", required=True, help="dataset to create; it must not exist yet")
+    parser.add_argument("--target", metavar="POOL/NEW", required=True, help="dataset to create; it must not exist")
     add_tasks(parser, what="restore the dataset of this task")
-    parser.add_argument("--dataset", metavar="POOL/NAME", help="restore this dataset, as it was named when backed up")
+    parser.add_argument(
+        "--dataset", metavar="POOL/NAME", help="restore the dataset that had this name when it was backed up"
+    )
     parser.add_argument("--host", metavar="NAME", help="machine that made the backup (default: this one)")
     choice = parser.add_mutually_exclusive_group()
-    add_level(choice, what="the newest backup of this level (default: the newest of any level)")
-    choice.add_argument("--backup-id", metavar="ID", help="this backup")
+    add_level(choice, what="restore the newest backup of this level (default: of any level)")
+    choice.add_argument("--backup-id", metavar="ID", help="restore this backup")
     choice.add_argument(
-        "--at", metavar="TIME", type=_time, help="the newest backup made at this ISO 8601 time or before"
+        "--at",
+        metavar="TIME",
+        type=_time,
+        help="restore the newest backup of a snapshot taken at or before this time (ISO 8601)",
     )
-    parser.add_argument("--only", action="store_true", help="this backup alone, onto a target that has its base")
+    parser.add_argument(
+        "--only", action="store_true", help="restore this backup alone, into a target that has its base"
+    )
     parser.add_argument(
         "--allow-unsigned",
         action="store_true",
-        help="accept manifests that no trusted key signed: whoever can write the repository decides what is restored",
+        help="accept manifests without a trusted signature: who can write to the repository decides what is restored",
     )
     add_keys(parser)
 
 
 def run(session: Session) -> int:
-    """Carry the command out."""
-    from ..run.keys import read_identities
+    """Run the command."""
+    from ..config.key_files import read_identities
     from ..run.restore import RestoreSelection, plan_restore, restore
 
     args = session.args
@@ -63,11 +70,11 @@ def run(session: Session) -> int:
     if not identities and not args.dry_run:
         raise UsageError(
             "A restore needs the private age key",
-            next_step="Give its file with --private-key, or --dry-run to see the plan without it",
+            next_step="Give its file with --private-key, or use --dry-run to see the plan without it",
         )
-    with session.open_environment(writes=False) as env:
+    with session.open_context(writes=False) as context:
         selection = RestoreSelection(
-            dataset=_dataset(session, env.config),
+            dataset=_dataset(session, context.config),
             target=args.target,
             host=args.host,
             level=args.level,
@@ -75,12 +82,12 @@ def run(session: Session) -> int:
             at=args.at,
             only=args.only,
         )
-        trusted = (*args.trusted_signer, *env.trusted_signers())
+        trusted = (*args.trusted_signer, *context.trusted_signers())
         if args.dry_run:
-            plan = plan_restore(env, selection, trusted=trusted, allow_unsigned=args.allow_unsigned).as_json()
+            plan = plan_restore(context, selection, trusted=trusted, allow_unsigned=args.allow_unsigned).as_json()
         else:
             result = restore(
-                env, selection, identities=identities, trusted=trusted, allow_unsigned=args.allow_unsigned
+                context, selection, identities=identities, trusted=trusted, allow_unsigned=args.allow_unsigned
             ).as_json()
     document = plan if args.dry_run else result
     code = 4 if document["warnings"] else 0
@@ -93,15 +100,15 @@ def run(session: Session) -> int:
 def _dataset(session: Session, config: Config) -> str:
     args = session.args
     if args.dataset and args.task:
-        raise UsageError("--dataset and --task both say what to restore", next_step="Give one of them")
+        raise UsageError("--dataset and --task cannot be used together", next_step="Use one of them")
     if args.dataset:
         return str(args.dataset)
     tasks = session.find_tasks(config)
     if len(tasks) != 1:
         names = ", ".join(task.name for task in tasks) or "none"
         raise UsageError(
-            f"A restore is of one dataset, and {len(tasks)} tasks are meant ({names})",
-            next_step="Say which with --task NAME, or with --dataset POOL/NAME",
+            f"A restore needs exactly one dataset, but {len(tasks)} tasks match ({names})",
+            next_step="Select one with --task NAME or --dataset POOL/NAME",
         )
     return tasks[0].dataset_name
 
@@ -112,7 +119,7 @@ def _time(text: str) -> datetime:
 
 
 def _show_plan(plan: dict[str, Any]) -> None:
-    put(f"{plan['dataset']} would be restored into {plan['target']} by {len(plan['links'])} backup(s):")
+    put(f"{plan['dataset']} would be restored into {plan['target']} from {len(plan['links'])} backup(s):")
     show_table(
         ("BACKUP", "LEVEL", "SNAPSHOT", "STREAM", "STORED", "PARTS", "CLASS", "READABLE"),
         [
@@ -129,6 +136,7 @@ def _show_plan(plan: dict[str, Any]) -> None:
             for link in plan["links"]
         ],
         right=("LEVEL", "STREAM", "STORED", "PARTS"),
+        dispensable=("PARTS", "LEVEL", "CLASS", "STREAM", "SNAPSHOT"),
     )
     put(f"to download: {human_size(plan['stored_bytes'])}; to receive: {human_size(plan['stream_bytes'])}")
 
@@ -137,5 +145,5 @@ def _show_result(result: dict[str, Any]) -> None:
     put(f"restored {result['snapshot']} into {result['target']}")
     put(
         f"  {human_size(result['stream_bytes'])} in {len(result['links'])} backup(s) "
-        f"in {result['duration_s']:.0f} s; it is read-only and not mounted, so nothing of the machine has changed"
+        f"in {result['duration_s']:.0f} s; it is not mounted and not shared, so nothing of the machine has changed"
     )

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What every command works with: its arguments, the configuration, the environment, and the way out."""
+"""What every command uses: its arguments, the configuration, the context, and the output."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from ..errors import EngineError
 from .output import put
 
 if TYPE_CHECKING:
-    from ..run.environment import Environment
+    from ..run.context import Context
     from ..values.config import Config, Task
 
 
@@ -30,57 +31,75 @@ class Session:
     args: Namespace
 
     def find_tasks(self, config: Config) -> list[Task]:
-        """The tasks that ``--task`` names, or all enabled ones."""
-        from ..run.config_file import find_tasks
+        """Return the tasks named by ``--task``, or all enabled ones."""
+        from ..config.tasks import find_tasks
 
         return find_tasks(config, self.args.task or [])
 
     @contextmanager
-    def open_environment(self, *, writes: bool) -> Iterator[Environment]:
-        """The environment for the configuration that ``--config`` names, with the progress that ``--progress`` asks
-        for on stderr. Where the command never ``writes`` to the repository, the configuration needs no recipient."""
-        from ..run.config_file import load_config
-        from ..run.environment import Environment
-        from ..run.progress import open_progress
+    def open_context(self, *, writes: bool) -> Iterator[Context]:
+        """Provide the context for ``--config``, with the progress for ``--progress`` on stderr. If the command never
+        ``writes`` to the repository, the configuration needs no recipient."""
+        from ..config.file import load_config
+        from ..report.progress import open_progress
+        from ..run.context import Context
 
         config = load_config(Path(self.args.config), writes=writes)
         with open_progress(
             self.args.progress, stream=sys.stderr, job_id=self.args.job_id, verbose=self.args.verbose
         ) as progress:
-            yield Environment.for_config(config, progress=progress)
+            yield Context.for_config(config, progress=progress)
 
     def give(self, document: Any, show: Callable[[], None]) -> None:
-        """The result: with ``--json`` the document, else what ``show`` prints."""
-        with reader_may_leave():
+        """Print the result: with ``--json`` the document, otherwise what ``show`` prints."""
+        with printing():
             if self.args.json:
                 put(json.dumps(document, indent=2, ensure_ascii=False))
             else:
                 show()
 
     def warn(self, message: str) -> None:
-        """A line on stderr that is no error."""
+        """Print a warning on stderr."""
         say(f"warning: {message}")
 
 
 def say(message: str) -> None:
-    """A line on stderr; where nobody listens there, none."""
+    """Print a line on stderr, if anybody reads it."""
     with suppress(OSError):
         sys.stderr.write(f"zrb: {message}\n")
         sys.stderr.flush()
 
 
 @contextmanager
-def reader_may_leave() -> Iterator[None]:
-    """Print inside the block: a reader that has seen enough (``zrb list | head``) is no failure."""
+def printing() -> Iterator[None]:
+    """Print inside the block. A reader that closes its end (``zrb list | head``) is not an error, a full disk is.
+
+    Raises :class:`EngineError`.
+    """
     try:
         yield
         sys.stdout.flush()
     except BrokenPipeError:
         _listen_no_more(sys.stdout)
+    except OSError as error:
+        _listen_no_more(sys.stdout)
+        raise EngineError(
+            "The result could not be written to stdout",
+            answer=error.strerror or str(error),
+            next_step="The command itself has been carried out: check with `zrb list`, and free some space for stdout",
+        ) from error
 
 
-def settle_errors() -> None:
-    """The last act of a command: where nobody listens on stderr, what is left in its buffer is no failure."""
+def open_missing_streams() -> None:
+    """If stdout or stderr was closed at the start, discard what is printed there, and keep files that are opened later
+    from taking its place."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - for the whole run
+
+
+def flush_errors() -> None:
+    """Flush stderr at the end of a command. That nobody reads it any more is not an error."""
     try:
         sys.stderr.flush()
     except OSError:
@@ -88,5 +107,5 @@ def settle_errors() -> None:
 
 
 def _listen_no_more(stream: TextIO) -> None:
-    # Python would flush, and complain, once more at its exit.
+    # Otherwise, Python flushes again at exit, and complains.
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

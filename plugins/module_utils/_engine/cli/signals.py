@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""SIGINT, SIGTERM and SIGHUP end a command through its normal error path, so that everything is stopped cleanly."""
+"""SIGINT, SIGTERM and SIGHUP end a command through its normal error path, so that it stops cleanly."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @contextmanager
 def stopping_on_signals() -> Iterator[None]:
-    """Within the block, the first of the signals raises :class:`Interrupted` in the main thread; those that come
-    while the run is being stopped are ignored. A signal that the caller ignores (``nohup``) stays ignored."""
+    """Inside the block, the first signal raises :class:`Interrupted` in the main thread. Further signals are ignored
+    while the run stops. A signal that the caller ignores (``nohup``) stays ignored."""
     before: dict[signal.Signals, Any] = {}
 
     def stop(number: int, _frame: FrameType | None) -> None:

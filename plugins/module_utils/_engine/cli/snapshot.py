@@ -22,26 +22,26 @@ def add_to(commands: Any) -> None:
         commands,
         "snapshot",
         run,
-        summary="take and hold the snapshot that a later backup sends (for tasks with take_snapshot: false)",
+        summary="take and hold the snapshot for a later backup (for tasks with take_snapshot: false)",
         example=_EXAMPLE,
         dry_run=True,
     )
     add_tasks(parser, what="snapshot the datasets of this task (default: all enabled tasks)")
-    add_level(parser, what="level of the backup that will send it", required=True)
+    add_level(parser, what="level of the later backup", required=True)
 
 
 def run(session: Session) -> int:
-    """Carry the command out."""
-    from ..run.snapshotting import plan_snapshot, take_snapshot
+    """Run the command."""
+    from ..run.snapshot import plan_snapshot, take_snapshot
 
     level = session.args.level
-    with session.open_environment(writes=True) as env:
-        tasks = session.find_tasks(env.config)
+    with session.open_context(writes=True) as context:
+        tasks = session.find_tasks(context.config)
         if session.args.dry_run:
-            names = [name for task in tasks for name in plan_snapshot(env, task=task, level=level)]
+            names = [name for task in tasks for name in plan_snapshot(context, task=task, level=level)]
             session.give({"exit_code": 0, "would_take": names}, lambda: _show("would take", names))
             return 0
-        taken = [take_snapshot(env, task=task, level=level) for task in tasks]
+        taken = [take_snapshot(context, task=task, level=level) for task in tasks]
     session.give(
         {"exit_code": 0, "snapshots": [snapshot.as_json() for snapshot in taken]},
         lambda: _show("took and holds", [one.name for root in taken for one in (root, *root.descendants)]),

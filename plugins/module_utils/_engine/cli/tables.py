@@ -2,10 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Text for people: tables whose columns line up also in a pipe, sizes."""
+"""Text for people: tables and sizes."""
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Sequence
 
@@ -14,29 +15,41 @@ from .output import put
 
 __all__ = ["human_size", "printable", "show_table"]
 
-# What a pipe reads is never folded: wider than any table here.
-_PIPE_WIDTH = 100_000
+_GAP = "  "
 
 
 def printable(text: str) -> str:
-    """``text`` without characters that a terminal would obey: names may come from a foreign repository."""
+    """Replace characters that control a terminal. Names may come from an untrusted repository."""
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
-def show_table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> None:
-    """Print a table on stdout; columns named in ``right`` are aligned to the right."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+def show_table(
+    headers: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    right: Sequence[str] = (),
+    dispensable: Sequence[str] = (),
+) -> None:
+    """Print a table on stdout. Columns named in ``right`` are aligned to the right.
 
-    terminal = sys.stdout.isatty()
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for header in headers:
-        table.add_column(header, justify="right" if header in right else "left", overflow="fold", no_wrap=not terminal)
-    for row in rows:
-        table.add_row(*(Text(printable(cell)) for cell in row))
-    console = Console(file=sys.stdout, width=None if terminal else _PIPE_WIDTH)
-    with console.capture() as captured:
-        console.print(table)
-    for line in captured.get().splitlines():
-        put(line.rstrip())
+    If the terminal is too narrow, ``dispensable`` columns are left out in this order. No cell is ever cut or wrapped,
+    and a pipe gets all columns.
+    """
+    from rich.cells import cell_len
+
+    table = [list(headers), *([printable(cell) for cell in row] for row in rows)]
+    widths = {
+        header: max(map(cell_len, column)) for header, column in zip(headers, zip(*table, strict=True), strict=True)
+    }
+    if sys.stdout.isatty():
+        room = shutil.get_terminal_size().columns
+        for header in dispensable:
+            if sum(widths.values()) + len(_GAP) * (len(widths) - 1) > room:
+                del widths[header]
+    for row in table:
+        cells = []
+        for header, cell in zip(headers, row, strict=True):
+            if header in widths:
+                padding = " " * (widths[header] - cell_len(cell))
+                cells.append(padding + cell if header in right else cell + padding)
+        put(_GAP.join(cells).rstrip())

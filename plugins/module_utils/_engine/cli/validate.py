@@ -14,11 +14,11 @@ from .output import put
 from .session import Session
 
 if TYPE_CHECKING:
-    from ..run.checks import Check
+    from ..run.doctor import Check
 
 _EXAMPLE = """\
   zrb validate-config
-  zrb validate-config --offline           keys, directories and ZFS alone"""
+  zrb validate-config --offline           check only keys, directories and ZFS"""
 
 
 def add_to(commands: Any) -> None:
@@ -27,19 +27,19 @@ def add_to(commands: Any) -> None:
         commands,
         "validate-config",
         run,
-        summary="check configuration, keys, ZFS and repository; a line a check, with what to do",
+        summary="check configuration, keys, ZFS and repository; print one line per check, with the next step",
         example=_EXAMPLE,
         dry_run=False,
     )
-    parser.add_argument("--offline", action="store_true", help="do not talk to the repository")
+    parser.add_argument("--offline", action="store_true", help="do not access the repository")
 
 
 def run(session: Session) -> int:
-    """Carry the command out."""
-    from ..run.validation import exit_code, validate_config
+    """Run the command."""
+    from ..run.doctor import exit_code, validate_config
 
-    with session.open_environment(writes=True) as env:
-        checks = validate_config(env, offline=session.args.offline, config_path=Path(session.args.config))
+    with session.open_context(writes=True) as context:
+        checks = validate_config(context, offline=session.args.offline, config_path=Path(session.args.config))
     code = exit_code(checks)
     session.give({"exit_code": code, "checks": [check.as_json() for check in checks]}, lambda: _show(checks))
     return code

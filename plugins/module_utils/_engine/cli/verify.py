@@ -15,8 +15,8 @@ from .session import Session
 from .tables import human_size
 
 _EXAMPLE = """\
-  zrb verify --depth exists                                     cheap, also for archived objects
-  zrb verify --depth checksum --subset 3/7                      a seventh of all parts, each day another
+  zrb verify --depth exists                                     cheap, works for archived objects too
+  zrb verify --depth checksum --subset 3/7                      one seventh of all parts
   zrb verify --depth decrypt --private-key /media/usb/zrb-age.key --backup-id 20260131T020000Z-L0-5d41402a"""
 
 
@@ -26,27 +26,29 @@ def add_to(commands: Any) -> None:
         commands,
         "verify",
         run,
-        summary="prove that committed backups are whole, and say over what",
+        summary="prove that committed backups are complete, and show what was checked",
         example=_EXAMPLE,
         dry_run=False,
     )
     add_tasks(parser, what="only backups of this task's datasets")
     add_level(parser, what="only backups of this level")
-    parser.add_argument("--backup-id", metavar="ID", help="only this backup, and its chain of manifests")
-    parser.add_argument("--host", metavar="NAME", help="backups of another machine")
+    parser.add_argument("--backup-id", metavar="ID", help="only this backup and its chain of manifests")
+    parser.add_argument("--host", metavar="NAME", help="machine that made the backups (default: this one)")
     parser.add_argument(
         "--depth",
         choices=("signature", "exists", "checksum", "decrypt"),
         default="exists",
-        help="signature: manifests and chains; exists: all parts are stored; checksum: read them; "
-        "decrypt: open them (default: %(default)s)",
+        help="signature: check manifests and chains; exists: check that all parts are stored; checksum: read them; "
+        "decrypt: decrypt them (default: %(default)s)",
     )
-    parser.add_argument("--subset", metavar="N/T", help="share N of T of the parts; all shares together are everything")
+    parser.add_argument(
+        "--subset", metavar="N/T", help="check share N of T of the parts; all shares together are all parts"
+    )
     add_keys(parser)
 
 
 def add_keys(parser: Any) -> None:
-    """``--private-key`` and ``--trusted-signer``."""
+    """Add ``--private-key`` and ``--trusted-signer``."""
     parser.add_argument(
         "--private-key", metavar="FILE", type=Path, action="append", default=[], help="age key file; may be repeated"
     )
@@ -55,28 +57,28 @@ def add_keys(parser: Any) -> None:
         metavar="KEY",
         action="append",
         default=[],
-        help="accept manifests signed by this public key (zrbsign1…), besides those of the configuration",
+        help="also accept manifests signed by this public key (zrbsign1…); may be repeated",
     )
 
 
 def run(session: Session) -> int:
-    """Carry the command out."""
-    from ..run.keys import read_identities
-    from ..run.verification import verify
+    """Run the command."""
+    from ..config.key_files import read_identities
+    from ..run.verify import verify
 
     args = session.args
     identities = [identity for path in args.private_key for identity in read_identities(path)]
-    with session.open_environment(writes=False) as env:
+    with session.open_context(writes=False) as context:
         report = verify(
-            env,
+            context,
             depth=args.depth,
-            task=session.find_tasks(env.config) if args.task else None,
+            task=session.find_tasks(context.config) if args.task else None,
             backup_id=args.backup_id,
             level=args.level,
             host=args.host,
             subset=args.subset,
             identities=identities,
-            trusted=(*args.trusted_signer, *env.trusted_signers()),
+            trusted=(*args.trusted_signer, *context.trusted_signers()),
         )
     session.give(report.as_json(), lambda: _show(session, report.as_json()))
     return report.exit_code

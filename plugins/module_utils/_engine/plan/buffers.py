@@ -2,55 +2,78 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How the memory limit is divided: blocks of plaintext and chunks of ciphertext. Nothing else holds stream bytes."""
+"""How the memory limit is divided: blocks of plaintext, chunks of ciphertext, and a scratch for each thread that
+encrypts or decrypts. Nothing else holds bytes of a stream."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..values.config import MIB, Limits
+from ..values.config import KIB, Limits
 
-BLOCK_BYTES = 4 * MIB
-"""Small enough to stay in a processor's cache between the reader and the encryptor."""
+PIECE_BYTES = 64 * KIB
+"""A block is cut in whole pieces of age, which encrypts 64 KiB at a time."""
 
-MIN_BLOCKS = 4
-MAX_BLOCKS = 32
-"""More read-ahead than this buys nothing: the slowest stage sets the pace."""
+_TAG_BYTES = 16
+
+BLOCK_BYTES = 512 * KIB
+"""A block and its ciphertext stay in the second cache of a core while they are encrypted, hashed and decrypted."""
+
+MAX_THREADS = 8
+"""SHA-256 of a part is taken in order, by one thread at a time: more threads wait for it."""
+
+_HEADER_ROOM = 64 * KIB
+"""More than the header of an age file takes: some 600 recipients."""
 
 
 @dataclass(frozen=True, slots=True)
 class BufferLayout:
-    """Sizes in bytes and counts of the two pools of a pipeline."""
+    """Sizes in bytes and counts of the two pools of a pipeline, and how many threads encrypt or decrypt."""
 
     block_bytes: int
     blocks: int
     chunk_bytes: int
     chunks: int
+    threads: int
 
     @property
     def total_bytes(self) -> int:
-        """Bytes of both pools together; never more than the memory limit."""
-        return self.block_bytes * self.blocks + self.chunk_bytes * self.chunks
+        """Bytes of both pools and of the threads together; never more than the memory limit."""
+        scratch = sealed_bytes(self.block_bytes)
+        return self.block_bytes * self.blocks + self.chunk_bytes * self.chunks + scratch * self.threads
 
 
-def plan_backup_buffers(limits: Limits) -> BufferLayout:
-    """One chunk for every uploader, one that is being filled, one in reserve; the rest is read-ahead."""
-    block = min(BLOCK_BYTES, limits.part_size)
-    room_for_chunks = (limits.memory_limit - MIN_BLOCKS * block) // limits.chunk_size
-    chunks = max(2, min(limits.workers + 2, room_for_chunks))
-    return BufferLayout(block, _blocks(limits, block, chunks), limits.chunk_size, chunks)
+def plan_backup_buffers(limits: Limits, *, cores: int) -> BufferLayout:
+    """Chunks for what is uploaded, as many again for what runs ahead, and never fewer than one block can touch."""
+    chunk = limits.chunk_size
+    block = _whole_pieces(min(BLOCK_BYTES, limits.part_size, chunk))
+    threads, blocks = _threads_and_blocks(cores)
+    room = limits.memory_limit - block * blocks - sealed_bytes(block) * threads
+    touched = 2 + (sealed_bytes(block) + _HEADER_ROOM) // chunk
+    chunks = max(touched, min(2 * limits.workers + 2, room // chunk))
+    return BufferLayout(block, blocks, chunk, chunks, threads)
 
 
-def plan_restore_buffers(limits: Limits) -> BufferLayout:
+def plan_restore_buffers(limits: Limits, *, cores: int) -> BufferLayout:
     """As many chunks as fit: a part waits in them, whole, until its hash is known to be right."""
-    block = BLOCK_BYTES
-    chunks = max(2, (limits.memory_limit - 2 * MIN_BLOCKS * block) // limits.chunk_size)
-    return BufferLayout(block, _blocks(limits, block, chunks), limits.chunk_size, chunks)
+    threads, blocks = _threads_and_blocks(cores)
+    room = limits.memory_limit - BLOCK_BYTES * blocks - sealed_bytes(BLOCK_BYTES) * threads
+    return BufferLayout(BLOCK_BYTES, blocks, limits.chunk_size, max(2, room // limits.chunk_size), threads)
 
 
-def _blocks(limits: Limits, block: int, chunks: int) -> int:
-    left = (limits.memory_limit - chunks * limits.chunk_size) // block
-    return max(MIN_BLOCKS, min(MAX_BLOCKS, left))
+def sealed_bytes(plain_bytes: int) -> int:
+    """How long ``plain_bytes`` become when age encrypts them, without the header of the file."""
+    return plain_bytes + _TAG_BYTES * -(-plain_bytes // PIECE_BYTES)
+
+
+def _threads_and_blocks(cores: int) -> tuple[int, int]:
+    """Every thread has a block, and finds the next one; two more are in the hands of who fills or empties them."""
+    threads = max(1, min(MAX_THREADS, cores))
+    return threads, 2 * threads + 2
+
+
+def _whole_pieces(size: int) -> int:
+    return max(PIECE_BYTES, size // PIECE_BYTES * PIECE_BYTES)
 
 
 def count_chunks(object_bytes: int, chunk_bytes: int) -> int:

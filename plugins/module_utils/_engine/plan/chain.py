@@ -2,14 +2,14 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Which backups belong together: chains by base and guid, lines by number and hash.
+"""Which backups belong together: chains by base and guid, series by number and hash.
 
-All manifests given to a function here are those of one line (one dataset of one host).
+All manifests given to a function here are those of one series (one dataset of one host).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import pairwise
 
@@ -21,7 +21,7 @@ from ..values.repository import BackupId
 def resolve_chain(manifests: Sequence[Manifest], target_id: str) -> tuple[Manifest, ...]:
     """The backups to restore one after the other, from the level 0 to ``target_id``.
 
-    Raises :class:`NoSuchBackup`, or :class:`ChainBroken` where a link is missing or does not fit.
+    Raises :class:`NoSuchBackup`, or :class:`ChainBroken` if a link is missing or does not fit.
     """
     target = next((manifest for manifest in manifests if manifest.backup_id == target_id), None)
     if target is None:
@@ -43,7 +43,7 @@ def walk_chain(target: Manifest, by_id: Mapping[BackupId, Manifest]) -> tuple[Ma
 
 
 def _misfit(child: Manifest, parent: Manifest) -> str:
-    """How ``child`` contradicts its base, empty where it does not."""
+    """How ``child`` contradicts its base, empty if it does not."""
     name, guid = parent.backup_id, child.base.guid if child.base else ""
     # Levels fall from link to link, so a walk ends; the other facts bind both manifests to one history.
     contradictions = (
@@ -53,9 +53,9 @@ def _misfit(child: Manifest, parent: Manifest) -> str:
         ),
         (parent.level >= child.level, f"has the level {child.level}, and its base {name} the level {parent.level}"),
         (parent.chain != child.chain, f"is of the chain {child.chain}, and its base {name} of {parent.chain}"),
-        (parent.line != child.line, f"is of another host or dataset than its base {name}"),
+        (parent.series != child.series, f"is of another host or dataset than its base {name}"),
         (parent.dataset.guid != child.dataset.guid, f"was made from another dataset than its base {name}"),
-        (parent.seq >= child.seq, f"has the number {child.seq} in its line, and its base {name} {parent.seq}"),
+        (parent.seq >= child.seq, f"has the number {child.seq} in its series, and its base {name} {parent.seq}"),
         (parent.snapshot.createtxg >= child.snapshot.createtxg, f"has no younger snapshot than its base {name}"),
         (parent.send.flags != child.send.flags, f"was sent with other flags than its base {name}"),
     )
@@ -81,33 +81,51 @@ def _broken(child: Manifest, misfit: str) -> ChainBroken:
 def select_backup(
     manifests: Sequence[Manifest], *, level: int | None = None, backup_id: str | None = None, at: datetime | None = None
 ) -> Manifest:
-    """The newest backup that has this ``level``, this id, and was made not later than ``at``.
+    """The newest backup that has this ``level``, this id, and whose snapshot was taken not later than ``at``.
 
-    Newest is the highest number in the line. Raises :class:`NoSuchBackup`, which names some that exist.
+    Newest is the youngest data, see :func:`oldest_first`. Raises :class:`NoSuchBackup`, which names some that exist.
     """
     matches = [
         manifest
         for manifest in manifests
         if (level is None or manifest.level == level)
         and (backup_id is None or manifest.backup_id == backup_id)
-        and (at is None or manifest.created <= at)
+        and (at is None or manifest.snapshot.creation <= at)
     ]
     if not matches:
         raise _no_such_backup(f"There is no backup{_wish(level, backup_id, at)}", manifests)
-    return max(matches, key=lambda manifest: manifest.seq)
+    chosen = {manifest.backup_id for manifest in matches}
+    return next(manifest for manifest in reversed(oldest_first(manifests)) if manifest.backup_id in chosen)
+
+
+def oldest_first(manifests: Iterable[Manifest]) -> list[Manifest]:
+    """Backups of one series in the order of their data, not of their commits: one that was interrupted on Saturday and
+    continued on Friday holds older data than one that was made on Tuesday.
+
+    Within one dataset (by guid) the transaction group of the snapshot decides. A dataset that took the place of
+    another comes after it: its first backup was committed later.
+    """
+    known = list(manifests)
+    newest_commit: dict[str, int] = {}
+    for manifest in known:
+        newest_commit[manifest.dataset.guid] = max(manifest.seq, newest_commit.get(manifest.dataset.guid, 0))
+    return sorted(
+        known,
+        key=lambda manifest: (newest_commit[manifest.dataset.guid], manifest.snapshot.createtxg, manifest.seq),
+    )
 
 
 def _wish(level: int | None, backup_id: str | None, at: datetime | None) -> str:
     wishes = [
         "" if backup_id is None else f" {backup_id}",
         "" if level is None else f" of level {level}",
-        "" if at is None else f" from {at.isoformat()} or before",
+        "" if at is None else f" of a snapshot from {at.isoformat()} or before",
     ]
     return "".join(wishes)
 
 
 def _no_such_backup(problem: str, manifests: Sequence[Manifest]) -> NoSuchBackup:
-    newest = sorted(manifests, key=lambda manifest: manifest.seq, reverse=True)
+    newest = oldest_first(manifests)[::-1]
     if not newest:
         return NoSuchBackup(problem, next_step="There is no committed backup of this dataset; make one first")
     some = ", ".join(manifest.backup_id for manifest in newest[:5])
@@ -116,17 +134,17 @@ def _no_such_backup(problem: str, manifests: Sequence[Manifest]) -> NoSuchBackup
 
 
 def next_place(entries: Sequence[CataloguedManifest]) -> tuple[int, str | None]:
-    """``seq`` and ``previous`` of the next backup in a line."""
+    """``seq`` and ``previous`` of the next backup in a series."""
     if not entries:
         return 1, None
     newest = max(entries, key=lambda entry: entry.manifest.seq)
     return newest.manifest.seq + 1, newest.payload_sha256
 
 
-def check_line(entries: Sequence[CataloguedManifest], *, highest_seen: int = 0) -> list[str]:
-    """What the numbers and hashes of a line betray, as sentences: backups that were removed, exchanged or made twice.
+def check_series(entries: Sequence[CataloguedManifest], *, highest_seen: int = 0) -> list[str]:
+    """What the numbers and hashes of a series betray, as sentences: backups that were removed, exchanged or made twice.
 
-    ``highest_seen`` is the highest number that this reader has seen in the line before, 0 for none.
+    ``highest_seen`` is the highest number that this reader has seen in the series before, 0 for none.
     """
     ordered = sorted(entries, key=lambda entry: (entry.manifest.seq, entry.manifest.backup_id))
     warnings = [sentence for older, newer in pairwise(ordered) for sentence in _joint(older, newer)]
@@ -142,11 +160,11 @@ def check_line(entries: Sequence[CataloguedManifest], *, highest_seen: int = 0) 
 def _joint(older: CataloguedManifest, newer: CataloguedManifest) -> list[str]:
     before, after = older.manifest, newer.manifest
     if after.seq == before.seq:
-        return [f"The backups {before.backup_id} and {after.backup_id} have the same number {after.seq} in their line."]
+        return [f"The backups {before.backup_id} and {after.backup_id} have the same number {after.seq} in the series."]
     if after.seq > before.seq + 1:
         gap = f"{before.seq + 1} to {after.seq - 1}" if after.seq > before.seq + 2 else f"{before.seq + 1}"
         return [
-            f"Before the backup {after.backup_id} number {gap} of its line is missing: removed by cleanup, or lost."
+            f"Before the backup {after.backup_id} number {gap} of its series is missing: removed by cleanup, or lost."
         ]
     if after.previous != older.payload_sha256:
         return [f"The backup {before.backup_id} is not the one that {after.backup_id} followed: it was exchanged."]

@@ -17,7 +17,7 @@ from .levels import base_candidates
 def snapshots_to_release(manifests: Sequence[Manifest], snapshots: Sequence[Snapshot]) -> tuple[Snapshot, ...]:
     """The held snapshots of committed backups that no later backup can start from.
 
-    ``manifests`` are those of the line, the new one among them; ``snapshots`` those of the dataset. A snapshot is
+    ``manifests`` are those of the series, the new one among them; ``snapshots`` those of the dataset. A snapshot is
     known by its guid; one that no manifest names is never given back, so what a running or interrupted backup holds
     stays held, and so does what others hold.
     """

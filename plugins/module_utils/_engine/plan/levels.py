@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 from ..errors import ChainBroken, LevelUnavailable, ZfsUnable
 from ..values.config import RawMode
-from ..values.manifest import Manifest
+from ..values.manifest import Encryption, Manifest
 from ..values.repository import BackupId
 from ..values.zfs import Bookmark, Capabilities, Dataset, Snapshot
-from .chain import walk_chain
+from .chain import oldest_first, walk_chain
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class BaseChoice:
     """What will be sent: ``level`` from ``base`` (``None`` for a full stream).
 
     ``base_source`` is the full name of the snapshot or bookmark that ``zfs send -i`` takes. ``reason`` is a sentence
-    where ``level`` is not the requested one, and empty otherwise.
+    if ``level`` is not the requested one, and empty otherwise.
     """
 
     level: int
@@ -33,9 +33,9 @@ class BaseChoice:
 
 
 def send_flags(capabilities: Capabilities, dataset: Dataset, raw: RawMode) -> tuple[str, ...]:
-    """Flags of a new chain: ``-w`` where the stream is to be raw, else ``-L`` and ``-c`` as far as this ZFS has them.
+    """Flags of a new chain: ``-w`` if the stream is to be raw, else ``-L`` and ``-c`` as far as this ZFS has them.
 
-    Raises :class:`ZfsUnable` where raw is wanted and this ZFS has no ``-w``, or the dataset is not encrypted: ``-w``
+    Raises :class:`ZfsUnable` if raw is wanted and this ZFS has no ``-w``, or the dataset is not encrypted: ``-w``
     then means ``-Lec``, and with ``-e`` OpenZFS loses what lies in embedded spill blocks (long symbolic links).
     """
     if raw == "always" or (raw == "auto" and dataset.encrypted):
@@ -66,14 +66,14 @@ def _supports(capabilities: Capabilities, flag: str) -> bool:
 
 
 def base_candidates(manifests: Sequence[Manifest]) -> tuple[Manifest, ...]:
-    """The committed backups that a later one could start from, newest first, levels falling.
+    """The committed backups that a later one could start from, youngest data first, levels falling.
 
-    As in dump(8), a backup stops being one when a backup of the same or a lower level is made after it. What has no
-    whole chain below it in ``manifests`` (those of one line) counts for nothing.
+    As in dump(8), a backup stops being one when there is a backup of the same or a lower level with younger data. What
+    has no whole chain below it in ``manifests`` (those of one series) counts for nothing.
     """
     by_id = {manifest.backup_id: manifest for manifest in manifests}
     candidates: list[Manifest] = []
-    for manifest in sorted(manifests, key=lambda manifest: manifest.seq, reverse=True):
+    for manifest in reversed(oldest_first(manifests)):
         lowest = candidates[-1].level if candidates else None
         if (lowest is None or manifest.level < lowest) and _is_whole(manifest, by_id):
             candidates.append(manifest)
@@ -97,14 +97,16 @@ def choose_base(  # noqa: PLR0913 - the facts that decide, each by its name
     bookmarks: Sequence[Bookmark],
     capabilities: Capabilities,
     flags: tuple[str, ...],
+    encryption: Encryption,
     strict: bool,
     target: Snapshot | None = None,
 ) -> BaseChoice:
     """The base for a backup of ``dataset`` at ``level``, or the lowest level above it that is possible instead.
 
-    ``manifests`` are those of the line; ``flags`` are what a new chain would use, since an increment repeats those of
-    its base; ``target`` is the snapshot to send where it exists already: a base is always older. With ``strict``,
-    raises :class:`LevelUnavailable` instead of taking another level than ``level``.
+    ``manifests`` are those of the series; ``flags`` are what a new chain would use, since an increment repeats those of
+    its base; ``encryption`` is what the backup gets, with keys of one kind all along a chain; ``target`` is the
+    snapshot to send if it exists already: a base is always older. With ``strict``, raises :class:`LevelUnavailable`
+    instead of taking another level than ``level``.
     """
     if level == 0:
         return BaseChoice(0, None, None, flags, "")
@@ -112,7 +114,9 @@ def choose_base(  # noqa: PLR0913 - the facts that decide, each by its name
     choice = BaseChoice(0, None, None, flags, "")
     for candidate in (manifest for manifest in base_candidates(manifests) if manifest.level < level):
         source = _source(candidate, snapshots, bookmarks if capabilities.bookmarks else (), target)
-        refusal = _refusal(candidate, dataset, capabilities) or ("" if source else _unavailable(candidate, target))
+        refusal = _refusal(candidate, dataset, capabilities, encryption) or (
+            "" if source else _unavailable(candidate, target)
+        )
         if not refusal:
             choice = BaseChoice(candidate.level + 1, candidate, source, candidate.send.flags, "")
             break
@@ -155,7 +159,7 @@ def _source(
     return None
 
 
-def _refusal(candidate: Manifest, dataset: Dataset, capabilities: Capabilities) -> str:
+def _refusal(candidate: Manifest, dataset: Dataset, capabilities: Capabilities, encryption: Encryption) -> str:
     name = f"the level {candidate.level} backup {candidate.backup_id}"
     if candidate.dataset.guid != dataset.guid:
         return (
@@ -164,6 +168,8 @@ def _refusal(candidate: Manifest, dataset: Dataset, capabilities: Capabilities) 
         )
     if candidate.dataset.encrypted != dataset.encrypted:
         return f"{name} was made when the dataset was {'' if candidate.dataset.encrypted else 'not '}encrypted"
+    if candidate.encryption.kind != encryption.kind:
+        return f"{name} was encrypted for {candidate.encryption.kind} age keys, and now they are {encryption.kind}"
     if missing := unsupported_flags(capabilities, candidate.send.flags):
         return f"{name} was sent with {' '.join(missing)}, which {capabilities.version} does not have"
     return ""

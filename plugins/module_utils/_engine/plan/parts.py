@@ -22,9 +22,9 @@ def count_parts(stream_bytes: int, part_size: int) -> int:
 
 
 def check_part_count(stream_bytes: int, part_size: int, *, key: str) -> str:
-    """A warning where ``part_size`` makes a needlessly large manifest of ``stream_bytes``, else an empty string.
+    """A warning if ``part_size`` makes a needlessly large manifest of ``stream_bytes``, else an empty string.
 
-    Raises :class:`UsageError` where the manifest could not be written at the end; ``key`` is the key of one part.
+    Raises :class:`UsageError` if the manifest could not be written at the end; ``key`` is the key of one part.
     """
     count = count_parts(stream_bytes, part_size)
     most = MAX_PAYLOAD_BYTES * 9 // 10 // (len(key) + _ENTRY_BYTES)

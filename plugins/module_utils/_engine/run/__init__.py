@@ -2,4 +2,4 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Use cases: what the command and the modules do."""
+"""The jobs: one room each, whose ``__init__`` names what it offers. No job imports another; ``context`` is shared."""

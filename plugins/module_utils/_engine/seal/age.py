@@ -2,23 +2,77 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""age: public keys in, ciphertext out; private keys in, plaintext out. Nothing of pyrage leaves this room.
+"""age: public keys in, ciphertext out; private keys in, plaintext out. The face of the files ``age_…`` of this room.
 
-A part is one binary age v1 file for native X25519 recipients (docs/format.md, "Part"). pyrage asks its reader
-for 8 KiB at a time and gives its writer at most 64 KiB + 16.
+A part is one binary age v1 file (https://c2sp.org/age) for native recipients of one kind (docs/format.md, "Part").
+To write: :class:`AgeSealer`, made once for a run, gives a :class:`PartSeal` for each part; its one reader cuts
+:class:`Run` after :class:`Run`, and any thread seals them. To read: :class:`AgeOpener` gives a :class:`PartOpening`.
+
+No key and no nonce is used twice, since nobody can choose one: ``begin`` makes a file key and a payload nonce, a cut
+only ever goes forward, the place of a run decides its nonces, and a run seals once.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-from typing import Any, Protocol
+import os
+import threading
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
 
-from ..errors import BadRecipient, EngineError, KeyFileError, LibraryMissing, PartDamaged, WrongIdentity
+from ..errors import BadRecipient, KeyFileError, PartDamaged, WrongIdentity
+from . import age_hybrid, age_x25519
+from .age_header import (
+    FILE_KEY_BYTES,
+    MAGIC,
+    MAX_HEADER_BYTES,
+    Header,
+    Stanza,
+    damaged,
+    read_header,
+    write_header,
+)
+from .age_keys import (
+    MAX_RECIPIENTS,
+    check_recipient,
+    check_recipients,
+    new_identity,
+    parse_identities,
+    parse_identity,
+    parse_recipient,
+    public_of,
+)
+from .age_stream import (
+    PAYLOAD_NONCE_BYTES,
+    PIECE_BYTES,
+    SEALED_PIECE_BYTES,
+    TAG_BYTES,
+    Stretch,
+    payload_key,
+    plain_bytes_of,
+    sealed_bytes_of,
+)
 
-MAGIC = b"age-encryption.org/v1\n"
-_RECIPIENT = re.compile(r"age1[02-9ac-hj-np-z]{58}")
-_IDENTITY = re.compile(r"AGE-SECRET-KEY-1[02-9AC-HJ-NP-Z]{58}")
+__all__ = [
+    "HEAD_BYTES",
+    "MAGIC",
+    "MAX_RECIPIENTS",
+    "PIECE_BYTES",
+    "SEALED_PIECE_BYTES",
+    "TAG_BYTES",
+    "AgeOpener",
+    "AgeSealer",
+    "PartOpening",
+    "PartSeal",
+    "Run",
+    "check_recipient",
+    "check_recipients",
+    "new_identity",
+    "parse_identities",
+    "public_of",
+]
+
+HEAD_BYTES: Final = MAX_HEADER_BYTES + PAYLOAD_NONCE_BYTES
+"""As many first bytes of a part are always enough to begin to open it."""
 
 
 class Reader(Protocol):
@@ -35,100 +89,191 @@ class Writer(Protocol):
         """Take ``data``; its length."""
 
 
-def check_recipient(text: str) -> str:
-    """``text`` without surrounding blanks, where it is a native age public key (X25519).
-
-    Raises :class:`BadRecipient`; a private key is named as one and never repeated.
-    """
-    key = text.strip()
-    if re.match(r"age-(secret-key|plugin)-", key, re.IGNORECASE):
-        raise BadRecipient(
-            "An age private key stands where a public key belongs",
-            next_step="Put its public half there (age1…, printed by `age-keygen -y FILE`), and treat the private key "
-            "as disclosed if others could read this text",
-        )
-    if not _RECIPIENT.fullmatch(key):
-        raise BadRecipient(_wrong_recipient(key), subject=key, next_step=_RECIPIENT_WANTED)
-    try:
-        _x25519().Recipient.from_str(key)
-    except _pyrage().RecipientError:
-        raise BadRecipient(
-            f"{key!r} is not an age public key: its checksum is wrong, so a character was lost or changed",
-            subject=key,
-            next_step="Copy the key again; `age-keygen -y FILE` prints it",
-        ) from None
-    return key
-
-
-_RECIPIENT_WANTED = "Give a native age public key: age1 and 58 more characters, as `zrb genkey` prints it"
-
-
-def _wrong_recipient(key: str) -> str:
-    if key.startswith(("ssh-", "ecdsa-")):
-        return f"{key[:40]!r} is an SSH key, and parts are encrypted for native age keys only"
-    if key.startswith("age1pq1"):
-        return f"{key[:40]!r} is a post-quantum age key, which format 1 does not use yet"
-    if key.startswith("zrbsign1"):
-        return f"{key!r} is a public key for signatures; it cannot encrypt"
-    if re.match(r"age1[a-z0-9-]+1", key):
-        return f"{key[:40]!r} is the key of an age plugin, and plugins are never run"
-    return f"{key[:80]!r} is not an age public key"
-
-
 class AgeSealer:
-    """Encrypts for a fixed set of recipients. Raises :class:`BadRecipient` where one of them is none."""
+    """Encrypts for a fixed set of recipients. Threads may share it.
+
+    Raises :class:`BadRecipient` where one of them is none, where there are none or more than :data:`MAX_RECIPIENTS`,
+    and where both kinds are among them; :class:`LibraryMissing` where ``cryptography`` is missing or too old.
+    """
 
     def __init__(self, recipients: Sequence[str]) -> None:
+        self._recipients = [parse_recipient(text) for text in recipients]
         if not recipients:
-            raise BadRecipient("There is nobody to encrypt for", next_step=_RECIPIENT_WANTED)
-        x25519 = _x25519()
-        self._recipients = [x25519.Recipient.from_str(check_recipient(text)) for text in recipients]
+            raise BadRecipient("There is nobody to encrypt for", next_step="Give a public key; `zrb genkey` makes one")
+        check_recipients(recipients)
+
+    def begin(self) -> PartSeal:
+        """A new part, which is one age file."""
+        # "The file key MUST be generated as 16 bytes of CSPRNG output. It MUST NOT be reused across multiple files."
+        file_key = os.urandom(FILE_KEY_BYTES)
+        header = write_header(file_key, [recipient.wrap(file_key) for recipient in self._recipients])
+        # "It begins with a 16-byte nonce generated by the sender from a CSPRNG. A new nonce MUST be generated for each
+        # file."
+        nonce = os.urandom(PAYLOAD_NONCE_BYTES)
+        return PartSeal(header + nonce, payload_key(file_key, nonce))
 
     def encrypt(self, reader: Reader, writer: Writer) -> None:
-        """Encrypt all that ``reader`` gives. What ``reader`` and ``writer`` raise comes out unchanged."""
-        pyrage = _pyrage()
-        source, sink = _Source(reader), _Sink(writer)
+        """Encrypt all that ``reader`` gives as one part. What ``reader`` and ``writer`` raise comes out unchanged."""
+        part = self.begin()
+        _write(writer, part.header)
+        sealed = memoryview(bytearray(SEALED_PIECE_BYTES))
+        plain = _read_exactly(reader, PIECE_BYTES)
+        while True:
+            # Whether a piece is the last one is part of its nonce: look for what follows before it is sealed.
+            following = _read_exactly(reader, PIECE_BYTES) if len(plain) == PIECE_BYTES else b""
+            run = part.cut(len(plain), last=not following)
+            run.seal(memoryview(plain), [sealed[: run.sealed_bytes]])
+            _write(writer, bytes(sealed[: run.sealed_bytes]))
+            if not following:
+                return
+            plain = following
+
+
+class PartSeal:
+    """One part that is being written. ``header`` is every byte before the first piece.
+
+    It lives in one process: a fork would have two that cut the same places.
+    """
+
+    def __init__(self, header: bytes, key: bytes) -> None:
+        self.header = header
+        self._key = key
+        self._pieces = 0
+        self._closed = False
+        self._cutting = threading.Lock()
+
+    def cut(self, plain_bytes: int, *, last: bool) -> Run:
+        """The next ``plain_bytes`` of the part: whole pieces, unless they are its ``last``.
+
+        The end of a part has to be known when its last bytes are cut, since an empty run may not follow others: the
+        specification has "The final chunk MAY be shorter than 64 KiB but MUST NOT be empty unless the whole payload is
+        empty". Raises :class:`ValueError` for a length that is none, and for every cut after the last.
+        """
+        with self._cutting:
+            if self._closed:
+                raise ValueError("nothing can be cut from a part after its last run")
+            if plain_bytes < 0 or (not last and plain_bytes % PIECE_BYTES):
+                raise ValueError(f"a run of {plain_bytes} bytes is not of whole pieces, and not the last one")
+            if not plain_bytes and not (last and not self._pieces):
+                raise ValueError("only a part without any content has an empty run")
+            offset = len(self.header) + self._pieces * SEALED_PIECE_BYTES
+            run = Run(Stretch(self._key, self._pieces, plain_bytes, last), offset)
+            self._pieces += plain_bytes // PIECE_BYTES
+            self._closed = last
+            return run
+
+
+class Run:
+    """Some pieces of a part, one after the other. Runs of one part may be sealed by several threads, in any order.
+
+    ``offset`` is that of its first sealed byte in the age file, the header counted.
+    """
+
+    def __init__(self, stretch: Stretch, offset: int) -> None:
+        self.offset = offset
+        self.plain_bytes = stretch.plain_bytes
+        self.sealed_bytes = sealed_bytes_of(stretch.plain_bytes)
+        self._stretch = stretch
+        self._once = threading.Lock()  # taken by the first seal, and never given back
+
+    def seal(self, plain: memoryview, out: Sequence[memoryview]) -> None:
+        """Encrypt ``plain`` into the views ``out``, whose lengths add up to ``sealed_bytes``.
+
+        Once only, whether it succeeds or not: other bytes under the same nonces would disclose both. Raises
+        :class:`ValueError` a second time, and for lengths that do not fit.
+        """
+        if not self._once.acquire(blocking=False):
+            raise ValueError("a run was sealed already, and its nonces are used up")
+        self._stretch.seal(plain, out)
+
+    def prove(self, sealed: Sequence[memoryview], out: memoryview) -> None:
+        """Decrypt what lies in ``sealed`` into ``out``, with the key at hand, so that it can be compared.
+
+        Raises :class:`PartDamaged` where it is not what this run sealed.
+        """
         try:
-            pyrage.encrypt_io(source, sink, self._recipients)
-        except (pyrage.EncryptError, OSError) as error:
-            _reraise(source.failure or sink.failure)
-            raise EngineError(
-                "A part could not be encrypted",
-                answer=str(error),
-                next_step="Run again; if it comes back, report it with this message",
+            self._stretch.open(sealed, out)
+        except PartDamaged as error:
+            raise PartDamaged(
+                "A part that was just encrypted cannot be opened again",
+                answer=error.answer,
+                next_step="Its bytes changed in this machine's memory or processor: run again, and test the memory",
             ) from None
 
 
 class AgeOpener:
-    """Decrypts with any of some private keys. Raises :class:`KeyFileError` where one of them is none."""
+    """Decrypts with any of some private keys. Threads may share it.
+
+    Raises :class:`KeyFileError` where one of them is none.
+    """
 
     def __init__(self, identities: Sequence[str]) -> None:
-        x25519 = _x25519()
-        self._identities = [
-            x25519.Identity.from_str(_check_identity(text, "the list of identities")) for text in identities
-        ]
+        self._identities = [parse_identity(text, name="the list of identities") for text in identities]
         if not self._identities:
             raise KeyFileError(
                 "There is no age private key to decrypt with", next_step="Give the file with the age private key"
             )
 
+    def begin(self, head: memoryview, *, part_bytes: int) -> PartOpening:
+        """Begin to open a part of ``part_bytes`` with its first bytes: all of them, or at least :data:`HEAD_BYTES`.
+
+        Raises :class:`WrongIdentity` where none of the private keys fits, and :class:`PartDamaged`.
+        """
+        if len(head) < min(part_bytes, HEAD_BYTES):
+            raise ValueError(f"a part cannot be begun with {len(head)} bytes of {part_bytes}")
+        key, begin = self._payload_key(head)
+        return PartOpening(key, header_bytes=begin, part_bytes=part_bytes)
+
     def decrypt(self, reader: Reader, writer: Writer) -> None:
         """Decrypt one part. Plaintext is handed on 64 KiB after 64 KiB, before the end is known to be whole.
 
-        Raises :class:`WrongIdentity` where none of the private keys fits, :class:`PartDamaged` where the bytes are
-        not one whole, unchanged, binary age file. What ``reader`` and ``writer`` raise comes out unchanged.
+        Raises as :meth:`begin` does. What ``reader`` and ``writer`` raise comes out unchanged.
         """
-        pyrage = _pyrage()
-        source, sink = _Source(reader, head=_head(reader)), _Sink(writer)
-        try:
-            pyrage.decrypt_io(source, sink, self._identities)
-        except (pyrage.DecryptError, OSError) as error:
-            _reraise(source.failure or sink.failure)
-            if str(error) == "No matching keys found":
-                raise self._wrong_identity() from None
-            raise _damaged(str(error)) from None
+        head = _read_exactly(reader, HEAD_BYTES)
+        key, begin = self._payload_key(memoryview(head))
+        waiting = head[begin:]
+        plain = memoryview(bytearray(PIECE_BYTES))
+        pieces = 0
+        while True:
+            # One piece more than is opened, to know whether it is the last one.
+            waiting += _read_exactly(reader, max(0, 2 * SEALED_PIECE_BYTES - len(waiting)))
+            piece, waiting = waiting[:SEALED_PIECE_BYTES], waiting[SEALED_PIECE_BYTES:]
+            length = plain_bytes_of(len(piece))
+            if not length and pieces:
+                raise damaged("its last piece is empty")
+            Stretch(key, pieces, length, last=not waiting).open([memoryview(piece)], plain[:length])
+            _write(writer, bytes(plain[:length]))
+            if not waiting:
+                return
+            pieces += 1
 
-    def _wrong_identity(self) -> WrongIdentity:
+    def _payload_key(self, head: memoryview) -> tuple[bytes, int]:
+        """The payload key of a part, and where its first piece begins."""
+        header = read_header(head)
+        file_key = self._file_key(header)
+        if not header.is_of(file_key):
+            raise damaged("its header was changed")
+        begin = header.length + PAYLOAD_NONCE_BYTES
+        if len(head) < begin:
+            raise damaged("it ends after its header")
+        return payload_key(file_key, bytes(head[header.length : begin])), begin
+
+    def _file_key(self, header: Header) -> bytes:
+        kinds = [stanza.kind for stanza in header.stanzas]
+        if "scrypt" in kinds and len(kinds) > 1:
+            # "An scrypt stanza, if present, MUST be the only stanza in the header."
+            raise damaged("its header has a passphrase beside other recipients")
+        for stanza in header.stanzas:
+            if check := _CHECKS.get(stanza.kind):
+                check(stanza)
+        for identity in self._identities:
+            for stanza in header.stanzas:
+                file_key = identity.unwrap(stanza)
+                if file_key is not None:
+                    return file_key
+        raise self._wrong_identity(kinds)
+
+    def _wrong_identity(self, kinds: Sequence[str]) -> WrongIdentity:
         count = len(self._identities)
         given = (
             "The age private key that was given does not open"
@@ -137,143 +282,64 @@ class AgeOpener:
         )
         return WrongIdentity(
             f"{given} this part",
+            answer=f"it is encrypted for {', '.join(sorted({kind[:40] for kind in kinds})[:8])}",
             next_step="Give the private key of one of the recipients the backup was made for; "
             "`age-keygen -y FILE` shows which public key a file belongs to",
         )
 
 
-def _damaged(answer: str) -> PartDamaged:
-    return PartDamaged(
-        "A part is not a whole and unchanged age file",
-        answer=answer,
-        next_step="Its bytes were damaged or exchanged: fetch the part again, or restore from another backup",
-    )
+_CHECKS: dict[str, Callable[[Stanza], bytes]] = {
+    age_x25519.KIND: age_x25519.check_stanza,
+    age_hybrid.KIND: age_hybrid.check_stanza,
+}
 
 
-def new_identity() -> tuple[str, str]:
-    """A fresh private key and its public key."""
-    identity = _x25519().Identity.generate()
-    return str(identity), str(identity.to_public())
+class PartOpening:
+    """One part that is being read. Threads may open stretches of it at the same time, in any order.
 
-
-def public_of(private: str) -> str:
-    """The public key of a private one. Raises :class:`KeyFileError`."""
-    return str(_x25519().Identity.from_str(_check_identity(private, "the text")).to_public())
-
-
-def parse_identities(text: str, *, name: str = "the age key file") -> list[str]:
-    """The private keys of an age key file: one a line, with blank lines and ``#`` comments.
-
-    ``name`` is what messages call the file. Raises :class:`KeyFileError`.
+    ``header_bytes`` is where its first piece begins, ``plain_bytes`` how much it holds. Both are proved once the last
+    piece was opened: it opens only where the part is as long as it was made.
     """
-    lines = [line.strip() for line in text.splitlines()]
-    identities = [_check_identity(line, name) for line in lines if line and not line.startswith("#")]
-    if not identities:
-        raise KeyFileError(
-            f"There is no age private key in {name}", next_step="It has to hold a line AGE-SECRET-KEY-1…", subject=name
-        )
-    return identities
+
+    def __init__(self, key: bytes, *, header_bytes: int, part_bytes: int) -> None:
+        self.header_bytes = header_bytes
+        self.plain_bytes = plain_bytes_of(part_bytes - header_bytes)
+        self._part_bytes = part_bytes
+        self._key = key
+
+    def open(self, offset: int, sealed: Sequence[memoryview], out: memoryview) -> int:
+        """Decrypt the pieces in ``sealed``, which lie at ``offset`` of the file, into ``out``. The bytes written.
+
+        The pieces are whole: ``offset`` and the end are borders of pieces, or the end is that of the part. Raises
+        :class:`ValueError` where they are not or ``out`` is too short, :class:`PartDamaged` where a piece is not the
+        one that was sealed; what ``out`` then holds must not be used.
+        """
+        length = sum(map(len, sealed))
+        first, beside = divmod(offset - self.header_bytes, SEALED_PIECE_BYTES)
+        last = offset + length == self._part_bytes
+        if first < 0 or beside or not 0 < length <= self._part_bytes - offset:
+            raise ValueError(f"{length} bytes at {offset} of a part of {self._part_bytes} are not pieces of it")
+        if length % SEALED_PIECE_BYTES and not last:
+            raise ValueError(f"{length} bytes at {offset} are not whole pieces of a part of {self._part_bytes}")
+        plain_bytes = plain_bytes_of(length)
+        Stretch(self._key, first, plain_bytes, last).open(sealed, out[:plain_bytes])
+        return plain_bytes
 
 
-def _check_identity(text: str, name: str) -> str:
-    key = text.strip()
-    wanted = "An age key file holds a line AGE-SECRET-KEY-1…, as `zrb genkey` or `age-keygen` write it"
-    if not _IDENTITY.fullmatch(key):
-        raise KeyFileError(f"{_wrong_identity_text(key)} in {name}", subject=name, next_step=wanted)
-    try:
-        _x25519().Identity.from_str(key)
-    except _pyrage().IdentityError:
-        raise KeyFileError(
-            f"The age private key in {name} has a wrong checksum: a character was lost or changed",
-            subject=name,
-            next_step="Copy the key again from where it is kept",
-        ) from None
-    return key
-
-
-def _wrong_identity_text(key: str) -> str:
-    if key.startswith("age1"):
-        return "An age public key stands where a private key belongs"
-    if key.upper().startswith("ZRB-SIGNING-KEY-1"):
-        return "A private key for signatures, which cannot decrypt, stands"
-    if key.startswith(("age-encryption.org/", "-----BEGIN AGE ENCRYPTED")):
-        return "A key that is itself encrypted with a passphrase (decrypt it first with `age -d`) stands"
-    if key.startswith("-----BEGIN"):
-        return "A PEM or SSH private key, which opens no part, stands"
-    if key.upper().startswith("AGE-PLUGIN-"):
-        return "The key of an age plugin, and plugins are never run, stands"
-    return "Something that is not an age private key stands"
-
-
-class _Source:
-    """The reader as pyrage sees it. pyrage turns what a reader raises into text: remember it."""
-
-    def __init__(self, reader: Reader, head: bytes = b"") -> None:
-        self._read = reader.read
-        self._head = head
-        self.failure: BaseException | None = None
-
-    def read(self, size: int) -> bytes:
-        """Up to ``size`` bytes, those already taken first."""
-        try:
-            if self._head:
-                data, self._head = self._head[:size], self._head[size:]
-                return data
-            data = self._read(size)
-        except BaseException as error:
-            self.failure = error
-            raise
+def _read_exactly(reader: Reader, size: int) -> bytes:
+    """``size`` bytes, or less at the end."""
+    pieces = []
+    while size:
+        data = reader.read(size)
         if len(data) > size:
-            self.failure = ValueError(f"a reader gave {len(data)} bytes where {size} were asked for")
-            raise self.failure
-        return data
-
-
-class _Sink:
-    """The writer as pyrage sees it, with the same memory."""
-
-    def __init__(self, writer: Writer) -> None:
-        self._write = writer.write
-        self.failure: BaseException | None = None
-
-    def write(self, data: bytes) -> int:
-        """Hand on ``data``."""
-        try:
-            taken = self._write(data)
-        except BaseException as error:
-            self.failure = error
-            raise
-        if taken != len(data):
-            self.failure = ValueError(f"a writer took {taken} bytes where {len(data)} were given")
-            raise self.failure
-        return taken
-
-
-def _head(reader: Reader) -> bytes:
-    """The first bytes of a part. pyrage would also take an armored file; format 1 has none."""
-    head = b""
-    while len(head) < len(MAGIC):
-        data = reader.read(len(MAGIC) - len(head))
+            raise ValueError(f"a reader gave {len(data)} bytes where {size} were asked for")
         if not data:
             break
-        head += data
-    if head != MAGIC:
-        raise _damaged("it is empty" if not head else "it does not begin like a binary age file")
-    return head
+        pieces.append(data)
+        size -= len(data)
+    return b"".join(pieces)
 
 
-def _reraise(failure: BaseException | None) -> None:
-    if failure is not None:
-        raise failure
-
-
-def _pyrage() -> Any:
-    try:
-        import pyrage
-    except ImportError as error:
-        raise LibraryMissing.named("pyrage", error) from error
-    return pyrage
-
-
-def _x25519() -> Any:
-    return _pyrage().x25519
+def _write(writer: Writer, data: bytes) -> None:
+    if data and (taken := writer.write(data)) != len(data):
+        raise ValueError(f"a writer took {taken} bytes where {len(data)} were given")

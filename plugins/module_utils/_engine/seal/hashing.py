@@ -18,6 +18,9 @@ class Hasher(Protocol):
     def update(self, data: bytes | bytearray | memoryview, /) -> object:
         """Take more bytes."""
 
+    def digest(self) -> bytes:
+        """The hash of all bytes so far."""
+
     def hexdigest(self) -> str:
         """The hash of all bytes so far, in lowercase hex."""
 

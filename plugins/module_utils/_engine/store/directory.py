@@ -19,7 +19,7 @@ from typing import Literal
 from ..errors import IntegrityError, ObjectExists, PartDamaged, StoreError
 from ..values.manifest import Checksum
 from .directory_upload import NO_CHECKSUM, PIECE_BYTES, TEMP_NAME, DirectoryUpload, sync_directory
-from .keys import check_key, check_prefix
+from .object_keys import check_key, check_prefix
 from .os_errors import explained, missing_root
 from .protocol import Buffer, Flow, StoredObject, free_flow
 
@@ -48,7 +48,14 @@ class DirectoryStore:
         """See :class:`.protocol.Store`."""
         self._flow = flow
 
-    def put(self, key: str, data: Buffer, *, storage_class: str = "STANDARD") -> Checksum:
+    def put(
+        self,
+        key: str,
+        data: Buffer,
+        *,
+        storage_class: str = "STANDARD",
+        sha256: bytes | None = None,  # noqa: ARG002 - a directory keeps no checksums
+    ) -> Checksum:
         """See :class:`.protocol.Store`."""
         upload = self.open_upload(key, total_chunks=1, storage_class=storage_class)
         try:

@@ -63,7 +63,14 @@ class DirectoryUpload:
         """Name of the temporary file."""
         return self._temp.name
 
-    def put_chunk(self, number: int, offset: int, data: Buffer) -> None:
+    def put_chunk(
+        self,
+        number: int,
+        offset: int,
+        data: Buffer,
+        *,
+        sha256: bytes | None = None,  # noqa: ARG002 - a directory keeps no checksums
+    ) -> None:
         """See :class:`.protocol.Upload`."""
         view = memoryview(data).cast("B")
         self._enter()

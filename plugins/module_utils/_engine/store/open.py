@@ -15,7 +15,7 @@ from .protocol import Store
 
 
 def open_store(config: Config) -> Store:
-    """The configured storage. Nothing is connected yet: the first call does that, so that a process may fork before."""
+    """The configured storage. Nothing is connected yet: the first call does that."""
     if config.s3:
         from .s3 import S3Store
         from .s3_probe import EndpointProbe

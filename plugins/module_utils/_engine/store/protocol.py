@@ -21,8 +21,8 @@ from ..values.manifest import Checksum
 Buffer: TypeAlias = "bytes | bytearray | memoryview"
 
 Flow: TypeAlias = Callable[[int], object]
-"""Told of so many bytes of an object just before they leave, or as they come in, in pieces much smaller than a chunk.
-It may wait, or raise :class:`BrokenOff`."""
+"""Told of so many bytes of an object just before they leave, or as they come in, in pieces that take a
+fraction of a second. It may wait, or raise :class:`BrokenOff`."""
 
 
 class BrokenOff(BaseException):
@@ -55,9 +55,10 @@ class Upload(Protocol):
     def upload_id(self) -> str:
         """Name of the unfinished upload, for :meth:`Store.abort_upload` after a crash."""
 
-    def put_chunk(self, number: int, offset: int, data: Buffer) -> None:
+    def put_chunk(self, number: int, offset: int, data: Buffer, *, sha256: bytes | None = None) -> None:
         """Write chunk ``number`` (from 0) whose first byte is byte ``offset`` of the object. In any order, by
-        any thread; every chunk but the last has the same length."""
+        any thread; every chunk but the last has the same length. ``sha256`` is the digest of ``data``, if the caller
+        has it: a store that needs one then computes none."""
 
     def expected_checksum(self) -> Checksum:
         """What :meth:`complete` will return, once every chunk is written: proof of the content even where the object
@@ -86,9 +87,9 @@ class Store(Protocol):
         """From now on ask ``flow`` for all bytes of ``put``, ``put_chunk`` and ``read_into``, from the thread that
         moves them. What a retry moves once more is asked for once more."""
 
-    def put(self, key: str, data: Buffer, *, storage_class: str = "STANDARD") -> Checksum:
-        """Write one object whole. Raises ``ObjectExists`` where the key holds other content; the same content
-        there (a lost reply, a run repeated) is success."""
+    def put(self, key: str, data: Buffer, *, storage_class: str = "STANDARD", sha256: bytes | None = None) -> Checksum:
+        """Write one object whole; ``sha256`` as in :meth:`Upload.put_chunk`. Raises ``ObjectExists`` where the key
+        holds other content; the same content there (a lost reply, a run repeated) is success."""
 
     def open_upload(self, key: str, *, total_chunks: int | None, storage_class: str = "STANDARD") -> Upload:
         """Begin an object that is written in chunks."""

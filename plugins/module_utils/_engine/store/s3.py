@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, Literal
 
-from ..errors import IntegrityError, NoSuchRepository, ObjectMissing, StoreDenied, StoreUnavailable
+from ..errors import IntegrityError, ObjectMissing, StoreUnavailable
 from ..values.config import S3Settings
 from ..values.manifest import Checksum
 from ..values.repository import IDENTITY_KEY
-from .keys import check_key, check_prefix
+from .object_keys import check_key, check_prefix
 from .protocol import Buffer, Flow, StoredObject
 from .s3_body import MemoryBody
 from .s3_content import ExpectedContent, checksum_of, same_content
@@ -24,10 +24,9 @@ from .s3_features import UNGUARDED, EndpointFeatures, WriteGuards, write_guards
 from .s3_probe import EndpointProbe
 from .s3_read import read_object, read_range
 from .s3_session import S3Session
-from .s3_upload import S3Upload, abort_multipart, checked_reply, digest_headers
+from .s3_upload import CONFLICT_PAUSES_S, S3Upload, abort_multipart, checked_reply, digest_headers
 
 _ARCHIVE_CLASSES = {"GLACIER", "DEEP_ARCHIVE"}
-_WRITE_ATTEMPTS = 3
 
 
 class S3Store:
@@ -37,7 +36,6 @@ class S3Store:
         self._session = session
         self._settings: S3Settings = session.settings
         self._probe = probe
-        self._bucket_seen = False
 
     @property
     def kind(self) -> Literal["s3"]:
@@ -57,16 +55,16 @@ class S3Store:
         """See :class:`.protocol.Store`."""
         self._session.flow = flow
 
-    def put(self, key: str, data: Buffer, *, storage_class: str = "STANDARD") -> Checksum:
+    def put(self, key: str, data: Buffer, *, storage_class: str = "STANDARD", sha256: bytes | None = None) -> Checksum:
         """See :class:`.protocol.Store`."""
         view = memoryview(data).cast("B")
-        digest = hashlib.sha256(view).digest()
+        digest = sha256 or hashlib.sha256(view).digest()
         expected = ExpectedContent(
             chunks=((len(view), digest),), etag=lambda: hashlib.md5(view, usedforsecurity=False).hexdigest()
         )
         guards, proven = self._guards(check_key(key))
-        refusal: PreconditionRefused | None = None
-        for _attempt in range(_WRITE_ATTEMPTS):
+        pauses_s = iter(CONFLICT_PAUSES_S)
+        while True:
             if not proven and (found := same_content(self._session, key, expected)):
                 return found
             try:
@@ -81,13 +79,7 @@ class S3Store:
                     return found
                 if isinstance(error, StoreUnavailable):
                     raise
-                refusal = error
-        raise StoreUnavailable(
-            f"{key} could not be written to {where(self._settings)}: the endpoint kept refusing, yet nothing is there",
-            subject=key,
-            answer=refusal.answer if refusal else "",
-            next_step="Another writer of the same key may be at work: run the same again",
-        )
+                self._session.wait_out(error, next(pauses_s, None))
 
     def open_upload(self, key: str, *, total_chunks: int | None, storage_class: str = "STANDARD") -> S3Upload:
         """See :class:`.protocol.Store`."""
@@ -123,7 +115,6 @@ class S3Store:
         try:
             reply = self._session.call("head_object", key=check_key(key), ChecksumMode="ENABLED")
         except ObjectMissing:
-            self._check_bucket()
             return None
         storage_class = str(reply.get("StorageClass") or "STANDARD")
         thawing, thawed = _restore_state(str(reply.get("Restore") or ""))
@@ -163,12 +154,18 @@ class S3Store:
                 "list_objects_v2", Prefix=full, OptionalObjectAttributes=["RestoreStatus"], **token
             )
             for entry in page.get("Contents", ()):
-                key = str(entry["Key"])[len(self._settings.prefix) :]
+                name = str(entry.get("Key", ""))
+                if not name.startswith(full) or "Size" not in entry:
+                    raise self._session.foreign("list_objects_v2", "", f"a listing of {full!r} that has {name!r}")
+                key = name[len(self._settings.prefix) :]
                 if key and not key.endswith("/"):  # consoles make such empty objects to show a folder
                     yield _listed(key, entry)
             if not page.get("IsTruncated"):
                 return
-            token = {"ContinuationToken": str(page["NextContinuationToken"])}
+            following = {"ContinuationToken": str(page.get("NextContinuationToken", ""))}
+            if following in (token, {"ContinuationToken": ""}):
+                raise self._session.foreign("list_objects_v2", "", "a listing that goes on nowhere")
+            token = following
 
     def close(self) -> None:
         """See :class:`.protocol.Store`."""
@@ -184,26 +181,12 @@ class S3Store:
         parameters: dict[str, Any] = _class_parameter(storage_class) | digest_headers(view, digest, guards)
         if guards.conditional:
             parameters["IfNoneMatch"] = "*"
-        reply = self._session.call("put_object", key=key, Body=MemoryBody(view, self._session.flow), **parameters)
-        checked_reply(reply, digest, key)
+        reply = self._session.call(
+            "put_object", key=key, Body=MemoryBody(view, sha256=digest, flow=self._session.flow), **parameters
+        )
+        if not checked_reply(reply, digest, key) and guards.returned:
+            raise self._session.foreign("put_object", key, "no checksum, and this endpoint returns them")
         return checksum_of(reply)
-
-    def _check_bucket(self) -> None:
-        # A HEAD answers 404 for a missing bucket and for a missing key alike.
-        if self._bucket_seen:
-            return
-        try:
-            self._session.call("head_bucket")
-        except ObjectMissing as error:
-            raise NoSuchRepository(
-                f"The bucket {self._settings.bucket} does not exist at {where(self._settings)}",
-                subject=self._settings.bucket,
-                answer=error.answer,
-                next_step="Create it, or correct bucket, region and endpoint in the settings",
-            ) from error
-        except StoreDenied:
-            pass  # it exists; looking at it is another permission
-        self._bucket_seen = True
 
 
 def _class_parameter(storage_class: str) -> dict[str, Any]:

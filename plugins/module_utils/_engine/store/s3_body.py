@@ -2,49 +2,80 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Bytes in memory as the file that botocore wants to send, without a copy of them."""
+"""Bytes in memory as the file that botocore wants to send: without a copy of them, and signed without a pass over
+them."""
 
 from __future__ import annotations
 
 import io
+import time
+from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 from .protocol import Flow, free_flow
 
-_SENT_BYTES = 32 * 1024
-"""Sent at a time: an endpoint hangs up where nothing comes for some seconds, however low the bandwidth limit."""
+_LEAST_BYTES = 8 * 1024
+_MOST_BYTES = 1 << 20
+_PIECE_S = 0.25
+"""How long a piece may take. Short, so that a limit is exact, an endpoint does not hang up since nothing comes, and the
+time limit of a socket, which counts for a whole piece, is never near. A fast line takes the largest pieces."""
 
 
 class MemoryBody:
-    """A file-like, seekable view of a buffer: botocore reads it to sign it, to send it, and again for a retry.
+    """A file-like, seekable view of a buffer: botocore reads it to send it, and again for a retry. ``sha256`` is the
+    digest of the buffer, for the signature.
 
-    It hands out slices of the buffer itself; each is sent or hashed before the next one is read. While it is sent,
-    and only then, ``flow`` is asked before each.
+    It hands out slices of the buffer itself; each is sent before the next one is read. While it is sent, and only
+    then, ``flow`` is asked before each, and their length follows the speed of the line instead of what is asked for.
     """
 
-    def __init__(self, view: memoryview, flow: Flow = free_flow) -> None:
+    def __init__(
+        self,
+        view: memoryview,
+        *,
+        sha256: bytes,
+        flow: Flow = free_flow,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.sha256 = sha256
         self._view = view
         self._position = 0
         self._flow = flow
+        self._clock = clock
         self._leaving = False
+        self._piece_bytes = 0
+        self._piece_began = 0.0
 
     def leave(self) -> None:
         """What is read from now on is sent, until somebody seeks."""
         self._leaving = True
+        self._piece_bytes = 0
 
     def __len__(self) -> int:
         return len(self._view)
 
     def read(self, size: int | None = -1) -> memoryview:
-        """The next ``size`` bytes, or all that remain; fewer while they are sent."""
-        end = len(self._view) if size is None or size < 0 else min(self._position + size, len(self._view))
+        """The next ``size`` bytes, or all that remain; while they are sent, a piece of its own length."""
         if self._leaving:
-            end = min(end, self._position + _SENT_BYTES)
+            size = self._next_piece()
+        end = len(self._view) if size is None or size < 0 else min(self._position + size, len(self._view))
         piece = self._view[self._position : end]
         if self._leaving and len(piece):
             self._flow(len(piece))
         self._position = end
         return piece
+
+    def _next_piece(self) -> int:
+        now = self._clock()
+        if self._piece_bytes:
+            took_s = max(now - self._piece_began, 1e-6)  # with the wait for its turn
+            fitting = int(self._piece_bytes * min(2.0, _PIECE_S / took_s))
+            self._piece_bytes = max(_LEAST_BYTES, min(_MOST_BYTES, fitting))
+        else:
+            self._piece_bytes = _LEAST_BYTES
+        self._piece_began = now
+        return self._piece_bytes
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Go to a byte."""
@@ -58,7 +89,37 @@ class MemoryBody:
         return self._position
 
 
-def before_send(request: Any, **_: object) -> None:
-    """For botocore's event of this name: the request is signed, and its body leaves next."""
+def attach(client: Any) -> None:
+    """Let ``client`` send and sign bodies of this kind as they want it."""
+    events = client.meta.events
+    events.register("before-send.s3", _before_send)
+    for operation in ("PutObject", "UploadPart"):
+        events.register(f"choose-signer.s3.{operation}", _choose_signer)
+
+
+def _before_send(request: Any, **_: object) -> None:
+    # The request is signed, and its body leaves next.
     if isinstance(request.body, MemoryBody):
         request.body.leave()
+
+
+def _choose_signer(context: Mapping[str, Any], signature_version: object, **_: object) -> str | None:
+    plain = context.get("auth_type") in (None, "v4", "s3v4") and signature_version in ("v4", "s3v4")
+    return _signer() if plain else None  # None: as botocore would
+
+
+@cache
+def _signer() -> str:
+    """The name under which botocore finds a signer that hashes no :class:`MemoryBody`."""
+    from botocore.auth import AUTH_TYPE_MAPS, UNSIGNED_PAYLOAD, S3SigV4Auth
+
+    class KnownPayload(S3SigV4Auth):
+        def payload(self, request: Any) -> str:
+            if not isinstance(request.body, MemoryBody):
+                return str(super().payload(request))
+            # TLS guards the bytes by itself; S3 knows this word for that.
+            return UNSIGNED_PAYLOAD if request.url.startswith("https:") else request.body.sha256.hex()
+
+    name = "zrb-s3v4"
+    AUTH_TYPE_MAPS[name] = KnownPayload
+    return name

@@ -2,20 +2,24 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What an S3 endpoint, or the way to it, says: as typed errors.
+"""What an S3 endpoint, or the way to it, says: as typed errors, by one table.
 
 Every message has the operation, the key, the endpoint's own code and words, and a next step. Secrets are cut out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from ..errors import (
     ClockSkewed,
+    ConfigError,
+    CredentialsMissing,
     EngineError,
+    ForeignReply,
     NoSuchRepository,
     ObjectArchived,
     ObjectMissing,
@@ -23,9 +27,12 @@ from ..errors import (
     StoreError,
     StoreFull,
     StoreUnavailable,
+    TlsFailure,
     WrongRegion,
 )
 from ..values.config import S3Settings
+
+DEFAULT_CREDENTIALS_FILE = "/etc/zrb/credentials"
 
 PERMISSIONS: Mapping[str, str] = {
     "put_object": "s3:PutObject",
@@ -49,17 +56,25 @@ PERMISSIONS: Mapping[str, str] = {
 class S3Refused(StoreError):
     """The endpoint refused a request; ``code`` is the S3 error code."""
 
-    def __init__(self, problem: str, *, code: str, next_step: str, subject: str = "", answer: str = "") -> None:
+    def __init__(self, problem: str, *, next_step: str, code: str = "", subject: str = "", answer: str = "") -> None:
         super().__init__(problem, next_step=next_step, subject=subject, answer=answer)
         self.code = code
 
 
+class CredentialsRefused(StoreDenied):
+    """The credentials themselves are wrong or have expired."""
+
+
 class PreconditionRefused(S3Refused):
-    """The key exists, or another write of it is under way (412, 409)."""
+    """The key exists (412)."""
+
+
+class WriteConflict(PreconditionRefused):
+    """Another write of the key was under way (409); it may succeed soon."""
 
 
 class NotImplementedThere(S3Refused):
-    """The endpoint does not know a header or an operation (501)."""
+    """The endpoint does not know a header or an operation."""
 
 
 class DigestRefused(S3Refused):
@@ -82,14 +97,12 @@ class Tried:
     key: str
     settings: S3Settings
 
-    @property
-    def problem(self) -> str:
-        """ "PutObject of zrb.json in s3://bucket/prefix/ failed"."""
+    def __str__(self) -> str:
+        """ "PutObject of zrb.json in s3://bucket/prefix/"."""
         name = "".join(word.capitalize() for word in self.operation.split("_"))
-        return f"{name} of {self.key} in {where(self.settings)} failed" if self.key else self._of_bucket(name)
-
-    def _of_bucket(self, name: str) -> str:
-        return f"{name} of bucket {self.settings.bucket} at {endpoint_name(self.settings)} failed"
+        if self.key:
+            return f"{name} of {self.key} in {where(self.settings)}"
+        return f"{name} of bucket {self.settings.bucket} at {_endpoint(self.settings)}"
 
 
 def where(settings: S3Settings) -> str:
@@ -98,226 +111,257 @@ def where(settings: S3Settings) -> str:
     return f"s3://{settings.bucket}/{settings.prefix}{at}"
 
 
-def endpoint_name(settings: S3Settings) -> str:
-    """The endpoint for people."""
+def _endpoint(settings: S3Settings) -> str:
     return settings.endpoint or f"AWS region {settings.region}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One line of the table. A trouble fits if it has one of ``names`` (words of S3, HTTP statuses, classes of
+    exceptions), if ``says`` is found in what the other side said, and ``of`` in the operation."""
+
+    error: type[EngineError]
+    names: str
+    next_step: str
+    says: str = ""
+    of: str = ""
+    problem: str = "{request} failed{attempts}"
+
+    def fits(self, names: set[str], answer: str, operation: str) -> bool:
+        return (
+            not names.isdisjoint(self.names.split())
+            and re.search(self.says, answer, re.IGNORECASE) is not None
+            and re.search(self.of, operation) is not None
+        )
+
+
+_AGAIN = "run the same again"
+_CREATE = "Create the bucket {bucket}, or correct bucket, region ({region}) and endpoint in the settings"
+_OTHER_REGION = "The bucket {bucket} is not in region {region}"
+_MISSING = "`zrb verify --depth exists` lists everything that is missing"
+_LACKS = "This endpoint lacks something that zrb asked for: try `checksums: off`"
+_FOREIGN = "{request} was not answered by S3"
+_PORTAL = (
+    "A captive portal, a proxy or a gateway answers in place of {endpoint}, or that is no S3{if_https}: "
+    "find out which, then " + _AGAIN
+)
+
+# The first row that fits. Words of S3 (AWS, MinIO, Ceph and others) come before statuses: a status is all there is if a
+# reply has no body (HEAD), or one that S3 does not write ("without-words").
+_ROWS = (
+    # on the way, before anything answers
+    _Row(
+        CredentialsMissing,
+        "NoCredentialsError PartialCredentialsError CredentialRetrievalError ProfileNotFound TokenRetrievalError "
+        "SSOError ConfigNotFound ConfigParseError",
+        "Put them into {credentials_file} (mode 0600): [{profile}], aws_access_key_id = ..., "
+        "aws_secret_access_key = ...",
+        problem="No usable credentials for bucket {bucket}{with_profile} in {credential_sources}",
+    ),
+    _Row(
+        TlsFailure,
+        "SSLError",
+        "Use http://, or the port that speaks TLS",
+        says="WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE",
+        problem="{endpoint} does not speak TLS there",
+    ),
+    _Row(TlsFailure, "SSLError", "{trust}", problem="The TLS connection to {endpoint} cannot be trusted"),
+    _Row(
+        StoreUnavailable,
+        "ConnectionError HTTPClientError IncompleteReadError HTTPError",
+        "Check that {endpoint} can be reached from here (name, port, proxy, firewall{if_https}), then " + _AGAIN,
+    ),
+    _Row(
+        ConfigError,
+        "ParamValidationError ValidationError ValueError",
+        "Correct them: a bucket name has 3 to 63 of a-z 0-9 . -, an endpoint begins with https:// or http://",
+        problem="The S3 settings (bucket {bucket}, region {region}, endpoint {endpoint}) cannot be used",
+    ),
+    _Row(ForeignReply, "NotS3 ResponseParserError", _PORTAL, problem=_FOREIGN),
+    _Row(
+        StoreError,
+        "Exception",
+        "Read what is said there; if it is not clear, run the same with `-v`",
+        problem="{request} failed with {exception}",
+    ),
+    # which bucket, and who asks
+    _Row(
+        WrongRegion,
+        "another-region PermanentRedirect TemporaryRedirect IllegalLocationConstraintException",
+        "{set_region}",
+        problem=_OTHER_REGION,
+    ),
+    _Row(WrongRegion, "AuthorizationHeaderMalformed", "{set_region}", says="region", problem=_OTHER_REGION),
+    _Row(NoSuchRepository, "NoSuchBucket", _CREATE),
+    _Row(NoSuchRepository, "404", _CREATE, of="head_bucket"),
+    _Row(
+        CredentialsRefused,
+        "InvalidAccessKeyId SignatureDoesNotMatch ExpiredToken ExpiredTokenException InvalidToken "
+        "InvalidClientTokenId TokenRefreshRequired RequestExpired NotSignedUp AuthorizationHeaderMalformed "
+        "XAdminUserNotFound XMinioAdminNoSuchUser NoSuchUser 401",
+        "Check the access key and the secret key, or get new ones where they have expired ({endpoint})",
+    ),
+    _Row(
+        ClockSkewed,
+        "RequestTimeTooSkewed RequestInTheFuture",
+        "Set this machine's clock (is a time service running? `timedatectl`), then run it again",
+    ),
+    # what is there
+    _Row(ObjectArchived, "InvalidObjectState", "Thaw the object first: `zrb restore --dry-run` says what that takes"),
+    _Row(ObjectMissing, "NoSuchKey ObjectLockConfigurationNotFoundError NoSuchObjectLockConfiguration", _MISSING),
+    _Row(ObjectMissing, "404", _MISSING, of="head_object"),
+    _Row(UploadGone, "NoSuchUpload", "The unfinished upload was removed (by a lifecycle rule?): " + _AGAIN),
+    _Row(RangeBeyondEnd, "InvalidRange 416", "The object is shorter than its manifest says: run `zrb verify`"),
+    _Row(PreconditionRefused, "PreconditionFailed 412", "Keys are written once: find out what wrote it"),
+    _Row(WriteConflict, "OperationAborted ConditionalRequestConflict", "Another such write was under way: " + _AGAIN),
+    # what it cannot do, or not now
+    _Row(
+        NotImplementedThere,
+        "NotImplemented MethodNotAllowed 405 409 501",
+        "This endpoint keeps no lifecycle rules: remove unfinished uploads by other means",
+        of="lifecycle",
+    ),
+    _Row(NotImplementedThere, "NotImplemented XNotImplemented UnsupportedArgument 405 501", _LACKS),
+    _Row(NotImplementedThere, "InvalidArgument InvalidRequest", _LACKS, says="header"),  # Backblaze B2
+    _Row(WriteConflict, "409", "Another such write was under way: " + _AGAIN),
+    _Row(
+        StoreFull,
+        "QuotaExceeded ServiceQuotaExceeded XMinioStorageFull XMinioAdminBucketQuotaExceeded InsufficientStorage "
+        "InsufficientCapacity StorageFull 507",
+        "Make room in bucket {bucket}, or have its quota raised, then " + _AGAIN,
+    ),
+    _Row(
+        StoreFull,
+        "InternalError 500",
+        "Make room on the disks behind {endpoint}, then " + _AGAIN,
+        says=r"no space|not enough space|(disk|storage|device|volume) (is |was )?full|ENOSPC",
+    ),
+    _Row(
+        DigestRefused,
+        "BadDigest InvalidDigest XAmzContentChecksumMismatch XAmzContentSHA256Mismatch ChecksumMismatch",
+        "The bytes were damaged on the way: run it again, and suspect the network or memory",
+    ),
+    _Row(S3Refused, "InvalidStorageClass", "Correct storage_class: this endpoint does not have that class"),
+    _Row(S3Refused, "EntityTooSmall", "Set chunk_size to at least 5MiB: S3 wants that of every chunk but the last"),
+    _Row(
+        StoreDenied,
+        "AccessDenied AllAccessDisabled AccountProblem Forbidden 403",
+        "Allow {permission} on {place}* to these credentials, or use others.{hidden}{owner}",
+    ),
+    # botocore takes a 200 that is no XML for a 500
+    _Row(ForeignReply, "without-words", _PORTAL, says="^500", problem=_FOREIGN),
+    _Row(
+        StoreUnavailable,
+        "SlowDown InternalError RequestTimeout Throttling ThrottlingException 429 5xx",
+        "{endpoint} is overloaded or broken: run the same again later, with fewer workers or a higher "
+        "retry.max_attempts where it happens often",
+    ),
+    _Row(
+        ForeignReply,
+        "413",
+        "Let the proxy or gateway before {endpoint} pass bodies of chunk_size, or make chunk_size smaller",
+        problem=_FOREIGN,
+    ),
+    _Row(ForeignReply, "without-words", _PORTAL, problem=_FOREIGN),
+    _Row(
+        S3Refused,
+        "404",
+        "It is not the object that is missing: check access key, bucket ({bucket}) and region ({region})",
+    ),
+    _Row(S3Refused, "reply", "Read what the endpoint says; if it is not clear, ask who runs it"),
+)
 
 
 def error_of_reply(response: Mapping[str, Any], tried: Tried) -> EngineError:
     """The error for an endpoint's error reply, as botocore parsed it."""
     error = response.get("Error", {})
     metadata = response.get("ResponseMetadata", {})
-    status = int(metadata.get("HTTPStatusCode", 0) or 0)
+    headers = metadata.get("HTTPHeaders", {})
+    status = str(metadata.get("HTTPStatusCode") or 0)
     code = str(error.get("Code", status))
     message = str(error.get("Message", "")).strip()
-    reply = _Reply(
-        tried=tried,
+    region = str(error.get("Region") or headers.get("x-amz-bucket-region") or "")
+    names = {"reply", code, status, f"{status[0]}xx"}
+    if region not in ("", tried.settings.region) and status in ("301", "302", "307", "400"):
+        names.add("another-region")
+    if code == status and not tried.operation.startswith("head_"):
+        names.add("without-words")
+        message = message or str(headers.get("location", ""))
+    return _error(
+        names,
+        f"{code}: {message}" if message else code,
+        tried,
         code=code,
-        status=status,
-        answer=redacted(f"{code}: {message}" if message else code, tried.settings),
-        region=str(error.get("Region") or metadata.get("HTTPHeaders", {}).get("x-amz-bucket-region") or ""),
+        region=region,
         attempts=int(metadata.get("RetryAttempts", 0)) + 1,
     )
-    make = _BY_CODE.get(code) or _BY_STATUS.get(status) or (_unavailable if status >= 500 else _refused)
-    return make(reply)
 
 
-def redacted(text: str, settings: S3Settings) -> str:
-    """``text`` without the secrets of ``settings``."""
+def error_on_the_way(error: BaseException, tried: Tried) -> EngineError:
+    """The error for an exception that is no reply of the endpoint."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    return _error(names, str(error), tried, exception=type(error).__name__)
+
+
+def _error(
+    names: set[str],
+    answer: str,
+    tried: Tried,
+    *,
+    code: str = "",
+    region: str = "",
+    attempts: int = 1,
+    exception: str = "",
+) -> EngineError:
+    row = next(row for row in _ROWS if row.fits(names, answer, tried.operation))
+    facts = _facts(tried, region, attempts) | {"exception": exception}
+    error = row.error(
+        row.problem.format_map(facts),
+        subject=tried.key or tried.settings.bucket,
+        answer=_redacted(answer, tried.settings),
+        next_step=row.next_step.format_map(facts),
+    )
+    if isinstance(error, S3Refused):
+        error.code = code
+    return error
+
+
+def _facts(tried: Tried, region: str, attempts: int) -> dict[str, str]:
+    """What the sentences of the table may name."""
+    settings = tried.settings
+    permission = PERMISSIONS.get(tried.operation, "this operation")
+    return {
+        "request": str(tried),
+        "attempts": f" after {attempts} attempts" if attempts > 1 else "",
+        "bucket": settings.bucket,
+        "region": settings.region,
+        "endpoint": _endpoint(settings),
+        "place": where(settings),
+        "permission": permission,
+        "hidden": " Without s3:ListBucket a key that does not exist looks denied, too."
+        if permission == "s3:GetObject" and tried.key
+        else "",
+        "owner": f" expected_bucket_owner is {settings.expected_bucket_owner}: check that the bucket belongs to it."
+        if settings.expected_bucket_owner
+        else "",
+        "set_region": f"Set region to {region}"
+        if region
+        else "Find the bucket's region (`aws s3api get-bucket-location`) and set it",
+        "trust": f"Check that {settings.ca_bundle} (ca_bundle) holds the certificate that signed the endpoint's own"
+        if settings.ca_bundle
+        else "Set ca_bundle to the file with the CA that signed the endpoint's certificate, if that is your own CA",
+        "if_https": ", or its port speaks TLS (https://)" if settings.endpoint.startswith("http:") else "",
+        "profile": settings.profile or "default",
+        "with_profile": f" with profile {settings.profile}" if settings.profile else "",
+        "credentials_file": settings.credentials_file or DEFAULT_CREDENTIALS_FILE,
+        "credential_sources": "the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY), "
+        f"{settings.credentials_file or f'{DEFAULT_CREDENTIALS_FILE} and ~/.aws/credentials'}, the instance role",
+    }
+
+
+def _redacted(text: str, settings: S3Settings) -> str:
     if settings.credentials:
         for secret in (settings.credentials.secret_key, settings.credentials.session_token):
             if secret:
                 text = text.replace(secret, "********")
     return text
-
-
-@dataclass(frozen=True, slots=True)
-class _Reply:
-    tried: Tried
-    code: str
-    status: int
-    answer: str
-    region: str
-    attempts: int
-
-
-class _Plain(Protocol):
-    def __call__(self, problem: str, *, next_step: str, subject: str = "", answer: str = "") -> EngineError:
-        """The error."""
-
-
-_Maker = Callable[[_Reply], EngineError]
-
-
-def _says(kind: _Plain, next_step: str) -> _Maker:
-    """A maker of plain errors; ``next_step`` may name the fields of the settings."""
-
-    def make(reply: _Reply) -> EngineError:
-        settings = reply.tried.settings
-        return kind(
-            reply.tried.problem,
-            subject=reply.tried.key or settings.bucket,
-            answer=reply.answer,
-            next_step=next_step.format(bucket=settings.bucket, region=settings.region, at=endpoint_name(settings)),
-        )
-
-    return make
-
-
-def _coded(kind: type[S3Refused], next_step: str) -> _Maker:
-    def make(reply: _Reply) -> EngineError:
-        return kind(
-            reply.tried.problem,
-            code=reply.code,
-            subject=reply.tried.key or reply.tried.settings.bucket,
-            answer=reply.answer,
-            next_step=next_step,
-        )
-
-    return make
-
-
-def _denied(reply: _Reply) -> EngineError:
-    settings = reply.tried.settings
-    permission = PERMISSIONS.get(reply.tried.operation, "this operation")
-    owner = (
-        f" expected_bucket_owner is {settings.expected_bucket_owner}: check that the bucket belongs to that account."
-        if settings.expected_bucket_owner
-        else ""
-    )
-    missing = (
-        " Without s3:ListBucket a key that does not exist looks denied, too."
-        if permission == "s3:GetObject" and reply.tried.key
-        else ""
-    )
-    return StoreDenied(
-        reply.tried.problem,
-        subject=reply.tried.key or settings.bucket,
-        answer=reply.answer,
-        next_step=f"Allow {permission} on {where(settings)}* to these credentials.{missing}{owner}",
-    )
-
-
-def _wrong_region(reply: _Reply) -> EngineError:
-    settings = reply.tried.settings
-    step = (
-        f"Set region to {reply.region}"
-        if reply.region
-        else "Find the bucket's region (`aws s3api get-bucket-location`) and set it"
-    )
-    return WrongRegion(
-        f"The bucket {settings.bucket} is not in region {settings.region}",
-        subject=settings.bucket,
-        answer=reply.answer,
-        next_step=step,
-    )
-
-
-def _malformed_authorization(reply: _Reply) -> EngineError:
-    return _wrong_region(reply) if reply.region or "region" in reply.answer else _bad_credentials(reply)
-
-
-def _maybe_lacking(reply: _Reply) -> EngineError:
-    # Backblaze B2, for one, answers 400 to a header it does not know, where others answer 501.
-    return (_lacks if "header" in reply.answer.lower() else _refused)(reply)
-
-
-def _unavailable(reply: _Reply) -> EngineError:
-    times = f" after {reply.attempts} attempts" if reply.attempts > 1 else ""
-    return StoreUnavailable(
-        f"{reply.tried.problem}{times}",
-        subject=reply.tried.key or reply.tried.settings.bucket,
-        answer=reply.answer,
-        next_step=f"{endpoint_name(reply.tried.settings)} is overloaded or broken: run the same again later, with "
-        "fewer workers or a higher retry.max_attempts where it happens often",
-    )
-
-
-_refused = _coded(S3Refused, "Read what the endpoint says; if it is not clear, ask who runs it")
-_bad_credentials = _says(
-    StoreDenied, "Check the access key and the secret key, or get new ones where they have expired ({at})"
-)
-_no_bucket = _says(
-    NoSuchRepository,
-    "Create the bucket {bucket}, or correct bucket, region ({region}) and endpoint in the settings",
-)
-_missing = _says(ObjectMissing, "`zrb verify --depth exists` lists everything that is missing")
-_archived = _says(ObjectArchived, "Thaw the object first: `zrb restore --dry-run` says what that takes")
-_full = _says(StoreFull, "Make room in bucket {bucket}, or have its quota raised, then run the same again")
-_skewed = _says(ClockSkewed, "Set this machine's clock (is a time service running? `timedatectl`), then run it again")
-_exists = _coded(PreconditionRefused, "Keys are written once: find out what wrote it")
-_conflict = _coded(PreconditionRefused, "Another write of the same key was under way: run the same again")
-_lacks = _coded(NotImplementedThere, "This endpoint lacks something that zrb asked for: try `checksums: off`")
-_digest = _coded(DigestRefused, "The bytes were damaged on the way: run it again, and suspect the network or memory")
-_upload_gone = _coded(UploadGone, "The unfinished upload was removed (by a lifecycle rule?): run the same again")
-_beyond = _coded(RangeBeyondEnd, "The object is shorter than its manifest says: run `zrb verify`")
-_class = _coded(S3Refused, "Correct storage_class in the configuration: this endpoint does not have that class")
-_too_small = _coded(S3Refused, "Set chunk_size to at least 5MiB: S3 wants that of every chunk but the last")
-
-_BY_CODE: dict[str, _Maker] = {
-    **dict.fromkeys(("NoSuchBucket",), _no_bucket),
-    **dict.fromkeys(("NoSuchKey",), _missing),
-    **dict.fromkeys(("NoSuchUpload",), _upload_gone),
-    **dict.fromkeys(("NoSuchLifecycleConfiguration",), _refused),
-    **dict.fromkeys(("InvalidObjectState",), _archived),
-    **dict.fromkeys(("AccessDenied", "AllAccessDisabled", "AccountProblem", "Forbidden"), _denied),
-    **dict.fromkeys(
-        (
-            "InvalidAccessKeyId",
-            "SignatureDoesNotMatch",
-            "ExpiredToken",
-            "ExpiredTokenException",
-            "InvalidToken",
-            "InvalidClientTokenId",
-            "TokenRefreshRequired",
-            "RequestExpired",
-            "NotSignedUp",
-        ),
-        _bad_credentials,
-    ),
-    **dict.fromkeys(
-        ("PermanentRedirect", "TemporaryRedirect", "IllegalLocationConstraintException", "301"), _wrong_region
-    ),
-    **dict.fromkeys(("AuthorizationHeaderMalformed",), _malformed_authorization),
-    **dict.fromkeys(("RequestTimeTooSkewed", "RequestInTheFuture"), _skewed),
-    **dict.fromkeys(
-        ("SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout", "Throttling", "ThrottlingException"),
-        _unavailable,
-    ),
-    **dict.fromkeys(
-        (
-            "QuotaExceeded",
-            "ServiceQuotaExceeded",
-            "XMinioStorageFull",
-            "XMinioAdminBucketQuotaExceeded",
-            "InsufficientStorage",
-            "InsufficientCapacity",
-            "StorageFull",
-        ),
-        _full,
-    ),
-    **dict.fromkeys(("PreconditionFailed",), _exists),
-    **dict.fromkeys(("ConditionalRequestConflict", "OperationAborted"), _conflict),
-    **dict.fromkeys(("NotImplemented", "XNotImplemented", "UnsupportedArgument"), _lacks),
-    **dict.fromkeys(("InvalidArgument", "InvalidRequest"), _maybe_lacking),
-    **dict.fromkeys(
-        ("BadDigest", "InvalidDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch", "ChecksumMismatch"),
-        _digest,
-    ),
-    **dict.fromkeys(("InvalidRange",), _beyond),
-    **dict.fromkeys(("InvalidStorageClass",), _class),
-    **dict.fromkeys(("EntityTooSmall",), _too_small),
-}
-
-_BY_STATUS: dict[int, _Maker] = {
-    301: _wrong_region,
-    401: _bad_credentials,
-    403: _denied,
-    404: _missing,
-    409: _conflict,
-    412: _exists,
-    416: _beyond,
-    429: _unavailable,
-    501: _lacks,
-    507: _full,
-}

@@ -42,6 +42,8 @@ class WriteGuards:
     conditional: bool
     sha256: bool
     md5: bool
+    returned: bool = False
+    """The reply to a write has the SHA-256 that was sent: without it, the reply proves nothing."""
 
 
 UNGUARDED = WriteGuards(conditional=False, sha256=False, md5=False)
@@ -56,4 +58,5 @@ def write_guards(features: EndpointFeatures, mode: ChecksumMode) -> WriteGuards:
         conditional=features.conditional_writes is not False,
         sha256=sha256,
         md5=mode != "off" and features.checksum_rejected is not True and features.content_md5_checked is True,
+        returned=sha256 and features.checksum_stored is True,
     )

@@ -4,8 +4,9 @@
 
 """Learning by trying what an S3 endpoint does.
 
-Nothing new is ever written: the tries are chunks of an upload that is thrown away, and a conditional write of the
-repository's identity over itself, with the very bytes that it has. So the probe needs an identity to be there.
+Nothing new is ever written: the tries are chunks of an upload that is thrown away, of a key of its own, and a
+conditional write of the repository's identity over itself, with the very bytes that it has. So the probe needs an
+identity to be there.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ from .s3_read import read_object
 from .s3_session import S3Session
 from .s3_upload import abort_multipart, digest_headers
 
+_TRIAL_KEY = "zrb.trial"
+"""Never an object: there are endpoints that delete the object of a key when an upload of it is aborted."""
 _IDENTITY_LIMIT = 64 * 1024
 _VALID_FOR = timedelta(days=30)
 _WRONG = b"not what is sent"
@@ -111,7 +114,8 @@ def learn_features(session: S3Session) -> EndpointFeatures | None:
     sha256_rejected, md5_checked = _try_digests(session, identity)
     features = EndpointFeatures(
         checksum_rejected=sha256_rejected,
-        checksum_stored=_is_stored(session),
+        # One that takes a wrong checksum returns what it was sent, which proves nothing about the bytes.
+        checksum_stored=_is_stored(session) if sha256_rejected else sha256_rejected,
         content_md5_checked=md5_checked,
     )
     return EndpointFeatures(
@@ -151,24 +155,24 @@ def _accepted_in_upload(
 ) -> list[bool]:
     """Which of the ``tries`` an upload made with ``parameters`` accepts; none where it cannot be made so."""
     try:
-        upload_id = str(session.call("create_multipart_upload", key=IDENTITY_KEY, **parameters)["UploadId"])
+        upload_id = str(session.call("create_multipart_upload", key=_TRIAL_KEY, **parameters)["UploadId"])
     except S3Refused:
         return []
     try:
         return [_accepts_chunk(session, upload_id, content, digest) for digest in tries]
     finally:
         with suppress(EngineError):
-            abort_multipart(session, IDENTITY_KEY, upload_id)
+            abort_multipart(session, _TRIAL_KEY, upload_id)
 
 
 def _accepts_chunk(session: S3Session, upload_id: str, content: bytes, digest: dict[str, str]) -> bool:
     try:
         session.call(
             "upload_part",
-            key=IDENTITY_KEY,
+            key=_TRIAL_KEY,
             UploadId=upload_id,
             PartNumber=1,
-            Body=MemoryBody(memoryview(content)),
+            Body=MemoryBody(memoryview(content), sha256=hashlib.sha256(content).digest()),
             **digest,
         )
     except S3Refused:
@@ -178,15 +182,15 @@ def _accepts_chunk(session: S3Session, upload_id: str, content: bytes, digest: d
 
 def _try_condition(session: S3Session, identity: bytes, features: EndpointFeatures) -> bool | None:
     """Whether a conditional write over the identity is refused. Where it is not, the same bytes were written again."""
-    view = memoryview(identity)
+    view, digest = memoryview(identity), hashlib.sha256(identity).digest()
     guards = write_guards(features, session.settings.checksums)
     try:
         session.call(
             "put_object",
             key=IDENTITY_KEY,
-            Body=MemoryBody(view),
+            Body=MemoryBody(view, sha256=digest),
             IfNoneMatch="*",
-            **digest_headers(view, hashlib.sha256(view).digest(), guards),
+            **digest_headers(view, digest, guards),
         )
     except PreconditionRefused:
         return True

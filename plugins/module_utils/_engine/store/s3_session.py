@@ -9,35 +9,61 @@ from __future__ import annotations
 import os
 import stat
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..errors import ConfigError, EngineError, KeyFileError, LibraryMissing, ObjectMissing, TlsFailure
+from ..errors import (
+    ConfigError,
+    EngineError,
+    KeyFileError,
+    LibraryMissing,
+    ObjectMissing,
+    StoreDenied,
+    StoreUnavailable,
+    TlsFailure,
+    UsageError,
+)
 from ..values.config import S3Settings
 from ..version import VERSION
+from . import s3_body, s3_replies
 from .protocol import Flow, free_flow
-from .s3_body import before_send
-from .s3_errors import Tried, error_of_reply
-from .s3_way import DEFAULT_CREDENTIALS_FILE, bad_settings, error_on_the_way
+from .s3_errors import (
+    DEFAULT_CREDENTIALS_FILE,
+    CredentialsRefused,
+    PreconditionRefused,
+    Tried,
+    error_of_reply,
+    error_on_the_way,
+    where,
+)
+from .s3_replies import NEEDED, NotS3
 
 CONNECT_TIMEOUT_S = 10
 READ_TIMEOUT_S = 60
 
 
 class S3Session:
-    """Calls of one bucket. The client is made at the first call, so that a process may fork before; it is shared by
-    all threads."""
+    """Calls of one bucket. The client is made at the first call; it is shared by all threads."""
 
-    def __init__(self, settings: S3Settings, *, connections: int = 10) -> None:
+    def __init__(
+        self,
+        settings: S3Settings,
+        *,
+        connections: int = 10,
+        pause: Callable[[float], object] = time.sleep,
+    ) -> None:
         self.settings = settings
         self.flow: Flow = free_flow
         self._connections = connections
         self._client: Any = None
         self._lock = threading.Lock()
+        self._bucket_seen = False
+        self._pause = pause
 
     def call(self, operation: str, *, key: str = "", **parameters: Any) -> dict[str, Any]:
         """One request, retried by botocore. ``key`` is relative to the repository; bucket and expected owner are
@@ -47,31 +73,77 @@ class S3Session:
             parameters["ExpectedBucketOwner"] = self.settings.expected_bucket_owner
         if key:
             parameters["Key"] = self.settings.prefix + key
-        client = self.client
         try:
-            with self.explained(operation, key):
-                reply: dict[str, Any] = getattr(client, operation)(**parameters)
+            reply = self._ask(operation, key, parameters)
         except ObjectMissing:
+            if operation == "head_object":
+                self._see_bucket()
+            raise
+        except (StoreUnavailable, TlsFailure, UsageError):
             raise
         except EngineError:
-            if operation == "head_object":
-                self._raise_reason_of_head(key)
+            self._raise_reason(operation, key, parameters)
             raise
+        self._bucket_seen = True
         return reply
+
+    def _ask(self, operation: str, key: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        client = self.client
+        with self.explained(operation, key):
+            reply: dict[str, Any] = getattr(client, operation)(**parameters)
+            if operation in NEEDED and not reply.get(NEEDED[operation]):
+                raise NotS3(f"no {NEEDED[operation]}")
+        return reply
+
+    def _see_bucket(self) -> None:
+        # A HEAD is answered with 404 if the key, the bucket or, by some endpoints, the user does not exist.
+        if not self._bucket_seen:
+            try:
+                self.call("head_bucket")
+            except CredentialsRefused:
+                raise
+            except StoreDenied:
+                self._bucket_seen = True  # it exists; looking at it is another permission
+
+    def _raise_reason(self, operation: str, key: str, parameters: dict[str, Any]) -> None:
+        # The reply to a HEAD has no body, so no reason: nearly the same question by GET is answered with one.
+        if operation == "head_object":
+            plain = {name: value for name, value in parameters.items() if name != "ChecksumMode"}
+            self._ask("get_object", key, plain | {"Range": "bytes=0-0"})["Body"].close()
+        elif operation == "head_bucket":
+            self._ask("list_objects_v2", key, parameters | {"MaxKeys": 1})
 
     @contextmanager
     def explained(self, operation: str, key: str = "") -> Iterator[None]:
         """Turn exceptions of botocore inside the block into typed errors."""
         from botocore.exceptions import BotoCoreError, ClientError
         from botocore.parsers import ResponseParserError
+        from urllib3.exceptions import HTTPError
 
         tried = Tried(operation, key, self.settings)
         try:
             yield
         except ClientError as error:
             raise error_of_reply(error.response, tried) from error
-        except (BotoCoreError, ResponseParserError) as error:
+        except (BotoCoreError, ResponseParserError, NotS3, HTTPError) as error:  # HTTPError: in the body of an error
             raise error_on_the_way(error, tried) from error
+
+    def wait_out(self, conflict: PreconditionRefused, pause_s: float | None) -> None:
+        """Wait for ``pause_s`` until a write is tried again that was refused although nothing is there; ``None`` gives
+        up."""
+        if pause_s is None:
+            raise StoreUnavailable(
+                f"{conflict.subject} could not be written to {where(self.settings)}: the endpoint kept refusing, yet "
+                "nothing is there",
+                subject=conflict.subject,
+                answer=conflict.answer,
+                next_step="Another writer of the same key may be at work: run the same again",
+            ) from conflict
+        self._pause(pause_s)
+
+    def foreign(self, operation: str, key: str, what: str) -> EngineError:
+        """The error for a reply that S3 does not give; ``what`` is wrong with it."""
+        return error_on_the_way(NotS3(what), Tried(operation, key, self.settings))
 
     @property
     def client(self) -> Any:
@@ -87,14 +159,6 @@ class S3Session:
             if self._client is not None:
                 self._client.close()
                 self._client = None
-
-    def _raise_reason_of_head(self, key: str) -> None:
-        # The reply to a HEAD has no body, so no reason: the same question as a GET of one byte is answered with one.
-        with self.explained("get_object", key):
-            parameters = {"Bucket": self.settings.bucket, "Key": self.settings.prefix + key, "Range": "bytes=0-0"}
-            if self.settings.expected_bucket_owner:
-                parameters["ExpectedBucketOwner"] = self.settings.expected_bucket_owner
-            self.client.get_object(**parameters)["Body"].close()
 
 
 def _new_client(settings: S3Settings, *, connections: int) -> Any:
@@ -132,12 +196,17 @@ def _new_client(settings: S3Settings, *, connections: int) -> Any:
                 response_checksum_validation="when_required",
             ),
         )
-    except BotoCoreError as error:
+    except (BotoCoreError, ValueError) as error:
         raise error_on_the_way(error, Tried("head_bucket", "", settings)) from error
-    except ValueError as error:
-        raise bad_settings(settings, str(error)) from error
-    client.meta.events.register("before-send.s3", before_send)
+    s3_body.attach(client)
+    s3_replies.attach(client)
+    client.meta.events.register("before-call.s3", _stay)
     return client
+
+
+def _stay(context: dict[str, Any], **_: object) -> None:
+    # botocore would follow to another region at some operations and not at others, and a portal's redirects for ever.
+    context.setdefault("s3_redirect", {})["redirected"] = True
 
 
 @cache

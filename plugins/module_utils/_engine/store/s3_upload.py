@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import EngineError, ObjectExists, StoreError, StoreUnavailable
+from ..errors import EngineError, ObjectExists, ObjectMissing, StoreError, StoreUnavailable
 from ..values.manifest import Checksum
 from .chunks import WrittenChunk, WrittenChunks
 from .protocol import Buffer
@@ -23,6 +23,9 @@ from .s3_features import WriteGuards
 from .s3_session import S3Session
 
 _ABORTS = 3
+CONFLICT_PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0)
+"""Before each further try of a write that S3 refused while another one of the same key, or its deletion, was under way
+(409 ConditionalRequestConflict)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +61,16 @@ class S3Upload:
         """The endpoint's name for this upload."""
         return self._upload_id
 
-    def put_chunk(self, number: int, offset: int, data: Buffer) -> None:
+    def put_chunk(self, number: int, offset: int, data: Buffer, *, sha256: bytes | None = None) -> None:
         """See :class:`.protocol.Upload`."""
         view = memoryview(data).cast("B")
-        digest = hashlib.sha256(view).digest()
+        digest = sha256 or hashlib.sha256(view).digest()
         reply = self._session.call(
             "upload_part",
             key=self._key,
             UploadId=self._upload_id,
             PartNumber=number + 1,
-            Body=MemoryBody(view, self._session.flow),
+            Body=MemoryBody(view, sha256=digest, flow=self._session.flow),
             **digest_headers(view, digest, self._guards),
         )
         stored = checked_reply(reply, digest, self._key)
@@ -106,25 +109,45 @@ class S3Upload:
 
     def _complete(self, chunks: list[WrittenChunk[_ChunkProof]], expected: ExpectedContent) -> Checksum:
         conditional = {"IfNoneMatch": "*"} if self._guards.conditional else {}
-        try:
-            reply = self._session.call(
-                "complete_multipart_upload",
-                key=self._key,
-                UploadId=self._upload_id,
-                MultipartUpload={"Parts": [_part(chunk) for chunk in chunks]},
-                **conditional,
-            )
-        except (PreconditionRefused, UploadGone, StoreUnavailable) as error:
-            # The first reply may have been lost, and botocore asked again: what counts is what is there now.
-            found = same_content(self._session, self._key, expected)
-            if found is None:
-                raise
-            if isinstance(error, PreconditionRefused):
-                self.abort()
-            return found
-        if self._guards.sha256 and not reply.get("ChecksumSHA256"):
-            reply = self._session.call("head_object", key=self._key, ChecksumMode="ENABLED")
-        return checksum_of(reply)
+        pauses_s = iter(CONFLICT_PAUSES_S)
+        while True:
+            try:
+                reply = self._session.call(
+                    "complete_multipart_upload",
+                    key=self._key,
+                    UploadId=self._upload_id,
+                    MultipartUpload={"Parts": [_part(chunk) for chunk in chunks]},
+                    **conditional,
+                )
+            except (PreconditionRefused, UploadGone, StoreUnavailable) as error:
+                # The first reply may have been lost, and botocore asked again: what counts is what is there now.
+                found = same_content(self._session, self._key, expected)
+                if found is None:
+                    if not isinstance(error, PreconditionRefused):
+                        raise
+                    self._session.wait_out(error, next(pauses_s, None))
+                    continue
+                if isinstance(error, PreconditionRefused):
+                    self.abort()
+                return found
+            return self._confirmed(checksum_of(reply), expected)
+
+    def _confirmed(self, checksum: Checksum, expected: ExpectedContent) -> Checksum:
+        """The checksum of the object that a reply to Complete claims to have made: by this reply if it has one that
+        is ours, else by a HEAD."""
+        texts = expected.sha256_texts()
+        if checksum.value not in texts and (self._guards.sha256 or checksum.value != expected.etag()):
+            try:
+                head = self._session.call("head_object", key=self._key, ChecksumMode="ENABLED")
+            except ObjectMissing as error:
+                raise self._session.foreign("complete_multipart_upload", self._key, "no object is there") from error
+            if head["ContentLength"] != expected.size:
+                raise _stored_otherwise(self._key, f"{head['ContentLength']} bytes instead of {expected.size}")
+            checksum = checksum_of(head)
+        comparable = checksum.kind == "sha256-composite" or (checksum.kind == "sha256" and len(expected.chunks) == 1)
+        if comparable and checksum.value not in texts:
+            raise _stored_otherwise(self._key, f"x-amz-checksum-sha256: {checksum.value}")
+        return checksum
 
 
 def _content_of(chunks: list[WrittenChunk[_ChunkProof]]) -> ExpectedContent:
@@ -143,14 +166,19 @@ def _part(chunk: WrittenChunk[_ChunkProof]) -> dict[str, Any]:
 
 def abort_multipart(session: S3Session, key: str, upload_id: str) -> None:
     """Abort an upload, again where chunks that were under way arrived after the first time (S3 User Guide, "Aborting
-    a multipart upload"). One that is gone already is no error."""
-    try:
-        for _attempt in range(_ABORTS):
+    a multipart upload"). One that is gone already is no error. Whether chunks are left is another permission, and not
+    every endpoint tells: where it cannot be asked, once has to do."""
+    for _attempt in range(_ABORTS):
+        try:
             session.call("abort_multipart_upload", key=key, UploadId=upload_id)
-            if not session.call("list_parts", key=key, UploadId=upload_id).get("Parts"):
-                return
-    except UploadGone:
-        return
+        except UploadGone:
+            return
+        try:
+            left = session.call("list_parts", key=key, UploadId=upload_id).get("Parts")
+        except StoreError:
+            return
+        if not left:
+            return
 
 
 def digest_headers(view: memoryview, sha256: bytes, guards: WriteGuards) -> dict[str, str]:
@@ -167,11 +195,15 @@ def checked_reply(reply: dict[str, Any], sha256: bytes, key: str) -> str:
     """The SHA-256 that the endpoint says it stored, or "". Raises :class:`StoreError` where it is not ours."""
     stored = str(reply.get("ChecksumSHA256") or "")
     if stored and stored != b64encode(sha256).decode():
-        raise StoreError(
-            f"The endpoint stored other bytes of {key} than those that were sent",
-            subject=key,
-            answer=f"x-amz-checksum-sha256: {stored}",
-            next_step="The bytes were damaged on the way and nothing was committed: run the same again, and suspect "
-            "the network or memory",
-        )
+        raise _stored_otherwise(key, f"x-amz-checksum-sha256: {stored}")
     return stored
+
+
+def _stored_otherwise(key: str, answer: str) -> StoreError:
+    return StoreError(
+        f"The endpoint stored other bytes of {key} than those that were sent",
+        subject=key,
+        answer=answer,
+        next_step="The bytes were damaged on the way and nothing was committed: run the same again, and suspect the "
+        "network or memory",
+    )

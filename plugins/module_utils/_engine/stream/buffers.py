@@ -2,58 +2,44 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Shared memory of a pipeline: made once, reused, visible to the worker processes without copying.
-
-Anonymous shared mappings, so that nothing is left behind when every process is killed.
-"""
+"""The buffers of a pipeline: a fixed number, used again and again. Waiting for a free one is all back-pressure."""
 
 from __future__ import annotations
 
 import mmap
-import threading
-from collections.abc import Iterable
 
 from .failure import Failure
 
 
-class SharedBuffers:
-    """``count`` buffers of ``size`` bytes. Create them before the worker processes are forked."""
+class BufferPool:
+    """``count`` buffers of ``size`` bytes, for one stream. Memory is taken from the system as buffers are first
+    used."""
 
-    def __init__(self, *, count: int, size: int) -> None:
+    def __init__(self, count: int, size: int, failure: Failure) -> None:
         self.count = count
         self.size = size
-        self._view = memoryview(mmap.mmap(-1, count * size))
-
-    def view(self, index: int, length: int | None = None) -> memoryview:
-        """The first ``length`` bytes (default: all) of buffer ``index``."""
-        start = index * self.size
-        return self._view[start : start + (self.size if length is None else length)]
-
-
-class FreeList:
-    """Indices of unused buffers. Back-pressure is the wait in :meth:`take`, and nothing else."""
-
-    def __init__(self, indices: Iterable[int], failure: Failure) -> None:
-        self._free = list(indices)
         self._failure = failure
-        self._changed = threading.Condition()
-        failure.on_failure(self._wake)
+        self._memory = mmap.mmap(-1, count * size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        whole = memoryview(self._memory)
+        self._free = [whole[start : start + size] for start in reversed(range(0, count * size, size))]
 
-    def take(self) -> int:
-        """An unused buffer, the one returned last (it is still in the cache). Raises the pipeline's failure."""
-        with self._changed:
-            while not self._free:
-                self._failure.check()
-                self._changed.wait()
-            self._failure.check()
+    def take(self) -> memoryview:
+        """A free buffer, the one given back last (it may still be in a cache). Raises the pipeline's failure."""
+        with self._failure.changed:
+            self._failure.wait_until(lambda: self._free)
             return self._free.pop()
 
-    def give(self, index: int) -> None:
-        """Return a buffer."""
-        with self._changed:
-            self._free.append(index)
-            self._changed.notify()
+    def give(self, buffer: memoryview) -> None:
+        """Give back a buffer, as :meth:`take` gave it."""
+        with self._failure.changed:
+            self._free.append(buffer)
+            self._failure.changed.notify_all()
 
-    def _wake(self) -> None:
-        with self._changed:
-            self._changed.notify_all()
+    def close(self) -> None:
+        """Give the memory back to the system, when no thread uses it any more.
+
+        An error that is kept holds the frames that it passed, these hold views, and the views hold the mapping. So
+        the pages are dropped, and not only the references.
+        """
+        self._free.clear()
+        self._memory.madvise(mmap.MADV_DONTNEED)

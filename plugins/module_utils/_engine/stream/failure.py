@@ -12,37 +12,40 @@ from collections.abc import Callable
 
 
 class Failure:
-    """Holds the first error. Threads that wait for something wake up when one is set."""
+    """Holds the first error, and the one condition on which the threads of a pipeline wait for each other.
+
+    ``changed`` guards what they share: free buffers, turns, parts. Who changes any of it notifies ``changed``; who
+    waits does so in :meth:`wait_until`, so that nobody ever waits for a thread that has failed.
+    """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self.changed = threading.Condition()
         self._error: BaseException | None = None
-        self._listeners: list[Callable[[], None]] = []
         self._happened = threading.Event()
         self.wake_fd, self._wake_write_fd = os.pipe()
 
     def set(self, error: BaseException) -> None:
         """Remember ``error`` unless there is one already, and wake everybody."""
-        with self._lock:
+        with self.changed:
             if self._error is not None:
                 return
             self._error = error
-            listeners = list(self._listeners)
             self._happened.set()
             if self._wake_write_fd >= 0:
                 os.write(self._wake_write_fd, b"!")
-        for listener in listeners:
-            listener()
-
-    def on_failure(self, listener: Callable[[], None]) -> None:
-        """Call ``listener`` once when an error is set."""
-        with self._lock:
-            self._listeners.append(listener)
+            self.changed.notify_all()
 
     def check(self) -> None:
-        """Raise the error, where there is one."""
+        """Raise the error, if there is one."""
         if self._error is not None:
             raise self._error
+
+    def wait_until(self, ready: Callable[[], object]) -> None:
+        """Return when ``ready()`` is true; the caller holds ``changed``. Raises the error as soon as there is one."""
+        self.check()
+        while not ready():
+            self.changed.wait()
+            self.check()
 
     def wait(self, timeout_s: float) -> bool:
         """Wait for a failure; whether there is one."""
@@ -55,7 +58,7 @@ class Failure:
 
     def close(self) -> None:
         """Release the wake-up pipe. A thread that outlives the pipeline may still report a failure to nobody."""
-        with self._lock:
+        with self.changed:
             os.close(self.wake_fd)
             os.close(self._wake_write_fd)
             self._wake_write_fd = -1

@@ -18,75 +18,63 @@ from ..plan.buffers import count_chunks
 from ..seal.hashing import part_hasher
 from ..store.protocol import Store
 from ..values.manifest import Part
-from .buffers import FreeList, SharedBuffers
+from .buffers import BufferPool
 from .failure import Failure
-from .transfers import TransferThreads
+from .threads import Threads
 
 SPOOLED_PARTS = 2
 """One is being decrypted while the next one is fetched; the spool never holds more."""
 
-Ready = Callable[[Part, str, object], None]
-
 
 @dataclass(frozen=True, slots=True)
-class Download:
-    """What every download of one stream shares."""
+class Source:
+    """Where parts come from. ``moved`` is told of every chunk that arrived (bytes)."""
 
     store: Store
     spool: Callable[[], Path]
+    """The directory for parts too large for the pool; made when it is first needed."""
     moved: Callable[[int], None]
-    chunks: SharedBuffers
 
 
-class PartDownloads:
+class Downloads:
     """Fetches ``parts`` in order. Chunk buffers are taken in the order of the stream, so that the part which is
     needed first always gets what it needs."""
 
     def __init__(
-        self,
-        parts: Sequence[Part],
-        download: Download,
-        *,
-        free: FreeList,
-        threads: TransferThreads,
-        failure: Failure,
-        ready: Ready,
+        self, parts: Sequence[Part], source: Source, *, chunks: BufferPool, threads: Threads, failure: Failure
     ) -> None:
         self._parts = parts
-        self._download = download
-        self._free = free
+        self._source = source
+        self._chunks = chunks
         self._threads = threads
         self._failure = failure
-        self._ready = ready
-        self._changed = threading.Condition()
-        self._fetched: dict[int, _PartFetch] = {}
+        self._fetched: dict[int, FetchedPart] = {}
         self._spooled: dict[int, Path] = {}
-        self._handed_on = 0
-        failure.on_failure(self._wake)
 
     def run(self) -> None:
-        """Begin every download as soon as there is room for it; the body of the scheduler's thread."""
-        try:
-            for part in self._parts:
-                fetch = self._begin(part)
-                for number in range(fetch.chunk_count):
-                    buffer = self._free.take()
-                    self._threads.submit(partial(self._fetch_chunk, fetch, number, buffer))
-        except BaseException as error:  # noqa: BLE001 - handed to the owner, who raises it
-            self._failure.set(error)
+        """Begin every download as soon as there is room for it; takes a thread until the last one has begun."""
+        for part in self._parts:
+            fetched = FetchedPart(part, self._chunks, self._spool_path(part))
+            for number in range(fetched.chunk_count):
+                buffer = self._chunks.take()
+                self._threads.submit(partial(self._fetch_chunk, fetched, number, buffer))
 
-    def wait_until_ready(self, index: int) -> None:
-        """Return when part ``index`` was verified and handed on. Raises the pipeline's failure."""
-        with self._changed:
-            while self._handed_on <= index:
-                self._failure.check()
-                self._changed.wait()
+    def wait_for(self, part: Part) -> FetchedPart:
+        """``part``, whole and with the right hash. Raises the pipeline's failure.
+
+        Raises :class:`PartDamaged` if it has another hash than the manifest states. Not before it is needed: so the
+        damaged part that comes first in the stream is the one that is named."""
+        with self._failure.changed:
+            self._failure.wait_until(lambda: part.index in self._fetched)
+            fetched = self._fetched.pop(part.index)
+        fetched.check()
+        return fetched
 
     def consumed(self, part: Part) -> None:
-        """The part was decrypted and written; its place in the spool is free."""
-        with self._changed:
+        """The part was decrypted whole; its place in the spool is free."""
+        with self._failure.changed:
             path = self._spooled.pop(part.index, None)
-            self._changed.notify_all()
+            self._failure.changed.notify_all()
         if path is not None:
             path.unlink(missing_ok=True)
 
@@ -96,101 +84,77 @@ class PartDownloads:
             path.unlink(missing_ok=True)
         self._spooled.clear()
 
-    def _begin(self, part: Part) -> _PartFetch:
-        chunks = self._download.chunks
-        path = None
-        if count_chunks(part.bytes, chunks.size) > chunks.count:
-            path = self._spool_path(part)
-        return _PartFetch(part, chunks, path)
-
-    def _spool_path(self, part: Part) -> Path:
-        path = self._download.spool() / f"part-{part.index:06d}.age"
-        with self._changed:
-            while len(self._spooled) >= SPOOLED_PARTS:
-                self._failure.check()
-                self._changed.wait()
-            self._failure.check()
+    def _spool_path(self, part: Part) -> Path | None:
+        if count_chunks(part.bytes, self._chunks.size) <= self._chunks.count:
+            return None
+        path = self._source.spool() / f"part-{part.index:06d}.age"
+        with self._failure.changed:
+            self._failure.wait_until(lambda: len(self._spooled) < SPOOLED_PARTS)
             self._spooled[part.index] = path
         return path
 
-    def _fetch_chunk(self, fetch: _PartFetch, number: int, buffer: int) -> None:
-        offset, length = fetch.extent(number)
+    def _fetch_chunk(self, fetched: FetchedPart, number: int, buffer: memoryview) -> None:
+        part, store = fetched.part, self._source.store
+        offset, length = fetched.extent(number)
         try:
-            self._download.store.read_into(fetch.part.key, offset, self._download.chunks.view(buffer, length))
+            store.read_into(part.key, offset, buffer[:length])
         except ObjectMissing as error:
             raise PartMissing(
-                f"Part {fetch.part.index} ({fetch.part.key}) is not in {self._download.store.location}",
-                subject=fetch.part.key,
+                f"Part {part.index} ({part.key}) is not in {store.location}",
+                subject=part.key,
                 next_step="This backup cannot be restored without it; `zrb verify --depth exists` shows which can",
             ) from error
-        self._download.moved(length)
-        for freed in fetch.arrived(number, buffer):
-            self._free.give(freed)
-        if fetch.complete:
-            self._hand_on(fetch)
-
-    def _hand_on(self, fetch: _PartFetch) -> None:
-        fetch.check()
-        with self._changed:
-            self._fetched[fetch.part.index] = fetch
-            while (fetch_in_turn := self._fetched.pop(self._handed_on, None)) is not None:
-                self._ready(fetch_in_turn.part, *fetch_in_turn.whereabouts())
-                self._handed_on += 1
-            self._changed.notify_all()
-
-    def _wake(self) -> None:
-        with self._changed:
-            self._changed.notify_all()
+        self._source.moved(length)
+        if fetched.arrived(number, buffer):
+            with self._failure.changed:
+                self._fetched[part.index] = fetched
+                self._failure.changed.notify_all()
 
 
-class _PartFetch:
-    """One part while its chunks arrive, in any order; hashed in order. In the pool, or in the spool at ``path``."""
+class FetchedPart:
+    """One part as it is stored: in buffers of the pool, or in the spool at ``path``.
 
-    def __init__(self, part: Part, chunks: SharedBuffers, path: Path | None) -> None:
+    First its chunks arrive, in any order; they are hashed in order, by whichever thread brings the next one. Then it
+    is read, any stretch by any thread, and a buffer is free again when all that lies in it was read.
+    """
+
+    def __init__(self, part: Part, chunks: BufferPool, path: Path | None) -> None:
         self.part = part
         self.chunk_count = count_chunks(part.bytes, chunks.size)
         self._chunks = chunks
         self._path = path
         self._lock = threading.Lock()
-        self._waiting: dict[int, int] = {}
-        self._buffers: list[int] = []
+        self._waiting: dict[int, memoryview] = {}
+        self._hashing = False
         self._hashed = 0
         self._hash = part_hasher()
-
-    @property
-    def complete(self) -> bool:
-        """True for exactly one caller: the one whose chunk completed the part."""
-        with self._lock:
-            if self._hashed < self.chunk_count:
-                return False
-            self._hashed = -1
-            return True
+        self._buffers: dict[int, memoryview] = {}
+        self._unread: dict[int, int] = {}
 
     def extent(self, number: int) -> tuple[int, int]:
         """Offset and length of a chunk."""
         offset = number * self._chunks.size
         return offset, min(self._chunks.size, self.part.bytes - offset)
 
-    def arrived(self, number: int, buffer: int) -> list[int]:
-        """Chunk ``number`` lies in ``buffer``; the buffers that are free again."""
-        freed = []
+    def arrived(self, number: int, buffer: memoryview) -> bool:
+        """Chunk ``number`` lies in ``buffer``. True for exactly one chunk: the one with which the part was whole."""
         with self._lock:
             self._waiting[number] = buffer
-            while self._hashed in self._waiting:
-                in_turn = self._waiting.pop(self._hashed)
-                offset, length = self.extent(self._hashed)
-                view = self._chunks.view(in_turn, length)
-                self._hash.update(view)
-                if self._path is None:
-                    self._buffers.append(in_turn)
-                else:
-                    _write_spool(self._path, view, offset)
-                    freed.append(in_turn)
-                self._hashed += 1
-        return freed
+            if self._hashing:
+                return False  # the thread that hashes comes to it
+            self._hashing = True
+        while True:
+            with self._lock:
+                chunk = self._waiting.pop(self._hashed, None)
+                if chunk is None:
+                    self._hashing = False
+                    break
+            self._take(self._hashed, chunk)
+            self._hashed += 1
+        return self._hashed == self.chunk_count
 
     def check(self) -> None:
-        """Raise :class:`PartDamaged` where the whole part has another hash than the manifest states."""
+        """Raise :class:`PartDamaged` if the whole part has another hash than the manifest states."""
         if self._hash.hexdigest() != self.part.sha256:
             raise PartDamaged(
                 f"{self.part.key} has another SHA-256 than its signed manifest states",
@@ -200,12 +164,49 @@ class _PartFetch:
                 "and look for the cause in the storage",
             )
 
-    def whereabouts(self) -> tuple[str, object]:
-        """Where a worker finds the part."""
+    def read(self, start: int, length: int, scratch: Callable[[], memoryview]) -> list[memoryview]:
+        """The stored bytes from ``start``: where they lie in the pool, or in ``scratch`` as the spool gave them."""
         if self._path is not None:
-            return "spool", str(self._path)
-        lengths = (self.extent(number)[1] for number in range(self.chunk_count))
-        return "pool", list(zip(self._buffers, lengths, strict=True))
+            view = scratch()[:length]
+            _read_spool(self._path, view, start)
+            return [view]
+        views = []
+        for number, within, count in self._stretches(start, length):
+            views.append(self._buffers[number][within : within + count])
+        return views
+
+    def forget(self, start: int, length: int) -> None:
+        """These bytes are not needed any more."""
+        if self._path is not None:
+            return
+        for number, _within, count in self._stretches(start, length):
+            with self._lock:
+                self._unread[number] -= count
+                buffer = None if self._unread[number] else self._buffers.pop(number)
+            if buffer is not None:
+                self._chunks.give(buffer)
+
+    def _stretches(self, start: int, length: int) -> Sequence[tuple[int, int, int]]:
+        """Chunk, offset in it, and length of what lies at ``start``."""
+        found = []
+        end = start + length
+        while start < end:
+            number, within = divmod(start, self._chunks.size)
+            count = min(end - start, self._chunks.size - within)
+            found.append((number, within, count))
+            start += count
+        return found
+
+    def _take(self, number: int, buffer: memoryview) -> None:
+        """The next chunk in order."""
+        offset, length = self.extent(number)
+        self._hash.update(buffer[:length])
+        if self._path is None:
+            self._buffers[number] = buffer
+            self._unread[number] = length
+        else:
+            _write_spool(self._path, buffer[:length], offset)
+            self._chunks.give(buffer)
 
 
 def _write_spool(path: Path, view: memoryview, offset: int) -> None:
@@ -218,12 +219,29 @@ def _write_spool(path: Path, view: memoryview, offset: int) -> None:
         finally:
             os.close(descriptor)
     except OSError as error:
-        raise _spool_error(path, error) from error
+        raise _spool_error(path, "spooled to", error) from error
 
 
-def _spool_error(path: Path, error: OSError) -> LocalStateError:
+def _read_spool(path: Path, view: memoryview, offset: int) -> None:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            count = 1
+            filled = 0
+            while filled < len(view) and count:
+                count = os.preadv(descriptor, [view[filled:]], offset + filled)
+                filled += count
+        finally:
+            os.close(descriptor)
+        if filled < len(view):
+            raise OSError(f"it ends at byte {offset + filled}")
+    except OSError as error:
+        raise _spool_error(path, "read back from", error) from error
+
+
+def _spool_error(path: Path, done: str, error: OSError) -> LocalStateError:
     return LocalStateError(
-        f"A part could not be spooled to {path}",
+        f"A part could not be {done} {path}",
         subject=str(path),
         answer=error.strerror or str(error),
         next_step="Give base_dir room for two parts, or raise memory_limit above part_size, then run again",

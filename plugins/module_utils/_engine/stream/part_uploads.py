@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
 
-from ..seal.hashing import part_hasher
+from ..seal.hashing import Hasher, part_hasher
 from ..store.protocol import Store, Upload
 from ..values.manifest import Checksum, Part
-from .buffers import SharedBuffers
+from .buffers import BufferPool
 from .failure import Failure
-from .transfers import TransferThreads
-from .workers import Worker
+from .threads import Threads
 
 
 class PartLedger(Protocol):
@@ -50,180 +49,137 @@ class Destination:
     moved: Callable[[int], None]
 
 
-@dataclass(frozen=True, slots=True)
-class UploadContext:
-    """What every part upload of one stream shares."""
+@dataclass(slots=True)
+class Chunk:
+    """What one request carries: the first ``length`` bytes of ``buffer``, which lie at ``offset`` in the part.
+    ``sha256`` is their hash, once it is known and if somebody wants it."""
 
-    destination: Destination
-    chunks: SharedBuffers
-    threads: TransferThreads
-    failure: Failure
+    number: int
+    offset: int
+    buffer: memoryview
+    length: int = 0
+    hasher: Hasher = field(default_factory=part_hasher)
+    sha256: bytes | None = None
+
+    @property
+    def content(self) -> memoryview:
+        """The bytes to be moved."""
+        return self.buffer[: self.length]
 
 
-class PartsInFlight:
-    """Which chunks and parts have arrived where. All methods may be called by any thread."""
+class Uploads:
+    """The uploads of one stream: takes full chunks, puts them into the store and gives their buffers back."""
 
-    def __init__(self, context: UploadContext) -> None:
-        self._context = context
-        self._changed = threading.Condition()
-        self._uploads: dict[int, _PartUpload] = {}
+    def __init__(self, destination: Destination, chunks: BufferPool, threads: Threads, failure: Failure) -> None:
+        self.destination = destination
+        self.chunks = chunks
+        self.threads = threads
+        self._failure = failure
+        self._unfinished: dict[int, PartUpload] = {}
         self._stored: dict[int, Part] = {}
         self.resumed = 0
-        context.failure.on_failure(self._wake)
+
+    def begin(self, index: int) -> PartUpload:
+        """The upload of part ``index``, of which nothing is sent yet."""
+        upload = PartUpload(self, index)
+        with self._failure.changed:
+            self._unfinished[index] = upload
+        return upload
 
     def resume(self, part: Part) -> None:
         """The part was stored by an earlier run."""
         self.resumed += 1
-        self._context.destination.moved(part.plain_bytes)
-        self._store(part)
+        self.destination.moved(part.plain_bytes)
+        self.stored(part)
 
-    def read(self, index: int, plain_bytes: int, plain_blake3: str) -> None:
-        """The reader has seen all of the part."""
-        self._upload(index).plain = (plain_bytes, plain_blake3)
-
-    def chunk(self, worker: Worker, index: int, number: int, offset: int, buffer: int, length: int) -> None:
-        """A chunk is ready to be uploaded."""
-        self._upload(index).add_chunk(worker, number, offset, buffer, length)
-
-    def sealed(self, index: int, chunks: int, size: int) -> None:
-        """The part is encrypted to its end."""
-        self._upload(index).seal(chunks, size)
-
-    def _finished(self, part: Part) -> None:
+    def stored(self, part: Part) -> None:
         """The store acknowledged the part, and the ledger knows."""
-        with self._changed:
-            del self._uploads[part.index]
-        self._store(part)
+        with self._failure.changed:
+            self._unfinished.pop(part.index, None)
+            self._stored[part.index] = part
+            self._failure.changed.notify_all()
 
     def wait_for(self, count: int) -> tuple[Part, ...]:
         """All ``count`` parts, in order, as soon as they are stored. Raises the pipeline's failure."""
-        with self._changed:
-            while len(self._stored) < count:
-                self._context.failure.check()
-                self._changed.wait()
-            self._context.failure.check()
+        with self._failure.changed:
+            self._failure.wait_until(lambda: len(self._stored) == count)
             return tuple(self._stored[index] for index in range(count))
 
     def abort(self) -> None:
         """Throw away unfinished uploads."""
-        for upload in list(self._uploads.values()):
+        for upload in list(self._unfinished.values()):
             upload.abort()
 
-    def _upload(self, index: int) -> _PartUpload:
-        with self._changed:
-            if index not in self._uploads:
-                self._uploads[index] = _PartUpload(self._context, index, self._finished)
-            return self._uploads[index]
 
-    def _store(self, part: Part) -> None:
-        with self._changed:
-            self._stored[part.index] = part
-            self._changed.notify_all()
+class PartUpload:
+    """One part on its way to the store: a single PUT if it is one chunk long, else a chunked upload."""
 
-    def _wake(self) -> None:
-        with self._changed:
-            self._changed.notify_all()
-
-
-class _PartUpload:
-    """One part on its way to the store: a single PUT where it is one chunk long, else a chunked upload."""
-
-    def __init__(self, context: UploadContext, index: int, finished: Callable[[Part], None]) -> None:
-        self._context = context
-        self._destination = context.destination
-        self._index = index
-        self._finished = finished
-        self._key = context.destination.key_of(index)
+    def __init__(self, uploads: Uploads, index: int) -> None:
+        self.index = index
+        self.key = uploads.destination.key_of(index)
+        self._uploads = uploads
+        self._destination = uploads.destination
         self._lock = threading.Lock()
-        self._opening = threading.Lock()
         self._upload: Upload | None = None
-        self._first: tuple[Worker, int, int] | None = None
         self._arrived = 0
-        self._chunks: int | None = None
-        self._size = 0
-        self._hash = part_hasher()
-        self.plain = (0, "")
+        self._chunks = 0
+        self._part: Part | None = None
 
-    def add_chunk(self, worker: Worker, number: int, offset: int, buffer: int, length: int) -> None:
-        """A full chunk, in order: it is hashed here, since the process that encrypts is the slowest stage. The first
-        one waits until it is known whether another follows."""
-        self._hash.update(self._context.chunks.view(buffer, length))
-        if number == 0:
-            self._first = (worker, buffer, length)
-            return
-        self._release_first()
-        self._submit(worker, number, offset, buffer, length)
+    def put(self, chunk: Chunk) -> None:
+        """A full chunk that is not the last one."""
+        self._uploads.threads.submit(partial(self._put_chunk, chunk))
 
-    def seal(self, chunks: int, size: int) -> None:
-        """No chunk follows."""
-        if chunks > 1:
-            self._release_first()
-        with self._lock:
-            self._chunks, self._size = chunks, size
-            complete = self._arrived == chunks
-        if chunks == 1 and self._first is not None:
-            self._context.threads.submit(partial(self._put_whole, *self._first))
-        elif complete:
-            self._context.threads.submit(self._complete)
+    def put_last(self, chunk: Chunk, part: Part) -> None:
+        """The last chunk, after :meth:`put` got all others; ``part`` is what they are together."""
+        if chunk.number == 0:
+            self._uploads.threads.submit(partial(self._put_whole, chunk, part))
+        else:
+            with self._lock:
+                self._part, self._chunks = part, chunk.number + 1
+            self.put(chunk)
 
     def abort(self) -> None:
         """Throw away an unfinished chunked upload."""
         if self._upload is not None:
             self._upload.abort()
 
-    def _release_first(self) -> None:
-        if self._first is not None:
-            worker, buffer, length = self._first
-            self._first = None
-            self._submit(worker, 0, 0, buffer, length)
-
-    def _submit(self, worker: Worker, number: int, offset: int, buffer: int, length: int) -> None:
-        self._context.threads.submit(partial(self._put_chunk, worker, number, offset, buffer, length))
-
-    def _put_chunk(self, worker: Worker, number: int, offset: int, buffer: int, length: int) -> None:
+    def _put_chunk(self, chunk: Chunk) -> None:
         upload = self._open()
-        upload.put_chunk(number, offset, self._context.chunks.view(buffer, length))
-        worker.give_back(buffer)
-        self._destination.moved(length)
+        upload.put_chunk(chunk.number, chunk.offset, chunk.content, sha256=chunk.sha256)
+        self._arrived_in_store(chunk)
         with self._lock:
             self._arrived += 1
-            complete = self._arrived == self._chunks
-        if complete:
-            self._complete()
+            part = self._part if self._arrived == self._chunks else None
+        if part is not None:
+            self._finish(replace(part, checksum=upload.expected_checksum()), upload.complete)
 
     def _open(self) -> Upload:
-        with self._opening:
+        with self._lock:
             if self._upload is None:
                 destination = self._destination
                 self._upload = destination.store.open_upload(
-                    self._key, total_chunks=None, storage_class=destination.storage_class
+                    self.key, total_chunks=None, storage_class=destination.storage_class
                 )
-                destination.ledger.opened(self._index, self._key, self._upload.upload_id)
+                destination.ledger.opened(self.index, self.key, self._upload.upload_id)
             return self._upload
 
-    def _complete(self) -> None:
-        upload = self._open()
-        self._finish(upload.complete, expected=upload.expected_checksum())
+    def _put_whole(self, chunk: Chunk, part: Part) -> None:
+        def put() -> Checksum:
+            destination = self._destination
+            checksum = destination.store.put(
+                self.key, chunk.content, storage_class=destination.storage_class, sha256=chunk.sha256
+            )
+            self._arrived_in_store(chunk)
+            return checksum
 
-    def _put_whole(self, worker: Worker, buffer: int, length: int) -> None:
-        view = self._context.chunks.view(buffer, length)
-        put = partial(self._destination.store.put, self._key, view, storage_class=self._destination.storage_class)
-        self._finish(put, expected=Checksum("none", ""))
-        worker.give_back(buffer)
-        self._destination.moved(length)
+        self._finish(part, put)
 
-    def _finish(self, publish: Callable[[], Checksum], *, expected: Checksum) -> None:
-        plain_bytes, plain_blake3 = self.plain
-        part = Part(
-            index=self._index,
-            key=self._key,
-            plain_bytes=plain_bytes,
-            plain_blake3=plain_blake3,
-            bytes=self._size,
-            sha256=self._hash.hexdigest(),
-            checksum=expected,
-        )
+    def _arrived_in_store(self, chunk: Chunk) -> None:
+        self._uploads.chunks.give(chunk.buffer)
+        self._destination.moved(chunk.length)
+
+    def _finish(self, part: Part, publish: Callable[[], Checksum]) -> None:
         self._destination.ledger.sealed(part)
         part = replace(part, checksum=publish())
         self._destination.ledger.stored(part)
-        self._finished(part)
+        self._uploads.stored(part)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The configuration as values. Reading the YAML file, with its line numbers, is in ``run.config_file``."""
+"""The configuration as values. All defaults are here. ``config/`` reads the file into these classes."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ RawMode = Literal["auto", "always", "never"]
 
 @dataclass(frozen=True, slots=True)
 class StorageClasses:
-    """S3 storage classes: one for manifests, one per level for parts; the last of ``backup_data`` repeats."""
+    """S3 storage classes: one for manifests, one per level for parts. The last of ``backup_data`` repeats."""
 
     manifest: str = "STANDARD"
     backup_data: tuple[str, ...] = ("STANDARD",)
 
     def for_level(self, level: int) -> str:
-        """Class of the parts of a backup at ``level``."""
+        """Return the class for parts of a backup at ``level``."""
         return self.backup_data[min(level, len(self.backup_data) - 1)]
 
 
 @dataclass(frozen=True, slots=True)
 class S3Credentials:
-    """Explicit credentials, for callers that have them (modules); the config file never holds any."""
+    """Explicit credentials from a module's caller. They are never stored in the configuration file."""
 
     access_key: str
     secret_key: str = field(repr=False)
@@ -40,7 +40,7 @@ class S3Credentials:
 
 @dataclass(frozen=True, slots=True)
 class S3Settings:
-    """Where the bucket is and how to talk to it. ``prefix`` ends with a slash or is empty."""
+    """The bucket and how to access it. ``prefix`` ends with a slash or is empty."""
 
     bucket: str
     region: str = "us-east-1"
@@ -48,14 +48,14 @@ class S3Settings:
     endpoint: str = ""
     ca_bundle: str = ""
     validate_certs: bool = True
-    """Only a module's caller can switch this off, and is warned; the config file has no such key."""
+    """Only a module's caller can turn this off, and gets a warning. The configuration file has no such key."""
     expected_bucket_owner: str = ""
     checksums: ChecksumMode = "auto"
     storage_class: StorageClasses = StorageClasses()
     max_attempts: int = 8
     profile: str = ""
     credentials_file: str = ""
-    """An AWS shared credentials file to use instead of the default one; empty for the usual chain."""
+    """An AWS shared credentials file that replaces the default one. If empty, the usual chain applies."""
     credentials: S3Credentials | None = None
 
 
@@ -73,7 +73,7 @@ class Task:
     name: str
     pool: str
     dataset: str
-    """Name below the pool; empty for the pool's root dataset."""
+    """Name below the pool, or empty for the root dataset of the pool."""
     description: str = ""
     enabled: bool = True
     recursive: bool = False
@@ -89,19 +89,21 @@ class Task:
 
     @property
     def hold_tag(self) -> str:
-        """Tag under which this task holds its snapshots."""
+        """Tag of the holds on this task's snapshots."""
         return f"zrb:{self.name}"
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Sizes in bytes. ``memory_limit`` bounds all buffers together; ``bandwidth_limit`` is bytes/s, 0 for none."""
+    """Sizes in bytes. ``memory_limit`` bounds all buffers together; ``bandwidth_limit`` is bytes/s, 0 for none;
+    ``proof`` decrypts what a backup stores, to find bits that flip in memory."""
 
     part_size: int = 256 * MIB
     chunk_size: int = 32 * MIB
     memory_limit: int = 512 * MIB
     workers: int = 4
     bandwidth_limit: int = 0
+    proof: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,7 @@ class Config:
     log_dir: PurePosixPath
     host: str
     recipients: tuple[str, ...]
-    signing_key: PurePosixPath | None
+    signing_key: PurePosixPath | None = None
     trusted_signers: tuple[str, ...] = ()
     s3: S3Settings | None = None
     local: LocalSettings | None = None
@@ -121,5 +123,5 @@ class Config:
 
     @property
     def storage_classes(self) -> StorageClasses:
-        """Storage classes; a directory has none and everything is ``STANDARD``."""
+        """Storage classes of the repository. In a directory, everything is ``STANDARD``."""
         return self.s3.storage_class if self.s3 else StorageClasses()

@@ -2,16 +2,38 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The manifest of one backup: the payload of docs/format.md as values. Reading and writing its JSON is in
-``manifest_json``."""
+"""The manifest of one backup: the payload of docs/format.md as values. The types of the fields say what may stand
+in them; ``manifest_json`` reads and writes them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
 
-from .repository import BackupId, Line
+from .field_types import (
+    MAX_PARTS,
+    AnyBackupId,
+    ChecksumKind,
+    Count,
+    DatasetName,
+    Guid,
+    Hash,
+    Level,
+    Line,
+    Name,
+    PartIndex,
+    PartKey,
+    Positive,
+    Recipients,
+    RepositoryId,
+    SendFlags,
+    SnapshotName,
+    Texts,
+    Time,
+)
+from .json_records import listed, object_of
+from .recipients import KeyKind, kind_of
+from .repository import Series
 from .zfs import DatasetType
 
 
@@ -20,20 +42,20 @@ class Checksum:
     """What the store returned for an object: ``kind`` is ``sha256``, ``sha256-composite``, ``crc32``, ``etag`` …,
     or ``none`` where it returned nothing; ``value`` is as the store writes it."""
 
-    kind: str
-    value: str
+    kind: ChecksumKind
+    value: Line
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
     """One age file, one object."""
 
-    index: int
-    key: str
-    plain_bytes: int
-    plain_blake3: str
-    bytes: int
-    sha256: str
+    index: PartIndex
+    key: PartKey
+    plain_bytes: Positive
+    plain_blake3: Hash
+    bytes: Positive
+    sha256: Hash
     checksum: Checksum
 
 
@@ -41,25 +63,25 @@ class Part:
 class Base:
     """The backup that an incremental starts from; ``snapshot`` is the full snapshot name at that time."""
 
-    backup_id: BackupId
-    snapshot: str
-    guid: str
+    backup_id: AnyBackupId
+    snapshot: SnapshotName
+    guid: Guid
 
 
 @dataclass(frozen=True, slots=True)
 class ManifestPool:
     """Pool the stream came from."""
 
-    name: str
-    guid: str
+    name: Name
+    guid: Guid
 
 
 @dataclass(frozen=True, slots=True)
 class ManifestDataset:
     """Dataset the stream came from; ``name`` is the full name."""
 
-    name: str
-    guid: str
+    name: DatasetName
+    guid: Guid
     type: DatasetType
     encrypted: bool
 
@@ -68,51 +90,57 @@ class ManifestDataset:
 class ManifestSnapshot:
     """Snapshot that was sent; ``name`` is the full name."""
 
-    name: str
-    guid: str
-    createtxg: int
-    creation: datetime
+    name: SnapshotName
+    guid: Guid
+    createtxg: Count
+    creation: Time
 
 
 @dataclass(frozen=True, slots=True)
 class SendRecord:
     """How the stream was made; the flags are frozen for the chain."""
 
-    flags: tuple[str, ...]
-    zfs_version: str
-    platform: str
+    flags: SendFlags
+    zfs_version: Name
+    platform: Name
 
 
 @dataclass(frozen=True, slots=True)
 class StreamDigest:
     """Length and BLAKE3 (hex) of the whole stream."""
 
-    bytes: int
-    blake3: str
+    bytes: Positive
+    blake3: Hash
 
 
 @dataclass(frozen=True, slots=True)
 class Encryption:
-    """Who can open the parts; ``scheme`` is always ``age`` in format 1."""
+    """Who can open the parts, with keys of one kind; ``scheme`` is always ``age`` in format 1."""
 
-    recipients: tuple[str, ...]
+    recipients: Recipients
     scheme: Literal["age"] = "age"
+
+    @property
+    def kind(self) -> KeyKind:
+        """The kind of all the recipients."""
+        return "hybrid" if any(kind_of(recipient) == "hybrid" for recipient in self.recipients) else "classic"
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """The payload of one manifest, format 1. ``previous`` is the SHA-256 (hex) of the payload of the manifest
-    with ``seq`` - 1 in the same line, or ``None`` for the first."""
+    with ``seq`` - 1 in the same series, or ``None`` for the first."""
 
-    repository_id: str
-    backup_id: BackupId
-    host: str
-    created: datetime
-    seq: int
-    previous: str | None
-    level: int
-    level_requested: int
-    chain: BackupId
+    format: Literal[1] = field(default=1, kw_only=True)
+    repository_id: RepositoryId
+    backup_id: AnyBackupId
+    host: Name
+    created: Time
+    seq: Positive
+    previous: Hash | None
+    level: Level
+    level_requested: Level
+    chain: AnyBackupId
     base: Base | None
     pool: ManifestPool
     dataset: ManifestDataset
@@ -120,16 +148,16 @@ class Manifest:
     send: SendRecord
     stream: StreamDigest
     encryption: Encryption
-    part_size: int
-    parts: tuple[Part, ...]
-    properties: dict[str, str]
-    tool: str
-    job: dict[str, str]
+    part_size: Positive
+    parts: Annotated[tuple[Part, ...], listed(object_of(Part), least=1, most=MAX_PARTS)]
+    properties: Texts
+    tool: Name
+    job: Texts
 
     @property
-    def line(self) -> Line:
-        """The line of backups this one belongs to."""
-        return Line(host=self.host, dataset=self.dataset.name)
+    def series(self) -> Series:
+        """The series of backups this one belongs to."""
+        return Series(host=self.host, dataset=self.dataset.name)
 
     @property
     def stored_bytes(self) -> int:
@@ -140,7 +168,7 @@ class Manifest:
 @dataclass(frozen=True, slots=True)
 class CataloguedManifest:
     """A committed manifest with where it came from: its key, the public key that vouches for it (``None`` for
-    nobody), and the SHA-256 (hex) of its payload, which the next manifest of the line names as ``previous``."""
+    nobody), and the SHA-256 (hex) of its payload, which the next manifest of the series names as ``previous``."""
 
     manifest: Manifest
     key: str

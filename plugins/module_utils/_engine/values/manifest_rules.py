@@ -6,20 +6,17 @@
 
 from __future__ import annotations
 
-import re
-
 from .manifest import Base, Manifest
+from .recipients import kind_of
 from .repository import part_name
-
-_DATASET = re.compile(r"[^/@#]+(/[^/@#]+)*")
-_SNAPSHOT = re.compile(r"[^/@#]+(/[^/@#]+)*@[^/@#]+")
 
 
 def check_manifest(manifest: Manifest) -> None:
     """Raise :class:`ValueError`, with a reason that completes "it …", where the fields contradict each other."""
     _check_names(manifest)
-    _check_line(manifest)
+    _check_series(manifest)
     _check_chain(manifest)
+    _require(len({kind_of(key) for key in manifest.encryption.recipients}) == 1, "names age keys of two kinds")
     _check_parts(manifest)
 
 
@@ -29,25 +26,19 @@ def _require(holds: bool, reason: str) -> None:
 
 
 def _check_names(manifest: Manifest) -> None:
-    dataset = manifest.dataset.name
-    _require(bool(_DATASET.fullmatch(dataset)), f"names the dataset {dataset!r}, which no dataset can be called")
+    dataset, snapshot = manifest.dataset.name, manifest.snapshot.name
     _require(
         dataset.partition("/")[0] == manifest.pool.name,
         f"says that {dataset!r} is in the pool {manifest.pool.name!r}",
     )
-    snapshot = manifest.snapshot.name
-    _require(
-        bool(_SNAPSHOT.fullmatch(snapshot)) and snapshot.startswith(f"{dataset}@"),
-        f"names {snapshot!r} as a snapshot of {dataset!r}",
-    )
+    _require(snapshot.startswith(f"{dataset}@"), f"names {snapshot!r} as a snapshot of {dataset!r}")
 
 
-def _check_line(manifest: Manifest) -> None:
-    _require(manifest.seq >= 1, "has the number 0 in its line, which begins with 1")
-    # A later one may name none too: its line goes on after the repository lost what came before.
+def _check_series(manifest: Manifest) -> None:
+    # A later one may name none too: its series goes on after the repository lost what came before.
     _require(
         manifest.seq > 1 or manifest.previous is None,
-        "is number 1 in its line and names a previous manifest",
+        "is number 1 in its series and names a previous manifest",
     )
 
 
@@ -79,22 +70,18 @@ def _check_base(manifest: Manifest, base: Base) -> None:
         manifest.level > 1 or base.backup_id == manifest.chain,
         f"has the base {base.backup_id} and belongs to the chain {manifest.chain}",
     )
-    _require(bool(_SNAPSHOT.fullmatch(base.snapshot)), f"names {base.snapshot!r} as the snapshot of its base")
     _require(base.guid != manifest.snapshot.guid, "is its own base: both snapshots have one guid")
 
 
 def _check_parts(manifest: Manifest) -> None:
-    _require(manifest.part_size > 0, "has the part size 0")
-    data_prefix = manifest.line.data_prefix(manifest.backup_id, manifest.level)
+    data_prefix = manifest.series.data_prefix(manifest.backup_id, manifest.level)
     last = len(manifest.parts) - 1
     for position, part in enumerate(manifest.parts):
         if part.index != position:
             raise ValueError(f"has part {part.index} in the place of part {position}")
         if part.key != f"{data_prefix}{part_name(position)}":
             raise ValueError(f"gives part {position} the key {part.key!r}, which is not its own")
-        if not (
-            part.plain_bytes == manifest.part_size or (position == last and 0 < part.plain_bytes < manifest.part_size)
-        ):
+        if not (part.plain_bytes == manifest.part_size or (position == last and part.plain_bytes < manifest.part_size)):
             raise ValueError(f"gives part {position} {part.plain_bytes} bytes, with parts of {manifest.part_size}")
         if part.bytes <= part.plain_bytes:
             raise ValueError(f"gives part {position} fewer bytes encrypted than plain")

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Progress records: one JSON line each (docs/interface.md, "Progress records")."""
+"""What an operation reports while it runs (docs/cli.md, "Progress")."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ Phase = Literal["plan", "resume", "send", "upload", "commit", "check", "fetch", 
 
 
 class Progress(Protocol):
-    """Where a running operation reports. Calls are cheap, thread-safe, and never raise."""
+    """Receives the reports of a running operation. Calls are cheap and thread-safe, and never raise."""
 
     def start(self, operation: str, *, total: int | None, message: str) -> None:
-        """An operation begins; ``total`` is its size in bytes where it is known."""
+        """An operation begins. ``total`` is its size in bytes if known."""
 
     def advance(self, phase: Phase, *, current: int, total: int | None, message: str = "") -> None:
-        """``current`` of ``total`` bytes are done in ``phase``; ``current`` may go back after a retry."""
+        """``current`` of ``total`` bytes are done in ``phase``. ``current`` may decrease after a retry."""
 
     def log(self, message: str, *, level: Literal["info", "warning"] = "info", **facts: Any) -> None:
-        """Something worth telling."""
+        """Something happened."""
 
     def finish(self, *, status: Literal["ok", "warning", "failed"], result: dict[str, Any]) -> None:
         """The operation ended."""
@@ -30,7 +30,7 @@ class Progress(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Silent:
-    """A :class:`Progress` that says nothing."""
+    """A :class:`Progress` that shows nothing."""
 
     def start(self, operation: str, *, total: int | None, message: str) -> None:
         """Nothing."""

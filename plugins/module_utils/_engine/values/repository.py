@@ -19,7 +19,8 @@ BackupId = NewType("BackupId", str)
 
 MAX_LEVEL = 4
 IDENTITY_KEY = "zrb.json"
-_BACKUP_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-L[0-4]-[0-9a-f]{8}")
+BACKUP_ID_PATTERN = "[0-9]{8}T[0-9]{6}Z-L[0-4]-[0-9a-f]{8}"
+_BACKUP_ID = re.compile(BACKUP_ID_PATTERN)
 
 
 def new_backup_id(*, now: datetime, level: int, token: str) -> BackupId:
@@ -61,8 +62,8 @@ def part_name(index: int) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """The line of backups of one dataset of one host: what ``seq`` counts along.
+class Series:
+    """The series of backups of one dataset of one host: what ``seq`` counts along.
 
     ``dataset`` is the full ZFS name, pool first.
     """
@@ -77,7 +78,7 @@ class Line:
 
     @property
     def manifest_prefix(self) -> str:
-        """Where the manifests of this line are, with a trailing slash. Lines of child datasets lie under it too."""
+        """Where the manifests of this series are, with a trailing slash. Those of child datasets lie under it too."""
         return f"manifests/{self.path}/"
 
     def manifest_key(self, backup_id: BackupId) -> str:
@@ -93,8 +94,8 @@ class Line:
         return self.data_prefix(backup_id, level) + part_name(index)
 
 
-def parse_manifest_key(key: str) -> tuple[Line, BackupId]:
-    """The line and the backup id that a key under ``manifests/`` stands for.
+def parse_manifest_key(key: str) -> tuple[Series, BackupId]:
+    """The series and the backup id that a key under ``manifests/`` stands for.
 
     Raises :class:`ManifestInvalid` where the key is not one this format writes; the names are never joined
     to a local path.
@@ -103,9 +104,9 @@ def parse_manifest_key(key: str) -> tuple[Line, BackupId]:
     file_name = pieces[-1]
     if len(pieces) >= 4 and all(pieces) and pieces[0] == "manifests" and file_name.endswith(".json"):
         backup_id = file_name.removesuffix(".json")
-        line = Line(host=unquote(pieces[1]), dataset="/".join(unquote(piece) for piece in pieces[2:-1]))
-        if _BACKUP_ID.fullmatch(backup_id) and line.manifest_key(BackupId(backup_id)) == key:
-            return line, BackupId(backup_id)
+        series = Series(host=unquote(pieces[1]), dataset="/".join(unquote(piece) for piece in pieces[2:-1]))
+        if _BACKUP_ID.fullmatch(backup_id) and series.manifest_key(BackupId(backup_id)) == key:
+            return series, BackupId(backup_id)
     raise ManifestInvalid(
         f"The object {key!r} lies among the manifests but is not named like one",
         subject=key,

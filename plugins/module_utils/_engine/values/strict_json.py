@@ -13,11 +13,16 @@ from typing import Any, NoReturn
 Record = dict[str, Any]
 
 
+class _Refused(ValueError):
+    """A reason of this file's own, told apart from those of the parser."""
+
+
 def parse_object(data: bytes, *, limit: int) -> Record:
-    """``data`` as one JSON object of at most ``limit`` bytes.
+    """``data`` as one JSON object of at most ``limit`` bytes; each kind of document has a limit of its own.
 
     Raises :class:`ValueError`, with a reason that completes "it …", for other lengths, invalid UTF-8, a byte order
     mark, duplicate names, floats, NaN and infinities, nesting beyond what the parser takes, and what is no object.
+    The work is linear in the length, and memory stays below some thirty times the length, whatever ``data`` holds.
     """
     if len(data) > limit:
         raise ValueError(f"has {len(data)} bytes, and {limit} is the most that is read")
@@ -29,13 +34,28 @@ def parse_object(data: bytes, *, limit: int) -> Record:
         raise ValueError("begins with a byte order mark")
     try:
         value = _DECODER.decode(text)
+    except _Refused:
+        raise
     except json.JSONDecodeError as error:
         raise ValueError(f"is not valid JSON at character {error.pos}: {error.msg}") from None
     except RecursionError:
         raise ValueError("is nested too deeply") from None
+    except ValueError:  # Python reads no number of more digits, since that would be quadratic work.
+        raise ValueError("holds a number of thousands of digits") from None
     if not isinstance(value, dict):
         raise ValueError("is not a JSON object")
     return value
+
+
+def canonical_json(record: Mapping[str, object]) -> bytes:
+    """``record`` in its one form: UTF-8, names sorted, no spaces. Raises :class:`ValueError` for text that is not
+    Unicode."""
+    try:
+        return json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode(
+            "utf-8"
+        )
+    except UnicodeEncodeError as error:
+        raise ValueError(f"holds text that is not Unicode ({error.object[error.start : error.end][:20]!r})") from None
 
 
 def check_names(record: Mapping[str, object], wanted: Collection[str]) -> None:
@@ -44,29 +64,21 @@ def check_names(record: Mapping[str, object], wanted: Collection[str]) -> None:
         return
     if missing := [name for name in wanted if name not in record]:
         raise ValueError(f"lacks {', '.join(map(repr, missing[:5]))}")
-    unknown = [name for name in record if name not in wanted]
-    raise ValueError(f"has the unknown field {unknown[0][:80]!r}")
+    unknown = next(name for name in record if name not in wanted)
+    raise ValueError(f"has the unknown field {unknown[:80]!r}")
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> Record:
     record = dict(pairs)
     if len(record) != len(pairs):
-        names = [name for name, _value in pairs]
-        raise ValueError(f"names {next(name for name in names if names.count(name) > 1)[:80]!r} twice in one object")
+        seen: set[str] = set()
+        twice = next(name for name, _value in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        raise _Refused(f"names {twice[:80]!r} twice in one object")
     return record
 
 
 def _no_float(text: str) -> NoReturn:
-    raise ValueError(f"holds the number {text[:40]}, and only whole numbers are allowed")
+    raise _Refused(f"holds the number {text[:40]}, and only whole numbers are allowed")
 
 
-def _integer(text: str) -> int:
-    # 20 characters hold every 64-bit number; int() of megabytes of digits would take forever.
-    if len(text) > 20:
-        raise ValueError(f"holds a number of {len(text)} digits")
-    return int(text)
-
-
-_DECODER = json.JSONDecoder(
-    object_pairs_hook=_pairs, parse_float=_no_float, parse_constant=_no_float, parse_int=_integer
-)
+_DECODER = json.JSONDecoder(object_pairs_hook=_pairs, parse_float=_no_float, parse_constant=_no_float)

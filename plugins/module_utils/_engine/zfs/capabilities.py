@@ -21,7 +21,7 @@ from .failures import START_ZFS, zfs_failure
 
 
 def probe_capabilities(command_line: CommandLine) -> Capabilities:
-    """Ask the ``zfs`` of this machine. Raises ``ZfsMissing`` where it is not installed or not running."""
+    """Ask the ``zfs`` of this machine. Raises ``ZfsMissing`` if it is not installed or not running."""
     asked = command_line.ask("zfs", "get")
     properties = asked.stdout + asked.stderr
     if "PROPERTY" not in properties:

@@ -36,7 +36,7 @@ from .reading import (
     read_pool,
     read_snapshots,
 )
-from .receiving import check_new_target, receive_options, settle
+from .receiving import check_new_target, protect, receive_options
 from .sizes import read_changed_bytes
 from .snapshotting import take_snapshots
 
@@ -179,9 +179,9 @@ class CommandZfs:
         in_daemon = not self.capabilities.receive_unmounted
         return ReceiveChild(["zfs", "receive", *options, target], failure=failure, outlives_kill=in_daemon)
 
-    def settle_received(self, target: str, *, type: DatasetType) -> None:
+    def protect_received(self, target: str, *, type: DatasetType) -> None:
         """See the protocol."""
-        settle(self._line, check_dataset_name(target), kind=type)
+        protect(self._line, check_dataset_name(target), kind=type)
 
     def set_properties(self, dataset: str, properties: dict[str, str]) -> None:
         """See the protocol."""

@@ -28,7 +28,7 @@ class CommandLine:
 
     def ask(self, program: Program, *arguments: str) -> Ended:
         """Run a command and return how it ended, whatever its status. Raises ``ZfsMissing`` or ``ZfsError``
-        where it cannot be started or does not end."""
+        if it cannot be started or does not end."""
         try:
             return run([program, *arguments], timeout_s=self._timeout_s)
         except OSError as failure:
@@ -36,7 +36,7 @@ class CommandLine:
                 f"The command {program!r} cannot be run",
                 subject=program,
                 answer=str(failure),
-                next_step="Install ZFS (on Debian: zfsutils-linux, or zfs-fuse where no kernel module can be loaded)",
+                next_step="Install ZFS (on Debian: zfsutils-linux, or zfs-fuse if no kernel module can be loaded)",
             ) from failure
         except TimedOut as late:
             raise ZfsError(
@@ -60,10 +60,28 @@ class CommandLine:
         return zfs_failure(ended, problem=problem, subject=subject)
 
     def rows(self, *arguments: str, problem: str, subject: str) -> list[Row]:
-        """The output of a ``zfs`` command that prints tab-separated rows (``-H``)."""
+        """The output of a ``zfs`` command that prints tab-separated rows (``-H``) of the columns after ``-o``.
+
+        Raises ``ZfsError`` if it prints anything else, such as a warning: nothing is guessed from such an answer.
+        """
         output = self.run("zfs", *arguments, problem=problem, subject=subject)
-        return [tuple(line.split("\t")) for line in output.split("\n") if line]
+        columns = arguments[arguments.index("-o") + 1].count(",") + 1
+        rows = [tuple(line.split("\t", columns - 1)) for line in output.split("\n") if line]
+        for row in rows:
+            if len(row) != columns:
+                raise not_understood("\t".join(row), problem=problem, subject=subject)
+        return rows
 
     def pool_exists(self, name: str) -> bool:
         """Whether a pool of this name is imported."""
         return self.ask("zpool", "list", "-H", "-o", "name", name).status == 0
+
+
+def not_understood(printed: str, *, problem: str, subject: str) -> ZfsError:
+    """The error for a command that succeeded and printed something that is not an answer."""
+    return ZfsError(
+        f"{problem}: zfs printed what is no answer to it",
+        subject=subject,
+        answer=quoted(printed),
+        next_step="Run the command by hand and look for a warning among its output; is the pool being upgraded?",
+    )

@@ -127,7 +127,7 @@ _CAUSES: Final = (
     _cause(
         r"does not exist|no such pool",
         None,
-        "What the command names is gone: see `zfs list -t all`; where a base is missing, run level 0",
+        "What the command names is gone: see `zfs list -t all`; if a base is missing, run level 0",
     ),
 )
 
@@ -150,7 +150,7 @@ def zfs_failure(
 ) -> EngineError:
     """The error for a command that ended with a status other than 0.
 
-    Its class is that of the cause where stderr tells one, else ``otherwise``; with ``always`` the class is
+    Its class is that of the cause if stderr tells one, else ``otherwise``; with ``always`` the class is
     ``otherwise`` in any case, and the cause decides what to do next only.
     """
     cause = next((cause for cause in _CAUSES if cause.phrase.search(ended.stderr)), None)

@@ -11,9 +11,12 @@ nothing that passes can be taken for an option.
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import Final
 
 from ..errors import UsageError
+from ..values.config import Task
+from ..values.repository import check_level
 
 MAX_NAME_BYTES: Final = 255
 """ZFS_MAX_DATASET_NAME_LEN without its final zero byte."""
@@ -25,27 +28,27 @@ _PROPERTY: Final = re.compile(r"[a-z0-9][a-z0-9:_.+-]*")
 
 
 def check_pool_name(name: str) -> str:
-    """``name`` where it is a pool's name, else ``UsageError``."""
+    """``name`` if it is a pool's name, else ``UsageError``."""
     return _checked(name, "pool", _pool_fault(name))
 
 
 def check_dataset_name(name: str) -> str:
-    """``name`` where it is the full name of a filesystem or volume, else ``UsageError``."""
+    """``name`` if it is the full name of a filesystem or volume, else ``UsageError``."""
     return _checked(name, "dataset", _dataset_fault(name))
 
 
 def check_snapshot_name(name: str) -> str:
-    """``name`` where it is the full name of a snapshot (``pool/dataset@snapshot``), else ``UsageError``."""
+    """``name`` if it is the full name of a snapshot (``pool/dataset@snapshot``), else ``UsageError``."""
     return _checked(name, "snapshot", _point_fault(name, "@"))
 
 
 def check_bookmark_name(name: str) -> str:
-    """``name`` where it is the full name of a bookmark (``pool/dataset#bookmark``), else ``UsageError``."""
+    """``name`` if it is the full name of a bookmark (``pool/dataset#bookmark``), else ``UsageError``."""
     return _checked(name, "bookmark", _point_fault(name, "#"))
 
 
 def check_any_name(name: str) -> str:
-    """``name`` where it names a dataset, a snapshot or a bookmark, else ``UsageError``."""
+    """``name`` if it names a dataset, a snapshot or a bookmark, else ``UsageError``."""
     if "@" in name:
         return check_snapshot_name(name)
     if "#" in name:
@@ -54,18 +57,18 @@ def check_any_name(name: str) -> str:
 
 
 def check_base_name(name: str) -> str:
-    """``name`` where an incremental can start from it: a snapshot or a bookmark, else ``UsageError``."""
+    """``name`` if an incremental can start from it: a snapshot or a bookmark, else ``UsageError``."""
     return check_bookmark_name(name) if "#" in name else check_snapshot_name(name)
 
 
 def check_hold_tag(tag: str) -> str:
-    """``tag`` where it can be the tag of a hold, else ``UsageError``."""
+    """``tag`` if it can be the tag of a hold, else ``UsageError``."""
     fault = "" if _TAG.fullmatch(tag) and _fits(tag) else "it is empty, too long, has a space or begins with - or ."
     return _checked(tag, "hold tag", fault)
 
 
 def check_property_name(name: str) -> str:
-    """``name`` where it can be a native or user property, else ``UsageError``."""
+    """``name`` if it can be a native or user property, else ``UsageError``."""
     fault = "" if _PROPERTY.fullmatch(name) and _fits(name) else "it has other characters than a-z 0-9 : _ . + -"
     return _checked(name, "property name", fault)
 
@@ -118,3 +121,8 @@ def _component_fault(component: str) -> str:
     if not _COMPONENT.fullmatch(component):
         return f"{component!r} has characters other than letters, digits, space and _ . : -"
     return ""
+
+
+def snapshot_name(task: Task, level: int, now: datetime) -> str:
+    """``{prefix}_level{N}_{YYYYMMDDTHHMMSSZ}``, the part after the ``@``; ``now`` is in UTC."""
+    return f"{task.snapshot_prefix}_level{check_level(level)}_{now:%Y%m%dT%H%M%SZ}"

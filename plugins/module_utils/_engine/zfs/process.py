@@ -61,7 +61,7 @@ def child_environment() -> dict[str, str]:
 def run(arguments: Sequence[str], *, timeout_s: float | None = None) -> Ended:
     """Run a short command to its end.
 
-    Raises ``OSError`` where it cannot be started, and :class:`TimedOut` after ``timeout_s`` seconds.
+    Raises ``OSError`` if it cannot be started, and :class:`TimedOut` after ``timeout_s`` seconds.
     """
     child = _start(arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
     try:

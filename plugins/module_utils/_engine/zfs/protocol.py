@@ -20,7 +20,7 @@ class SendProcess(Protocol):
 
     def wait(self) -> None:
         """Wait for the end, after the stream was read to its end. Raises ``SendFailed`` with the stderr, the
-        status and the snapshot where the command did not end with status 0."""
+        status and the snapshot if the command did not end with status 0."""
 
     def kill(self) -> None:
         """End the process group now, if it still runs, and reap it. Never raises."""
@@ -30,10 +30,10 @@ class ReceiveProcess(Protocol):
     """A running ``zfs receive``, alone in its process group."""
 
     def fileno(self) -> int:
-        """The file descriptor to write the stream to. Writing raises ``BrokenPipeError`` where receive gave up."""
+        """The file descriptor to write the stream to. Writing raises ``BrokenPipeError`` if receive gave up."""
 
     def finish(self) -> None:
-        """Close the pipe and wait. Raises ``ReceiveFailed`` with the stderr where the status is not 0."""
+        """Close the pipe and wait. Raises ``ReceiveFailed`` with the stderr if the status is not 0."""
 
     def kill(self) -> None:
         """End it *before* the pipe is closed, so that a stream cut short is never committed. Never raises."""
@@ -62,7 +62,7 @@ class Zfs(Protocol):
         """Snapshots of this dataset alone, oldest (lowest createtxg) first."""
 
     def bookmarks(self, dataset: str) -> list[Bookmark]:
-        """Bookmarks of this dataset alone, oldest first; empty where this ZFS has none."""
+        """Bookmarks of this dataset alone, oldest first; empty if this ZFS has none."""
 
     def local_properties(self, dataset: str) -> dict[str, str]:
         """Properties set or received on the dataset itself, user properties too, in parseable form."""
@@ -80,11 +80,11 @@ class Zfs(Protocol):
         """Create ``bookmark`` (full name with ``#``) of ``snapshot``; the same one there already is no error."""
 
     def estimate_bytes(self, snapshot: str, *, base: str | None, flags: Sequence[str]) -> int | None:
-        """Size of the stream that :meth:`send` would give, where this ZFS can tell."""
+        """Size of the stream that :meth:`send` would give, if this ZFS can tell."""
 
     def changed_bytes(self, name: str, *, base: str | None, flags: Sequence[str]) -> int | None:
         """About how much a stream of ``name`` carries, from properties alone: ``name`` may be a dataset whose snapshot
-        is not taken yet. ``None`` where this ZFS cannot tell."""
+        is not taken yet. ``None`` if this ZFS cannot tell."""
 
     def send(self, snapshot: str, *, base: str | None, flags: Sequence[str]) -> SendProcess:
         """Start ``zfs send``; ``base`` is a snapshot's or bookmark's full name."""
@@ -93,9 +93,9 @@ class Zfs(Protocol):
         """Start ``zfs receive`` into ``target``: unmounted, mounting nothing and sharing nothing, without ``-F``.
         ``first`` is true for the stream that creates the dataset."""
 
-    def settle_received(self, target: str, *, type: DatasetType) -> None:
+    def protect_received(self, target: str, *, type: DatasetType) -> None:
         """After a link was received: make sure that ``target`` is not mounted, not changed by access times, and
-        ready for the next incremental, also where ``receive`` has no ``-u`` and ``-o``."""
+        ready for the next incremental, also if ``receive`` has no ``-u`` and ``-o``."""
 
     def set_properties(self, dataset: str, properties: dict[str, str]) -> None:
         """``zfs set``."""

@@ -12,21 +12,27 @@ from typing import Final
 
 from ..errors import UsageError
 from ..values.zfs import Bookmark, Capabilities, Dataset, Pool, Snapshot
-from .command_line import CommandLine
+from .command_line import CommandLine, not_understood
 
 _POINT_PROPERTIES: Final = "type,guid,createtxg,creation,userrefs"
+_NUMBERS: Final = ("guid", "createtxg", "creation", "userrefs")
 
 
 def read_pool(line: CommandLine, name: str) -> Pool:
     """The imported pool."""
     output = line.run("zpool", "list", "-H", "-o", "name,guid", name, problem=f"Cannot read pool {name}", subject=name)
-    return Pool(*output.rstrip("\n").split("\t"))
+    facts = output.rstrip("\n").split("\t")
+    if len(facts) != 2 or facts[0] != name or not facts[1].isdecimal():
+        raise not_understood(output, problem=f"Cannot read pool {name}", subject=name)
+    return Pool(*facts)
 
 
 def read_dataset(line: CommandLine, name: str, capabilities: Capabilities) -> Dataset:
     """The filesystem or volume."""
     properties = "type,guid,encryption" if capabilities.encryption else "type,guid"
     facts = read_properties(line, name, properties)
+    if missing := {"type", "guid"} - set(facts):
+        raise not_understood(f"no {', '.join(sorted(missing))}", problem=f"Cannot read {name}", subject=name)
     kind = facts["type"]
     if kind not in ("filesystem", "volume"):
         raise UsageError(f"{name} is a {kind}", next_step="Name a filesystem or volume", subject=name)
@@ -49,6 +55,8 @@ def read_properties(line: CommandLine, name: str, properties: str) -> dict[str, 
 def read_snapshots(line: CommandLine, names: Sequence[str]) -> list[Snapshot]:
     """Snapshots by name, in the order of the names."""
     facts = _points(line, list(names), options=(), subject=names[0])
+    if missing := [name for name in names if name not in facts]:
+        raise not_understood(f"nothing of {missing[0]}", problem=f"Cannot read {missing[0]}", subject=missing[0])
     return [_snapshot(name, facts[name]) for name in names]
 
 
@@ -58,6 +66,7 @@ def list_snapshots(line: CommandLine, dataset: str, capabilities: Capabilities) 
     options = ("-d", "1", "-t", "snapshot") if capabilities.bookmarks else ("-r", "-d", "1")
     facts = _points(line, [dataset], options=options, subject=dataset)
     found = [_snapshot(name, each) for name, each in facts.items() if each["type"] == "snapshot"]
+    _check_owner([snapshot.name for snapshot in found], f"{dataset}@")
     return sorted(found, key=lambda snapshot: snapshot.createtxg)
 
 
@@ -67,7 +76,14 @@ def list_bookmarks(line: CommandLine, dataset: str, capabilities: Capabilities) 
         return []
     facts = _points(line, [dataset], options=("-d", "1", "-t", "bookmark"), subject=dataset)
     found = [_bookmark(name, each) for name, each in facts.items() if each["type"] == "bookmark"]
+    _check_owner([bookmark.name for bookmark in found], f"{dataset}#")
     return sorted(found, key=lambda bookmark: bookmark.createtxg)
+
+
+def _check_owner(names: Sequence[str], beginning: str) -> None:
+    for name in names:
+        if not name.startswith(beginning):
+            raise not_understood(name, problem=f"Cannot list {beginning}…", subject=beginning[:-1])
 
 
 def list_descendants(line: CommandLine, dataset: str) -> list[str]:
@@ -77,7 +93,10 @@ def list_descendants(line: CommandLine, dataset: str) -> list[str]:
         problem=f"Cannot list what is below {dataset}",
         subject=dataset,
     )  # fmt: skip
-    return [row[0] for row in rows]
+    for (name,) in rows:
+        if name != dataset and not name.startswith(f"{dataset}/"):
+            raise not_understood(name, problem=f"Cannot list what is below {dataset}", subject=dataset)
+    return [name for (name,) in rows]
 
 
 def read_local_properties(line: CommandLine, dataset: str) -> dict[str, str]:
@@ -112,6 +131,10 @@ def _points(
     )  # fmt: skip
     for name, key, value in rows:
         facts.setdefault(name, {})[key] = value
+    for name, known in facts.items():
+        numbers = [known.get(key, "") for key in _NUMBERS if key != "userrefs" or known.get("type") == "snapshot"]
+        if known.get("type") in {"snapshot", "bookmark"} and not all(number.isdecimal() for number in numbers):
+            raise not_understood(f"{name}: {known}", problem=f"Cannot read {subject}", subject=subject)
     return facts
 
 

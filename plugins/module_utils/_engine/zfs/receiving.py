@@ -91,7 +91,7 @@ def _has_entries(directory: Path) -> bool:
     return directory.is_dir() and any(directory.iterdir())
 
 
-def settle(line: CommandLine, target: str, *, kind: DatasetType) -> None:
+def protect(line: CommandLine, target: str, *, kind: DatasetType) -> None:
     """Unmount the target and set what :func:`receive_options` could not."""
     problem = f"Cannot make {target} ready for the next link"
     wanted = AT_REST[kind]

@@ -13,7 +13,7 @@ from .command_line import CommandLine
 
 
 def read_changed_bytes(line: CommandLine, name: str, *, base: str | None, flags: Sequence[str]) -> int | None:
-    """Bytes of data in ``name`` (a dataset or snapshot), or written since ``base``; ``None`` where this ZFS cannot
+    """Bytes of data in ``name`` (a dataset or snapshot), or written since ``base``; ``None`` if this ZFS cannot
     tell. Metadata is not counted, so that a stream is a little longer."""
     compressed = "-c" in flags or "-w" in flags
     if base is not None:

@@ -26,8 +26,8 @@ def take_snapshots(line: CommandLine, capabilities: Capabilities, names: Sequenc
 
 
 def _take_recursively(line: CommandLine, names: Sequence[str], problem: str) -> None:
-    """``zfs snapshot -r`` is atomic also where ``zfs snapshot`` takes one name: use it on the common ancestor and
-    destroy what was not asked for. It fails as a whole where any of these names existed, so all are ours."""
+    """``zfs snapshot -r`` is atomic also if ``zfs snapshot`` takes one name: use it on the common ancestor and
+    destroy what was not asked for. It fails as a whole if any of these names existed, so all are ours."""
     short_names = {name.partition("@")[2] for name in names}
     if len(short_names) > 1:
         raise ZfsUnable(

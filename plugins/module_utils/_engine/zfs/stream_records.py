@@ -58,7 +58,7 @@ class StreamEnd:
 
 
 def parse_begin(record: bytes | bytearray | memoryview) -> StreamBegin:
-    """Read the first :data:`RECORD_BYTES` bytes of a stream. Raises ``StreamDamaged`` where they are no BEGIN."""
+    """Read the first :data:`RECORD_BYTES` bytes of a stream. Raises ``StreamDamaged`` if they are no BEGIN."""
     _check_length(record, "first")
     order = next((order for order in "<>" if struct.unpack_from(order + "IxxxxQ", record) == (_BEGIN, _MAGIC)), None)
     if order is None:
@@ -73,7 +73,7 @@ def parse_begin(record: bytes | bytearray | memoryview) -> StreamBegin:
 
 
 def parse_end(record: bytes | bytearray | memoryview) -> StreamEnd:
-    """Read the last :data:`RECORD_BYTES` bytes of a stream. Raises ``StreamDamaged`` where they are no END."""
+    """Read the last :data:`RECORD_BYTES` bytes of a stream. Raises ``StreamDamaged`` if they are no END."""
     _check_length(record, "last")
     order = next((order for order in "<>" if struct.unpack_from(order + "I", record) == (_END,)), None)
     if order is None:

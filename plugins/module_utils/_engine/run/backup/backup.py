@@ -1,0 +1,372 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Back up: snapshot, send, encrypt, upload, commit (docs/format.md, "Commit"). Interrupted anywhere, the next run
+of the same command continues or starts clean."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ...config.key_files import read_signing_key
+from ...config.tasks import task_datasets
+from ...errors import ConfigError, EngineError, ObjectExists, StreamNotReproducible
+from ...plan.buffers import plan_backup_buffers
+from ...plan.parts import check_part_count, count_parts
+from ...report.logs import Logged
+from ...repository.identity import RepositoryIdentity, ensure_identity, read_identity
+from ...seal.age import AgeSealer
+from ...seal.signing import SigningKey
+from ...state.journal import Journal
+from ...state.locks import dataset_lock, dataset_state_dir
+from ...state.pending_snapshot import clear_pending, note_pending
+from ...store.protocol import Store
+from ...stream.backup import BackupPipeline, StoredStream
+from ...stream.part_uploads import Destination
+from ...stream.threads import usable_cores
+from ...values.config import Task
+from ...values.progress import Progress
+from ...values.repository import BackupId, check_level
+from ...values.zfs import Snapshot
+from ..context import Context
+from .commit import build_manifest, check_stream_edges, commit, finish_commit, rehearse_manifest
+from .recovery import give_up, recover
+from .results import BackupOutcome, BackupPlan, BackupResult
+from .survey import Decision, Survey, binding_for, decide, survey_dataset
+
+__all__ = ["BackupOutcome", "BackupPlan", "BackupResult", "back_up", "plan_backup"]
+
+
+def plan_backup(context: Context, *, task: Task, level: int, strict_level: bool = False) -> list[BackupPlan]:
+    """What :func:`back_up` would do now, for every dataset of ``task``. Changes nothing."""
+    check_level(level)
+    _signing_key(context)
+    store = context.open_store()
+    try:
+        # A repository that has no identity yet has no backups either, so that no journal fits this empty one.
+        identity = read_identity(store) or RepositoryIdentity(repository_id="", created=context.clock())
+        plans = []
+        at_once = _at_one_time(context)
+        for name in task_datasets(context.zfs, task):
+            decision = decide(
+                at_once, identity, task, survey_dataset(context, store, name), level=level, strict=strict_level
+            )
+            plans.append(_plan(context, store, decision))
+        return plans
+    finally:
+        store.close()
+
+
+def back_up(
+    context: Context, *, task: Task, level: int, strict_level: bool = False, job: dict[str, str] | None = None
+) -> BackupOutcome:
+    """One run of ``task`` at ``level``. A dataset that fails does not stop the others; see the outcome.
+
+    Raises what concerns all of them: keys, configuration, the repository; :class:`Interrupted` comes through.
+    """
+    check_level(level)
+    signing_key = _signing_key(context)
+    pipeline = _pipeline(context)
+    store = context.open_store()
+    try:
+        run = _TaskRun(context, store, signing_key, task, pipeline, job or {})
+        return run.run(level, strict=strict_level)
+    finally:
+        store.close()
+
+
+def _pipeline(context: Context) -> BackupPipeline:
+    limits = context.config.limits
+    return BackupPipeline(
+        plan_backup_buffers(limits, cores=usable_cores()),
+        sealer=AgeSealer(context.config.recipients),
+        uploaders=limits.workers,
+        bandwidth_limit=limits.bandwidth_limit,
+        proof=limits.proof,
+    )
+
+
+def _at_one_time(context: Context) -> Context:
+    """``context`` whose clock stands still: snapshots taken at one instant have one name, whose seconds may pass while
+    the datasets are looked at. A ZFS that takes them by ``zfs snapshot -r`` can give them no other."""
+    now = context.clock()
+    return replace(context, clock=lambda: now)
+
+
+def _signing_key(context: Context) -> SigningKey:
+    path = context.config.signing_key
+    if path is None:
+        raise ConfigError(
+            "The configuration names no signing_key, and a backup without a signature cannot be trusted later",
+            subject="signing_key",
+            next_step="Make one with `zrb signing-key --output /etc/zrb/signing.key` and name it in the configuration",
+        )
+    return read_signing_key(Path(path))
+
+
+def _plan(context: Context, store: Store, decision: Decision) -> BackupPlan:
+    part_size = context.config.limits.part_size
+    estimate = _estimate(context, decision, decision.snapshot)
+    return BackupPlan(
+        task=decision.task.name,
+        dataset=decision.survey.dataset.name,
+        level_requested=decision.level_requested,
+        choice=decision.choice,
+        snapshot=decision.snapshot_name,
+        estimated_bytes=estimate,
+        parts=None if estimate is None else count_parts(estimate, part_size),
+        part_size=part_size,
+        storage_class=context.config.storage_classes.for_level(decision.choice.level),
+        destination=store.location,
+        resumes=decision.journal.binding.backup_id if decision.journal else None,
+    )
+
+
+def _estimate(context: Context, decision: Decision, snapshot: Snapshot | None) -> int | None:
+    """Bytes of the stream, as zfs send foretells them, else about, else ``None``."""
+    base, flags = decision.choice.base_source, decision.choice.flags
+    told = context.zfs.estimate_bytes(snapshot.name, base=base, flags=flags) if snapshot else None
+    if told is not None:
+        return told
+    return context.zfs.changed_bytes(
+        snapshot.name if snapshot else decision.survey.dataset.name, base=base, flags=flags
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """One dataset of a run, ready to be sent."""
+
+    decision: Decision
+    snapshot: Snapshot
+    journal: Journal
+    progress: Logged
+
+    @property
+    def survey(self) -> Survey:
+        return self.decision.survey
+
+
+class _TaskRun:
+    """One run of one task."""
+
+    def __init__(
+        self,
+        context: Context,
+        store: Store,
+        signing_key: SigningKey,
+        task: Task,
+        pipeline: BackupPipeline,
+        job: dict[str, str],
+    ) -> None:
+        self.context = context
+        self.store = store
+        self.signing_key = signing_key
+        self.task = task
+        self.pipeline = pipeline
+        self.job = job
+        self.failures: list[tuple[str, EngineError]] = []
+
+    def run(self, level: int, *, strict: bool) -> BackupOutcome:
+        """Decide for every dataset, snapshot all at one instant, then send one after the other."""
+        results: list[BackupResult] = []
+        with ExitStack() as locks:
+            identity = ensure_identity(self.store, now=self.context.clock(), new_id=self._new_repository_id())
+            decisions = self._decide_all(locks, identity, level, strict)
+            for work in self._begin_all(identity, decisions):
+                name = work.survey.dataset.name
+                try:
+                    results.append(self._back_up(identity, work))
+                except EngineError as error:
+                    self._failed(name, work.progress, error)
+        return BackupOutcome(tuple(results), tuple(self.failures))
+
+    def _state_dir(self, decision: Decision) -> Path:
+        return dataset_state_dir(self.context.base_dir, decision.survey.dataset.name)
+
+    def _new_repository_id(self) -> str:
+        return "".join(self.context.token() for _piece in range(4))
+
+    def _progress_for(self, dataset: str) -> Logged:
+        context = self.context
+        return Logged(
+            context.progress,
+            log_dir=Path(context.config.log_dir),
+            dataset=dataset,
+            job_id=self.job.get("id", ""),
+            clock=context.clock,
+        )
+
+    def _failed(self, dataset: str, progress: Progress, error: EngineError) -> None:
+        self.failures.append((dataset, error))
+        progress.finish(status="failed", result=dict(error.facts()))
+
+    def _decide_all(self, locks: ExitStack, identity: RepositoryIdentity, level: int, strict: bool) -> list[Decision]:
+        decisions = []
+        at_once = _at_one_time(self.context)
+        for name in task_datasets(self.context.zfs, self.task):
+            try:
+                locks.enter_context(dataset_lock(self.context.base_dir, name))
+                survey = survey_dataset(self.context, self.store, name)
+                decision = decide(at_once, identity, self.task, survey, level=level, strict=strict)
+                recover(self.context, self.store, decision)
+                decisions.append(decision)
+            except EngineError as error:
+                self._failed(name, self._progress_for(name), error)
+        return decisions
+
+    def _begin_all(self, identity: RepositoryIdentity, decisions: Sequence[Decision]) -> list[_Work]:
+        snapshots = self._snapshots_for(decisions)
+        self.context.checkpoint("snapshot-taken")
+        works = []
+        for decision in decisions:
+            snapshot = snapshots.get(decision.snapshot_name)
+            if snapshot is None:
+                continue
+            progress = self._progress_for(decision.survey.dataset.name)
+            try:
+                self.context.zfs.hold(snapshot.name, self.task.hold_tag)
+                self.context.checkpoint("snapshot-held")
+                journal = decision.journal or self._new_journal(identity, decision, snapshot)
+                works.append(_Work(decision, snapshot, journal, progress))
+            except EngineError as error:
+                self._failed(decision.survey.dataset.name, progress, error)
+        return works
+
+    def _snapshots_for(self, decisions: Sequence[Decision]) -> dict[str, Snapshot]:
+        """The snapshots to send by name. Those to be taken are taken at one instant, or none of them is."""
+        snapshots = [decision.snapshot for decision in decisions if decision.snapshot]
+        missing = [decision for decision in decisions if decision.snapshot is None]
+        try:
+            for decision in missing:
+                note_pending(self._state_dir(decision), decision.snapshot_name)
+            if missing:
+                snapshots += self.context.zfs.create_snapshots([decision.snapshot_name for decision in missing])
+        except EngineError as error:
+            for decision in missing:
+                name = decision.survey.dataset.name
+                self._failed(name, self._progress_for(name), error)
+        return {snapshot.name: snapshot for snapshot in snapshots}
+
+    def _new_journal(self, identity: RepositoryIdentity, decision: Decision, snapshot: Snapshot) -> Journal:
+        binding = binding_for(
+            self.context,
+            identity,
+            decision.survey,
+            decision.choice,
+            snapshot=snapshot,
+            level_requested=decision.level_requested,
+            backup_id=None,
+        )
+        directory = self._state_dir(decision)
+        journal = Journal.create(directory, binding)
+        clear_pending(directory)
+        self.context.checkpoint("journal-created")
+        return journal
+
+    def _back_up(self, identity: RepositoryIdentity, work: _Work) -> BackupResult:
+        started = time.monotonic()
+        total = _estimate(self.context, work.decision, work.snapshot)
+        work.progress.start(
+            "backup",
+            total=total,
+            message=f"{work.journal.binding.backup_id} of {work.snapshot.name} to {self.store.location}",
+        )
+        too_many = "" if total is None else _check_part_count(work, total)
+        for sentence in (*work.decision.warnings, too_many):
+            if sentence:
+                work.progress.log(sentence, level="warning")
+        rehearse_manifest(self.context, work.survey, work.journal.binding, work.snapshot, job=self.job)
+        try:
+            stored = self._store(work, total)
+        except (StreamNotReproducible, ObjectExists) as error:
+            if work.decision.journal is None:
+                raise
+            work.progress.log(f"The interrupted backup cannot be continued. {error.explain()}", level="warning")
+            give_up(self.store, work.journal, work.progress)
+            work = replace(work, journal=self._new_journal(identity, work.decision, work.snapshot))
+            stored = self._store(work, total)
+        return self._commit(work, stored, started)
+
+    def _store(self, work: _Work, total: int | None) -> StoredStream:
+        binding, journal = work.journal.binding, work.journal
+        journal.reconcile(self.store, work.progress)
+        if journal.stored_parts:
+            work.progress.log(f"Resuming {binding.backup_id}: {journal.stored_parts} parts are stored already")
+        moved = _Moved(work.progress, total)
+        series, backup_id = work.survey.series, BackupId(binding.backup_id)
+        destination = Destination(
+            store=self.store,
+            key_of=lambda index: series.part_key(backup_id, binding.level, index),
+            storage_class=binding.storage_class,
+            part_size=binding.part_size,
+            ledger=journal,
+            moved=moved.add,
+        )
+        send = self.context.zfs.send(work.snapshot.name, base=work.decision.choice.base_source, flags=binding.flags)
+
+        def at_end(head: bytes, tail: bytes) -> None:
+            send.wait()
+            check_stream_edges(binding, head, tail)
+
+        try:
+            stored = self.pipeline.store_stream(send.fileno(), destination, at_end=at_end)
+        except BaseException:
+            send.kill()
+            raise
+        self.context.checkpoint("stream-stored")
+        return stored
+
+    def _commit(self, work: _Work, stored: StoredStream, started: float) -> BackupResult:
+        context, survey = self.context, work.survey
+        work.progress.advance("commit", current=stored.stream_bytes, total=stored.stream_bytes)
+        manifest = build_manifest(context, survey, work.journal.binding, work.snapshot, stored, job=self.job)
+        try:
+            key = commit(context, self.store, self.signing_key, survey, manifest)
+        except ObjectExists:
+            # Something else took this id: a run that resumed would end here again.
+            give_up(self.store, work.journal, work.progress)
+            raise
+        warnings = [*work.decision.warnings, *finish_commit(context, self.task, survey, manifest, work.journal)]
+        warnings += work.progress.warnings
+        result = BackupResult(
+            task=self.task.name,
+            manifest=manifest,
+            manifest_key=key,
+            reason=work.journal.binding.reason,
+            parts_resumed=stored.parts_resumed,
+            storage_class=work.journal.binding.storage_class,
+            location=self.store.location,
+            duration_s=time.monotonic() - started,
+            warnings=tuple(warnings),
+        )
+        work.progress.finish(status="warning" if warnings else "ok", result=result.as_json())
+        return result
+
+
+def _check_part_count(work: _Work, total: int) -> str:
+    binding = work.journal.binding
+    key = work.survey.series.part_key(BackupId(binding.backup_id), binding.level, 0)
+    return check_part_count(total, binding.part_size, key=key)
+
+
+class _Moved:
+    """Adds up what has arrived, for the progress of one stream."""
+
+    def __init__(self, progress: Progress, total: int | None) -> None:
+        self._progress = progress
+        self._total = total
+        self._lock = threading.Lock()
+        self._bytes = 0
+
+    def add(self, count: int) -> None:
+        """``count`` more bytes arrived."""
+        with self._lock:
+            self._bytes += count
+            self._progress.advance("upload", current=self._bytes, total=self._total)

@@ -1,0 +1,58 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What earlier runs left behind when they were killed: journals, uploads, holds. The next run clears them away."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+from ...errors import NoSuchSnapshot
+from ...state.journal import Journal, snapshot_named_in
+from ...state.locks import dataset_state_dir
+from ...state.pending_snapshot import release_pending
+from ...store.protocol import Store
+from ...values.progress import Progress
+from ..context import Context
+from .commit import finish_commit
+from .survey import Decision
+
+
+def recover(context: Context, store: Store, decision: Decision) -> None:
+    """Finish what an earlier run committed and was killed right after; give up what nothing can resume; release
+    what a run held that was killed before it had a journal."""
+    survey, task = decision.survey, decision.task
+    for journal in survey.journals:
+        manifest = survey.committed(journal.binding.backup_id)
+        if manifest is not None:
+            finish_commit(context, task, survey, manifest, journal)
+        elif journal in decision.obsolete:
+            give_up(store, journal, context.progress)
+            with suppress(NoSuchSnapshot):
+                context.zfs.release(journal.binding.snapshot, task.hold_tag)
+    for path in survey.damaged_journals:
+        _forget_damaged(context, path, hold_tag=task.hold_tag)
+    state_dir = dataset_state_dir(context.base_dir, survey.dataset.name)
+    release_pending(state_dir, context.zfs, hold_tag=task.hold_tag, bound=survey.bound_snapshots)
+
+
+def give_up(store: Store, journal: Journal, progress: Progress) -> None:
+    """Throw away the unfinished uploads of a backup, and its journal. Its stored parts are garbage from now on."""
+    journal.abort_uploads(store, progress)
+    journal.remove()
+
+
+def _forget_damaged(context: Context, path: Path, *, hold_tag: str) -> None:
+    snapshot = snapshot_named_in(path)
+    if snapshot:
+        with suppress(NoSuchSnapshot):
+            context.zfs.release(snapshot, hold_tag)
+    else:
+        context.progress.log(
+            f"The journal {path} could not be read and was removed. The snapshot that it held stays held: look for "
+            f"{hold_tag} in `zfs holds`, and release it with `zfs release {hold_tag} SNAPSHOT`.",
+            level="warning",
+        )
+    path.unlink(missing_ok=True)

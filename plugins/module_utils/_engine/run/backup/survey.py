@@ -1,0 +1,250 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What there is before a backup begins: the dataset, its series in the repository, its journals. And what follows.
+
+Reading changes nothing; :func:`decide` is what ``--dry-run`` shows and what a run acts upon.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from ...errors import NoSuchSnapshot
+from ...plan.chain import check_series, oldest_first
+from ...plan.levels import BaseChoice, choose_base, send_flags
+from ...repository.catalogue import read_catalogue
+from ...repository.identity import RepositoryIdentity
+from ...state.heads import highest_seen
+from ...state.journal import Binding, Journal, JournalDamaged, backup_id_of, journals_in
+from ...state.locks import dataset_state_dir
+from ...store.protocol import Store
+from ...values.config import Task
+from ...values.manifest import CataloguedManifest, Encryption, Manifest
+from ...values.repository import BackupId, Series, new_backup_id
+from ...values.zfs import Bookmark, Dataset, Pool, Snapshot
+from ...zfs.names import snapshot_name
+from ..context import Context
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What was found about one dataset."""
+
+    repository_id: str
+    series: Series
+    dataset: Dataset
+    pool: Pool
+    snapshots: tuple[Snapshot, ...]
+    bookmarks: tuple[Bookmark, ...]
+    entries: tuple[CataloguedManifest, ...]
+    journals: tuple[Journal, ...]
+    damaged_journals: tuple[Path, ...]
+    bound_snapshots: frozenset[str]
+    """Names of the snapshots of all unfinished backups, those to other repositories too."""
+    warnings: tuple[str, ...]
+
+    @property
+    def manifests(self) -> tuple[Manifest, ...]:
+        """The committed backups of the series, oldest first."""
+        return tuple(entry.manifest for entry in self.entries)
+
+    def committed(self, backup_id: str) -> Manifest | None:
+        """The committed backup of this id."""
+        return next((manifest for manifest in self.manifests if manifest.backup_id == backup_id), None)
+
+    @property
+    def youngest_committed(self) -> Manifest | None:
+        """The committed backup of this very dataset (by guid) with the youngest data."""
+        own = [manifest for manifest in self.manifests if manifest.dataset.guid == self.dataset.guid]
+        return oldest_first(own)[-1] if own else None
+
+    def supersedes(self, journal: Journal, held: Snapshot) -> bool:
+        """Whether a committed backup of the same or a lower level has younger data than the unfinished one."""
+        return any(
+            manifest.dataset.guid == self.dataset.guid
+            and manifest.level <= journal.binding.level
+            and manifest.snapshot.createtxg >= held.createtxg
+            for manifest in self.manifests
+        )
+
+    def snapshot_with(self, guid: str) -> Snapshot | None:
+        """The dataset's snapshot with this guid."""
+        return next((snapshot for snapshot in self.snapshots if snapshot.guid == guid), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What one backup is going to do. ``snapshot`` is ``None`` if it still has to be taken under
+    ``snapshot_name``; ``journal`` is the one to resume; ``obsolete`` are those that nothing can resume."""
+
+    task: Task
+    survey: Survey
+    choice: BaseChoice
+    level_requested: int
+    snapshot: Snapshot | None
+    snapshot_name: str
+    journal: Journal | None
+    obsolete: tuple[Journal, ...]
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the owner has to be told even if all goes well: an unasked full backup of 40 TB, or old data."""
+        return tuple(sentence for sentence in (self.choice.reason, self._older, *self.survey.warnings) if sentence)
+
+    @property
+    def _older(self) -> str:
+        newest = self.survey.youngest_committed
+        if self.journal is None or self.snapshot is None or newest is None:
+            return ""
+        if self.snapshot.createtxg > newest.snapshot.createtxg:
+            return ""
+        return (
+            f"The interrupted backup {self.journal.binding.backup_id} that is continued holds older data than "
+            f"{newest.backup_id}, which was committed meanwhile: a restore takes the younger one."
+        )
+
+
+def survey_dataset(context: Context, store: Store, dataset_name: str) -> Survey:
+    """Read everything that a decision about ``dataset_name`` depends on."""
+    dataset = context.zfs.dataset(dataset_name)
+    series = Series(host=context.config.host, dataset=dataset_name)
+    catalogue = read_catalogue(store, trusted=context.trusted_signers(), host=series.host, dataset=series.dataset)
+    repository_id = catalogue.identity.repository_id if catalogue.identity else ""
+    journals, damaged = _load_journals(dataset_state_dir(context.base_dir, dataset_name))
+    warnings = [problem.explain() for problem in catalogue.problems]
+    warnings += check_series(catalogue.manifests, highest_seen=highest_seen(context.base_dir, repository_id, series))
+    return Survey(
+        repository_id=repository_id,
+        series=series,
+        dataset=dataset,
+        pool=context.zfs.pool(dataset.pool_name),
+        snapshots=tuple(context.zfs.snapshots(dataset_name)),
+        bookmarks=tuple(context.zfs.bookmarks(dataset_name)),
+        entries=catalogue.manifests,
+        journals=tuple(journal for journal in journals if journal.binding.repository_id == repository_id),
+        damaged_journals=tuple(damaged),
+        bound_snapshots=frozenset(journal.binding.snapshot for journal in journals),
+        warnings=tuple(warnings),
+    )
+
+
+def decide(
+    context: Context, identity: RepositoryIdentity, task: Task, survey: Survey, *, level: int, strict: bool
+) -> Decision:
+    """Choose level, base, snapshot, and whether an interrupted backup is continued."""
+    existing = None if task.take_snapshot else _newest_untaken(task, survey, level)
+    choice = _choose(context, task, survey, level=level, strict=strict, target=existing)
+    resumable, obsolete = None, []
+    for journal in reversed(survey.journals):
+        held = survey.snapshot_with(journal.binding.snapshot_guid)
+        if survey.committed(journal.binding.backup_id) or (held and journal.binding.level != choice.level):
+            continue
+        wanted = binding_for(context, identity, survey, choice, snapshot=held, level_requested=level, backup_id=None)
+        fits = held is not None and journal.binding.fits(wanted) and not survey.supersedes(journal, held)
+        if fits and resumable is None:
+            resumable = journal
+        else:
+            obsolete.append(journal)
+    snapshot = survey.snapshot_with(resumable.binding.snapshot_guid) if resumable else existing
+    name = snapshot.name if snapshot else _new_snapshot_name(context, task, survey, level)
+    return Decision(task, survey, choice, level, snapshot, name, resumable, tuple(obsolete))
+
+
+def _new_snapshot_name(context: Context, task: Task, survey: Survey, level: int) -> str:
+    taken = {snapshot.name for snapshot in survey.snapshots}
+    now = context.clock()
+    while (name := f"{survey.dataset.name}@{snapshot_name(task, level, now)}") in taken:
+        now += timedelta(seconds=1)  # two runs within one second
+    return name
+
+
+def binding_for(
+    context: Context,
+    identity: RepositoryIdentity,
+    survey: Survey,
+    choice: BaseChoice,
+    *,
+    snapshot: Snapshot | None,
+    level_requested: int,
+    backup_id: BackupId | None,
+) -> Binding:
+    """What a backup made now would be bound to; a new id if none is given."""
+    limits = context.config.limits
+    new_id = backup_id or new_backup_id(now=context.clock(), level=choice.level, token=context.token())
+    return Binding(
+        repository_id=identity.repository_id,
+        backup_id=new_id,
+        host=survey.series.host,
+        dataset=survey.dataset.name,
+        dataset_guid=survey.dataset.guid,
+        snapshot=snapshot.name if snapshot else "",
+        snapshot_guid=snapshot.guid if snapshot else "",
+        base_id=choice.base.backup_id if choice.base else None,
+        base_guid=choice.base.snapshot.guid if choice.base else None,
+        level=choice.level,
+        level_requested=level_requested,
+        reason=choice.reason,
+        flags=choice.flags,
+        zfs_version=context.zfs.capabilities.version,
+        part_size=limits.part_size,
+        recipients=context.config.recipients,
+        storage_class=context.config.storage_classes.for_level(choice.level),
+    )
+
+
+def _choose(
+    context: Context, task: Task, survey: Survey, *, level: int, strict: bool, target: Snapshot | None
+) -> BaseChoice:
+    capabilities = context.zfs.capabilities
+    return choose_base(
+        level=level,
+        manifests=survey.manifests,
+        dataset=survey.dataset,
+        snapshots=survey.snapshots,
+        bookmarks=survey.bookmarks,
+        capabilities=capabilities,
+        flags=send_flags(capabilities, survey.dataset, task.raw),
+        encryption=Encryption(context.config.recipients),
+        strict=strict,
+        target=target,
+    )
+
+
+def _newest_untaken(task: Task, survey: Survey, level: int) -> Snapshot:
+    wanted = f"{task.snapshot_prefix}_level{level}_"
+    matching = [snapshot for snapshot in survey.snapshots if snapshot.short_name.startswith(wanted)]
+    hint = f"Take one with `zrb snapshot --level {level} --task {task.name}`, or set `take_snapshot: true`"
+    if not matching:
+        raise NoSuchSnapshot(
+            f"{survey.dataset.name} has no snapshot named {wanted}…, and task {task.name} takes none itself",
+            subject=survey.dataset.name,
+            next_step=hint,
+        )
+    newest = matching[-1]
+    for manifest in survey.manifests:
+        if manifest.snapshot.guid == newest.guid:
+            raise NoSuchSnapshot(
+                f"The newest snapshot {newest.name} was backed up already, as {manifest.backup_id}",
+                subject=newest.name,
+                next_step=hint,
+            )
+    return newest
+
+
+def _load_journals(directory: Path) -> tuple[Sequence[Journal], Sequence[Path]]:
+    """The journals of a dataset, which may belong to several repositories, and the files that are none."""
+    journals, damaged = [], []
+    for path in journals_in(directory):
+        try:
+            journal = Journal.load(path)
+            if journal.binding.backup_id != backup_id_of(path):
+                raise JournalDamaged("it is named after another backup")
+            journals.append(journal)
+        except JournalDamaged:
+            damaged.append(path)
+    return journals, damaged

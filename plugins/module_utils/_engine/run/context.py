@@ -1,0 +1,64 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a use case works with. Everything outside the engine (ZFS, storage, clock, randomness, the screen)
+is in here, so that a test can put in another."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from ..store.protocol import Store
+from ..values.clock import utc_now
+from ..values.config import Config
+from ..values.progress import Progress, Silent
+from ..zfs.protocol import Zfs
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """One run's surroundings. ``token`` gives 8 hex digits of randomness."""
+
+    config: Config
+    zfs: Zfs
+    open_store: Callable[[], Store]
+    progress: Progress = Silent()
+    clock: Callable[[], datetime] = utc_now
+    token: Callable[[], str] = lambda: secrets.token_hex(4)
+    checkpoint: Callable[[str], None] = lambda _name: None
+    """Called by name at every step after which the process may be killed; tests kill it there."""
+
+    @classmethod
+    def for_config(cls, config: Config, *, progress: Progress = Silent()) -> Context:  # noqa: B008 - immutable
+        """The real thing: this machine's ZFS and the configured storage."""
+        from ..store.open import open_store
+        from ..zfs.command import CommandZfs
+
+        return cls(config=config, zfs=CommandZfs(), open_store=lambda: open_store(config), progress=progress)
+
+    @property
+    def base_dir(self) -> Path:
+        """The state directory."""
+        return Path(self.config.base_dir)
+
+    def trusted_signers(self) -> tuple[str, ...]:
+        """Public keys whose manifests count here: the configured ones and the public half of our own key, if it
+        is on this machine. Raises ``KeyFileError`` for one that may not be read or is none."""
+        from ..config.key_files import read_signing_key
+
+        signers = list(self.config.trusted_signers)
+        if self.config.signing_key is not None and not _is_absent(Path(self.config.signing_key)):
+            signers.append(read_signing_key(Path(self.config.signing_key)).public)
+        return tuple(dict.fromkeys(signers))
+
+
+def _is_absent(path: Path) -> bool:
+    try:
+        return not path.exists()
+    except OSError:  # in a directory that this user may not enter: reading it will say so
+        return False

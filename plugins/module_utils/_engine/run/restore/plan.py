@@ -1,0 +1,174 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a restore is going to do, decided from manifests and a listing alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from ...errors import NoSuchBackup, PartDamaged, PartMissing
+from ...plan.chain import check_series, resolve_chain, select_backup
+from ...repository.catalogue import Catalogue, read_catalogue
+from ...state.heads import highest_seen
+from ...store.protocol import Store, StoredObject
+from ...values.manifest import Manifest
+from ...values.repository import Series
+from ..context import Context
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreSelection:
+    """What to restore to where. ``dataset`` is the full name it had; ``host`` defaults to this machine's. Without
+    ``level``, ``backup_id`` and ``at`` it is the newest backup. ``only`` receives that one link alone."""
+
+    dataset: str
+    target: str
+    host: str | None = None
+    level: int | None = None
+    backup_id: str | None = None
+    at: datetime | None = None
+    only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreLink:
+    """One stream to receive. ``readable`` is false while one of its parts has to be thawed."""
+
+    manifest: Manifest
+    storage_class: str
+    readable: bool
+
+    def as_json(self) -> dict[str, Any]:
+        """The link for machines."""
+        manifest = self.manifest
+        return {
+            "backup_id": manifest.backup_id,
+            "level": manifest.level,
+            "snapshot": manifest.snapshot.name,
+            "guid": manifest.snapshot.guid,
+            "stream_bytes": manifest.stream.bytes,
+            "stored_bytes": manifest.stored_bytes,
+            "parts": len(manifest.parts),
+            "storage_class": self.storage_class,
+            "readable": self.readable,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class RestorePlan:
+    """The links to receive, in order, into ``target``."""
+
+    dataset: str
+    target: str
+    links: tuple[RestoreLink, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def stream_bytes(self) -> int:
+        """Bytes that ``zfs receive`` will read."""
+        return sum(link.manifest.stream.bytes for link in self.links)
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes to download."""
+        return sum(link.manifest.stored_bytes for link in self.links)
+
+    def as_json(self) -> dict[str, Any]:
+        """The plan for machines."""
+        return {
+            "dataset": self.dataset,
+            "target": self.target,
+            "links": [link.as_json() for link in self.links],
+            "stream_bytes": self.stream_bytes,
+            "stored_bytes": self.stored_bytes,
+            "warnings": list(self.warnings),
+        }
+
+
+def read_plan(
+    context: Context, store: Store, selection: RestoreSelection, *, trusted: tuple[str, ...], allow_unsigned: bool
+) -> RestorePlan:
+    """The plan for ``selection``. Raises ``NoSuchBackup``, ``ChainBroken``, ``PartMissing``, ``PartDamaged``, and
+    what the store raises."""
+    series = Series(host=selection.host or context.config.host, dataset=selection.dataset)
+    catalogue = read_catalogue(
+        store, trusted=trusted, host=series.host, dataset=series.dataset, allow_unsigned=allow_unsigned
+    )
+    _check_problems(catalogue, selection)
+    target = choose_backup(catalogue, series, selection)
+    manifests = [entry.manifest for entry in catalogue.manifests]
+    chain = (target,) if selection.only else resolve_chain(manifests, target.backup_id)
+    return RestorePlan(
+        dataset=selection.dataset,
+        target=selection.target,
+        links=tuple(_link(store, manifest) for manifest in chain),
+        warnings=tuple(_warnings(context, catalogue, series, allow_unsigned)),
+    )
+
+
+def choose_backup(catalogue: Catalogue, series: Series, selection: RestoreSelection) -> Manifest:
+    """The selected one of the backups of ``series``. Raises :class:`NoSuchBackup`."""
+    manifests = [entry.manifest for entry in catalogue.manifests]
+    if not manifests:
+        raise NoSuchBackup(
+            f"There is no committed backup of {series.dataset} made by the host {series.host}",
+            subject=series.dataset,
+            next_step="Give dataset and host as they were called then; `zrb list --host '*'` shows all backups",
+        )
+    return select_backup(manifests, level=selection.level, backup_id=selection.backup_id, at=selection.at)
+
+
+def _check_problems(catalogue: Catalogue, selection: RestoreSelection) -> None:
+    """A refused manifest may be the very one that is wanted: never fall back to another backup unasked."""
+    for problem in catalogue.problems:
+        if selection.backup_id is None or selection.backup_id in problem.subject:
+            problem.next_step += "; to restore another backup nevertheless, name it with --backup-id (`zrb list`)"
+            raise problem
+
+
+def _warnings(context: Context, catalogue: Catalogue, series: Series, allow_unsigned: bool) -> list[str]:
+    warnings = [problem.explain() for problem in catalogue.problems]
+    repository_id = catalogue.identity.repository_id if catalogue.identity else ""
+    warnings += check_series(catalogue.manifests, highest_seen=highest_seen(context.base_dir, repository_id, series))
+    if allow_unsigned and any(entry.signer is None for entry in catalogue.manifests):
+        warnings.append(
+            "Manifests without a trusted signature were accepted: whoever can write to the repository can have "
+            "chosen what is restored, and zfs receive runs it in the kernel."
+        )
+    return warnings
+
+
+def _link(store: Store, manifest: Manifest) -> RestoreLink:
+    prefix = manifest.series.data_prefix(manifest.backup_id, manifest.level)
+    found = {item.key: item for item in store.list(prefix)}
+    for part in manifest.parts:
+        item = found.get(part.key)
+        if item is None:
+            raise PartMissing(
+                f"Part {part.index} of backup {manifest.backup_id} ({part.key}) is not in {store.location}",
+                subject=part.key,
+                next_step="This backup cannot be restored without it; `zrb verify --depth exists` shows which can",
+            )
+        if item.bytes != part.bytes:
+            raise PartDamaged(
+                f"{part.key} has {item.bytes} bytes, and its signed manifest states {part.bytes}",
+                subject=part.key,
+                next_step="The object was replaced or cut short: choose another backup with `zrb list`",
+            )
+    classes = {found[part.key].storage_class for part in manifest.parts}
+    return RestoreLink(
+        manifest=manifest,
+        storage_class="+".join(sorted(classes)),
+        readable=all(_readable(store, found[part.key]) for part in manifest.parts),
+    )
+
+
+def _readable(store: Store, item: StoredObject) -> bool:
+    if item.readable:
+        return True
+    fresh = store.head(item.key)  # a listing does not say what was thawed
+    return fresh is not None and fresh.readable

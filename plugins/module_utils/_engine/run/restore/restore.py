@@ -1,0 +1,237 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Restore: verify, plan the whole chain, then receive link after link (docs/format.md, "Restore").
+
+Nothing is created before everything was checked that can be checked without the data, and no stream is committed
+whose every byte is not covered by a trusted signature.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ...errors import (
+    EngineError,
+    ReceiveFailed,
+    ThawNeeded,
+    WrongIdentity,
+)
+from ...plan.buffers import plan_restore_buffers
+from ...plan.properties import restorable_properties
+from ...seal.age import AgeOpener
+from ...state.heads import remember
+from ...state.spool import Spool
+from ...store.protocol import Store
+from ...stream.part_downloads import Source
+from ...stream.restore import RestorePipeline
+from ...stream.threads import usable_cores
+from ...values.manifest import Manifest
+from ...values.recipients import shown
+from ..context import Context
+from .plan import RestoreLink, RestorePlan, RestoreSelection, read_plan
+from .receiving import LazyReceive
+from .target import check_target, way_on
+
+__all__ = ["RestorePlan", "RestoreResult", "RestoreSelection", "plan_restore", "restore"]
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreResult:
+    """A dataset that was restored up to its last link."""
+
+    target: str
+    links: tuple[str, ...]
+    snapshot: str
+    stream_bytes: int
+    duration_s: float
+    warnings: tuple[str, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 4 with warnings."""
+        return 4 if self.warnings else 0
+
+    def as_json(self) -> dict[str, Any]:
+        """The result for machines."""
+        return {
+            "target": self.target,
+            "links": list(self.links),
+            "snapshot": self.snapshot,
+            "stream_bytes": self.stream_bytes,
+            "duration_s": round(self.duration_s, 3),
+            "warnings": list(self.warnings),
+        }
+
+
+def plan_restore(
+    context: Context, selection: RestoreSelection, *, trusted: Sequence[str], allow_unsigned: bool = False
+) -> RestorePlan:
+    """What :func:`restore` would do now. Changes nothing, and downloads manifests only.
+
+    Raises what :func:`restore` raises before it begins, but for objects that must be thawed: the plan shows them.
+    """
+    store = context.open_store()
+    try:
+        plan = read_plan(context, store, selection, trusted=tuple(trusted), allow_unsigned=allow_unsigned)
+        check_target(context, plan)
+        return plan
+    finally:
+        store.close()
+
+
+def restore(
+    context: Context,
+    selection: RestoreSelection,
+    *,
+    identities: Sequence[str],
+    trusted: Sequence[str],
+    allow_unsigned: bool = False,
+) -> RestoreResult:
+    """Receive the chain up to the selected backup into a new dataset.
+
+    Raises, before anything is created, ``SignatureInvalid``, ``NoSuchBackup``, ``ChainBroken``, ``PartMissing``,
+    ``TargetExists``, ``ThawNeeded``, ``ZfsUnable``; and while a link is received ``PartDamaged``, ``StreamDamaged``,
+    ``WrongIdentity``, ``ReceiveFailed``: that link then leaves nothing behind, and those before it stay.
+    """
+    started = time.monotonic()
+    limits = context.config.limits
+    layout = plan_restore_buffers(limits, cores=usable_cores())
+    pipeline = RestorePipeline(layout, opener=AgeOpener(identities), downloaders=limits.workers)
+    with Spool(context.base_dir) as spool:
+        store = context.open_store()
+        try:
+            plan = read_plan(context, store, selection, trusted=tuple(trusted), allow_unsigned=allow_unsigned)
+            check_target(context, plan)
+            _check_readable(plan)
+            return _Restore(context, store, pipeline, spool, plan).run(started)
+        finally:
+            store.close()
+
+
+def _check_readable(plan: RestorePlan) -> None:
+    frozen = [link for link in plan.links if not link.readable]
+    if frozen:
+        total = sum(link.manifest.stored_bytes for link in frozen)
+        first = frozen[0].manifest
+        raise ThawNeeded(
+            f"{len(frozen)} of {len(plan.links)} backups of this chain ({total} bytes) are in an archive class "
+            f"({', '.join(sorted({link.storage_class for link in frozen}))}) and not thawed",
+            subject=first.backup_id,
+            next_step="Request their thaw with S3 RestoreObject for the keys below "
+            f"{first.series.data_prefix(first.backup_id, first.level)}, then run this command again",
+        )
+
+
+class _Restore:
+    """One restore under way."""
+
+    def __init__(
+        self, context: Context, store: Store, pipeline: RestorePipeline, spool: Spool, plan: RestorePlan
+    ) -> None:
+        self._context = context
+        self._store = store
+        self._pipeline = pipeline
+        self._spool = spool
+        self._plan = plan
+        self._lock = threading.Lock()
+        self._moved = 0
+
+    def run(self, started: float) -> RestoreResult:
+        """Receive every link."""
+        plan, progress = self._plan, self._context.progress
+        progress.start(
+            "restore",
+            total=plan.stored_bytes,
+            message=f"{plan.links[-1].manifest.backup_id} of {plan.dataset} into {plan.target}",
+        )
+        for warning in plan.warnings:
+            progress.log(warning, level="warning")
+        try:
+            for number, link in enumerate(plan.links):
+                self._receive(link.manifest)
+                self._context.checkpoint(f"link-{number}-received")
+        except EngineError as error:
+            progress.finish(status="failed", result=dict(error.facts()))
+            raise
+        warnings = [*plan.warnings, *self._make_writable(), *self._reapply_properties(plan.links[-1])]
+        last = plan.links[-1].manifest
+        result = RestoreResult(
+            target=plan.target,
+            links=tuple(link.manifest.backup_id for link in plan.links),
+            snapshot=f"{plan.target}@{last.snapshot.name.partition('@')[2]}",
+            stream_bytes=plan.stream_bytes,
+            duration_s=time.monotonic() - started,
+            warnings=tuple(warnings),
+        )
+        progress.finish(status="warning" if warnings else "ok", result=result.as_json())
+        return result
+
+    def _receive(self, manifest: Manifest) -> None:
+        receiver = LazyReceive(self._context, self._plan.target, manifest)
+        try:
+            self._pipeline.fetch_stream(
+                manifest, Source(self._store, self._spool.directory, self._count), receiver.write
+            )
+            self._context.checkpoint("stream-written")
+            receiver.finish()
+        except BaseException as error:
+            receiver.abandon()
+            if isinstance(error, EngineError):
+                _add_way_on(error, self._plan, manifest)
+            raise
+        self._check_received(manifest)
+        self._context.zfs.protect_received(self._plan.target, type=manifest.dataset.type)
+        self._remember(manifest)
+
+    def _check_received(self, manifest: Manifest) -> None:
+        snapshots = self._context.zfs.snapshots(self._plan.target)
+        if not snapshots or snapshots[-1].guid != manifest.snapshot.guid:
+            raise ReceiveFailed(
+                f"zfs receive ended well, but {self._plan.target} does not have the snapshot of {manifest.backup_id}",
+                subject=self._plan.target,
+                next_step="Look at `zfs list -t snapshot` of the target; destroy it and restore again",
+            )
+
+    def _remember(self, manifest: Manifest) -> None:
+        try:
+            remember(self._context.base_dir, manifest.repository_id, manifest.series, manifest.seq)
+        except OSError as error:
+            self._context.progress.log(f"The number of this backup could not be remembered: {error}", level="warning")
+
+    def _make_writable(self) -> list[str]:
+        # Between two links nothing may change the dataset; after the last one it is the user's.
+        try:
+            self._context.zfs.inherit_property(self._plan.target, "readonly")
+        except EngineError as error:
+            return [f"The dataset stayed read-only: {error.explain()}"]
+        return []
+
+    def _reapply_properties(self, link: RestoreLink) -> list[str]:
+        manifest = link.manifest
+        wanted = restorable_properties(manifest.properties, volume=manifest.dataset.type == "volume")
+        warnings = []
+        for name, value in wanted.items():
+            try:
+                self._context.zfs.set_properties(self._plan.target, {name: value})
+            except EngineError as error:
+                warnings.append(f"The property {name}={value} was not set again: {error.explain()}")
+        return warnings
+
+    def _count(self, count: int) -> None:
+        with self._lock:
+            self._moved += count
+            self._context.progress.advance("receive", current=self._moved, total=self._plan.stored_bytes)
+
+
+def _add_way_on(error: EngineError, plan: RestorePlan, manifest: Manifest) -> None:
+    if isinstance(error, WrongIdentity):
+        error.next_step += f". The backup is encrypted for {', '.join(map(shown, manifest.encryption.recipients))}"
+    position = [link.manifest.backup_id for link in plan.links].index(manifest.backup_id)
+    if position:
+        error.next_step += f". {way_on(plan, position)}"

@@ -1,0 +1,283 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Prove committed backups at a depth, and say which depth ran and over what."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ...config.tasks import as_tasks, covered_by_any
+from ...errors import EngineError, NoSuchBackup, UsageError
+from ...plan.chain import check_series, walk_chain
+from ...repository.catalogue import Catalogue, read_catalogue
+from ...seal.signing import no_trusted_signer
+from ...state.heads import highest_seen, remember
+from ...state.spool import Spool
+from ...store.protocol import Store
+from ...values.config import Task
+from ...values.manifest import CataloguedManifest, Manifest, Part
+from ...values.repository import BackupId, Series
+from ..context import Context
+from .parts import DecryptChecks, PartProblem, check_hashes, check_presence
+
+Depth = Literal["signature", "exists", "checksum", "decrypt"]
+DEPTHS: tuple[Depth, ...] = ("signature", "exists", "checksum", "decrypt")
+_SUBSET = re.compile(r"([1-9][0-9]{0,5})/([1-9][0-9]{0,5})")
+
+
+@dataclass(frozen=True, slots=True)
+class Subset:
+    """Share ``number`` of ``of`` of all parts. A part is always in the same share, so running the shares 1 to ``of``
+    in turn covers everything."""
+
+    number: int
+    of: int
+
+    @classmethod
+    def parse(cls, text: str) -> Subset:
+        """``3/7`` as a subset. Raises :class:`UsageError`."""
+        match = _SUBSET.fullmatch(text)
+        if match is None or int(match[1]) > int(match[2]):
+            raise UsageError(
+                f"{text!r} is no subset",
+                subject=text,
+                next_step="Write n/t with n from 1 to t, e.g. 1/7 today and 2/7 tomorrow",
+            )
+        return cls(int(match[1]), int(match[2]))
+
+    def __contains__(self, part: Part) -> bool:
+        share = int.from_bytes(hashlib.sha256(part.key.encode()).digest()[:8]) % self.of
+        return share == self.number - 1
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.of}"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong, with which backup; ``backup_id`` and ``dataset`` are empty where a manifest cannot be read."""
+
+    error: EngineError
+    backup_id: str = ""
+    dataset: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """The problem for machines."""
+        return {"backup_id": self.backup_id, "dataset": self.dataset} | self.error.facts()
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReport:
+    """What was proven. ``parts`` of ``parts_total`` were looked at, ``bytes`` is their stored size; at the depth
+    ``signature`` none is. ``backups`` lists the ids."""
+
+    depth: Depth
+    subset: Subset | None
+    backups: tuple[BackupId, ...]
+    parts: int
+    parts_total: int
+    bytes: int
+    problems: tuple[Problem, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """0; 4 for warnings; 5 where something is damaged, missing or not signed; 7 where something must be thawed
+        first."""
+        codes = {problem.error.exit_code for problem in self.problems}
+        return 5 if 5 in codes else max(codes, default=4 if self.warnings else 0)
+
+    @property
+    def status(self) -> Literal["ok", "warning", "failed"]:
+        """The outcome in a word."""
+        if self.problems:
+            return "failed"
+        return "warning" if self.warnings else "ok"
+
+    def as_json(self) -> dict[str, Any]:
+        """The report for machines."""
+        return {
+            "exit_code": self.exit_code,
+            "depth": self.depth,
+            "subset": str(self.subset) if self.subset else None,
+            "backups": list(self.backups),
+            "parts": self.parts,
+            "parts_total": self.parts_total,
+            "bytes": self.bytes,
+            "problems": [problem.as_json() for problem in self.problems],
+            "warnings": list(self.warnings),
+        }
+
+
+def verify(  # noqa: PLR0913 - the options of the command
+    context: Context,
+    *,
+    depth: Depth,
+    task: Task | Sequence[Task] | None = None,
+    backup_id: str | None = None,
+    level: int | None = None,
+    host: str | None = None,
+    subset: str | None = None,
+    identities: Sequence[str] = (),
+    trusted: Sequence[str] | None = None,
+) -> VerifyReport:
+    """Prove the backups that the arguments select, of this host unless ``host`` names another.
+
+    Every depth contains the ones before: ``signature`` proves manifests and chains, ``exists`` that all parts are
+    stored, ``checksum`` reads them, ``decrypt`` opens them with ``identities`` (private age keys). ``subset``
+    (``n/t``) limits the parts, never the manifests. Damage is reported, not raised. Raises ``NoSuchBackup`` where
+    nothing matches, ``SignatureInvalid`` where no trusted signer is known, :class:`UsageError`, and what makes the
+    repository unreadable.
+    """
+    share = Subset.parse(subset) if subset is not None else None
+    signers = context.trusted_signers() if trusted is None else tuple(trusted)
+    if not signers:
+        raise no_trusted_signer()
+    if depth == "decrypt" and not identities:
+        raise UsageError(
+            "The depth `decrypt` needs an age identity",
+            next_step="Give the private key with --private-key, or choose the depth `checksum`, which needs none",
+        )
+    catalogue = _read_catalogue(context, signers, host or context.config.host)
+    tasks = as_tasks(task)
+    chosen = [
+        found.manifest
+        for found in catalogue.manifests
+        if covered_by_any(tasks, found.manifest.dataset.name)
+        and (level is None or found.manifest.level == level)
+        and (backup_id is None or found.manifest.backup_id == backup_id)
+    ]
+    problems = [Problem(error) for error in catalogue.problems]
+    if not chosen and not problems:
+        raise _nothing_to_verify(host or context.config.host, backup_id)
+    run = _Run(context, depth, share, tuple(identities))
+    warnings = []
+    for series in {manifest.series: None for manifest in chosen}:
+        found_in_series = [found for found in catalogue.manifests if found.manifest.series == series]
+        problems += _chain_problems(found_in_series, [manifest for manifest in chosen if manifest.series == series])
+        warnings += _series_warnings(context, series, found_in_series)
+    problems += run.check(chosen)
+    parts = [part for manifest in chosen for part in run.selected(manifest)]
+    report = VerifyReport(
+        depth=depth,
+        subset=share,
+        backups=tuple(manifest.backup_id for manifest in chosen),
+        parts=len(parts),
+        parts_total=sum(len(manifest.parts) for manifest in chosen),
+        bytes=sum(part.bytes for part in parts),
+        problems=tuple(problems),
+        warnings=tuple(warnings),
+    )
+    context.progress.finish(status=report.status, result=report.as_json())
+    return report
+
+
+class _Run:
+    """The checks of parts, with one count of bytes over all backups."""
+
+    def __init__(self, context: Context, depth: Depth, subset: Subset | None, identities: tuple[str, ...]) -> None:
+        self._context = context
+        self._depth = depth
+        self._subset = subset
+        self._identities = identities
+        self._total = 0
+        self._done = 0
+        self._lock = threading.Lock()
+
+    def selected(self, manifest: Manifest) -> list[Part]:
+        """The parts of ``manifest`` that this run looks at."""
+        if self._depth == "signature":
+            return []
+        return [part for part in manifest.parts if self._subset is None or part in self._subset]
+
+    def check(self, manifests: Sequence[Manifest]) -> list[Problem]:
+        """All problems of all parts that are selected."""
+        self._total = sum(part.bytes for manifest in manifests for part in self.selected(manifest))
+        self._context.progress.start("verify", total=self._total, message=f"{len(manifests)} backups, {self._depth}")
+        if self._depth == "signature":
+            return []
+        store = self._context.open_store()
+        try:
+            if self._depth == "decrypt":
+                return self._check_decrypted(store, manifests)
+            return [
+                problem for manifest in manifests for problem in self._named(manifest, self._stored(store, manifest))
+            ]
+        finally:
+            store.close()
+
+    def _stored(self, store: Store, manifest: Manifest) -> list[PartProblem]:
+        check = check_presence if self._depth == "exists" else check_hashes
+        return check(store, self.selected(manifest), limits=self._context.config.limits, moved=self._moved)
+
+    def _check_decrypted(self, store: Store, manifests: Sequence[Manifest]) -> list[Problem]:
+        problems = []
+        with Spool(self._context.base_dir) as spool:
+            checks = DecryptChecks(
+                store,
+                limits=self._context.config.limits,
+                identities=self._identities,
+                spool=spool.directory,
+                moved=self._moved,
+            )
+            for manifest in manifests:
+                if self._subset is None:
+                    found = checks.check_stream(manifest)
+                else:
+                    found = checks.check_parts(manifest, self.selected(manifest))
+                problems += self._named(manifest, found)
+        return problems
+
+    def _moved(self, length: int) -> None:
+        with self._lock:
+            self._done = min(self._total, self._done + length)  # a damaged part is read twice, but counts once
+            self._context.progress.advance("verify", current=self._done, total=self._total)
+
+    def _named(self, manifest: Manifest, found: Sequence[PartProblem]) -> list[Problem]:
+        for _key, error in found:
+            self._context.progress.log(error.explain(), level="warning", backup_id=manifest.backup_id)
+        return [Problem(error, manifest.backup_id, manifest.dataset.name) for _key, error in found]
+
+
+def _read_catalogue(context: Context, signers: Sequence[str], host: str) -> Catalogue:
+    store = context.open_store()
+    try:
+        return read_catalogue(store, trusted=signers, host=host)
+    finally:
+        store.close()
+
+
+def _series_warnings(context: Context, series: Series, found: Sequence[CataloguedManifest]) -> list[str]:
+    repository_id = found[0].manifest.repository_id
+    sentences = check_series(found, highest_seen=highest_seen(context.base_dir, repository_id, series))
+    with suppress(OSError):  # a machine that only verifies may have no state directory; the next check then knows less
+        remember(context.base_dir, repository_id, series, max(entry.manifest.seq for entry in found))
+    return [f"{series.dataset}: {sentence}" for sentence in sentences]
+
+
+def _chain_problems(series: Sequence[CataloguedManifest], chosen: Sequence[Manifest]) -> list[Problem]:
+    by_id = {found.manifest.backup_id: found.manifest for found in series}
+    problems = []
+    for manifest in chosen:
+        try:
+            walk_chain(manifest, by_id)
+        except EngineError as error:
+            problems.append(Problem(error, manifest.backup_id, manifest.dataset.name))
+    return problems
+
+
+def _nothing_to_verify(host: str, backup_id: str | None) -> NoSuchBackup:
+    wanted = f"the id {backup_id}" if backup_id else "the selection"
+    return NoSuchBackup(
+        f"No committed backup of host {host} matches {wanted}",
+        subject=backup_id or host,
+        next_step="`zrb list --host '*'` shows what is there; nothing was verified",
+    )

@@ -1,0 +1,263 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The journal of one unfinished backup: what determines its bytes, and which parts the store has acknowledged.
+
+It consists of JSON lines that are appended and flushed to disk (docs/format.md, "Journal"). The first line is the
+binding, the others are
+``opened`` (a chunked upload, so that it can be aborted), ``sealed`` (a part whose object may be visible) and
+``stored`` (a part that the store acknowledged).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+from ..errors import LocalStateError, StoreError, StoreUnavailable
+from ..store.protocol import Store
+from ..values.field_types import (
+    AnyBackupId,
+    DatasetName,
+    Guid,
+    Level,
+    Line,
+    Name,
+    PartIndex,
+    PartKey,
+    Positive,
+    Recipients,
+    RepositoryId,
+    SendFlags,
+    SnapshotName,
+)
+from ..values.json_records import read_record, text, write_record
+from ..values.manifest import Part
+from ..values.progress import Progress
+from ..values.repository import BackupId
+from ..values.strict_json import Record, canonical_json, parse_object
+from .durable_files import sync_directory
+
+SUFFIX = ".journal"
+MAX_LINE_BYTES: Final = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """Everything that determines the bytes of a backup, and its names. A resume needs every field to be the same as
+    now, except those that name this backup (see :meth:`fits`)."""
+
+    journal: Literal[1] = field(default=1, kw_only=True)
+    repository_id: RepositoryId
+    backup_id: AnyBackupId
+    host: Name
+    dataset: DatasetName
+    dataset_guid: Guid
+    snapshot: SnapshotName
+    snapshot_guid: Guid
+    base_id: AnyBackupId | None
+    base_guid: Guid | None
+    level: Level
+    level_requested: Level
+    reason: Line
+    flags: SendFlags
+    zfs_version: Name
+    part_size: Positive
+    recipients: Recipients
+    storage_class: Line
+
+    def fits(self, now: Binding) -> bool:
+        """Whether a run whose binding would be ``now`` may continue the backup with this binding."""
+        own = {"backup_id", "snapshot", "snapshot_guid", "level_requested", "reason"}
+        shaping = (one.name for one in fields(self) if one.name not in own)
+        return all(getattr(self, name) == getattr(now, name) for name in shaping)
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A chunked upload that has begun."""
+
+    index: PartIndex
+    key: PartKey
+    upload_id: Annotated[str, text("the id of an upload", r"[\s\S]+", most=65_536)]
+
+
+class JournalDamaged(ValueError):
+    """A journal file that cannot be continued: its first line is incomplete or has another format."""
+
+
+class Journal:
+    """A :class:`..stream.part_uploads.PartLedger` in a file. All methods are thread-safe."""
+
+    def __init__(self, path: Path, binding: Binding) -> None:
+        self.path = path
+        self.binding = binding
+        self._lock = threading.Lock()
+        self._opened: dict[int, tuple[str, str]] = {}
+        self._sealed: dict[int, Part] = {}
+        self._stored: dict[int, Part] = {}
+        self._torn_at: int | None = None
+
+    @classmethod
+    def create(cls, directory: Path, binding: Binding) -> Journal:
+        """Create the journal of a new backup."""
+        journal = cls(directory / f"{binding.backup_id}{SUFFIX}", binding)
+        journal._append(write_record(binding), create=True)
+        with _explained(directory, "created"):
+            sync_directory(directory)
+        return journal
+
+    @classmethod
+    def load(cls, path: Path) -> Journal:
+        """Read the journal of an earlier run without changing it. A last line that a crash left incomplete is ignored,
+        and removed before the next line is appended.
+
+        Raises :class:`JournalDamaged` if the backup cannot be continued.
+        """
+        with _explained(path, "read"):
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            with os.fdopen(descriptor, "rb") as file:
+                content = file.read()
+        whole = content[: content.rfind(b"\n") + 1]
+        lines = whole.splitlines()
+        if not lines:
+            raise JournalDamaged("its first line is missing")
+        journal = cls(path, _read_binding(lines[0]))
+        journal._torn_at = len(whole) if len(whole) < len(content) else None
+        for line in lines[1:]:
+            journal._replay(line)
+        return journal
+
+    def known(self, index: int) -> Part | None:
+        """Return the part as an earlier run stored it."""
+        return self._stored.get(index)
+
+    def opened(self, index: int, key: str, upload_id: str) -> None:
+        """A chunked upload has begun."""
+        with self._lock:
+            self._append({"opened": write_record(Opened(index, key, upload_id))})
+
+    def sealed(self, part: Part) -> None:
+        """All bytes of the part have been handed over. Its object may appear from now on."""
+        with self._lock:
+            self._append({"sealed": write_record(part)})
+
+    def stored(self, part: Part) -> None:
+        """The store acknowledged the part."""
+        with self._lock:
+            self._append({"stored": write_record(part)})
+
+    def reconcile(self, store: Store, progress: Progress) -> None:
+        """Find the parts that were under way when the earlier run ended. Record those that arrived, and abort the
+        uploads of the others. Raises ``ObjectExists`` if a key has other content."""
+        for index, part in sorted(self._sealed.items()):
+            if index not in self._stored:
+                checksum = store.holds(part.key, size=part.bytes, sha256=part.sha256, expected=part.checksum)
+                if checksum is not None:
+                    arrived = replace(part, checksum=checksum)
+                    self.stored(arrived)
+                    self._stored[index] = arrived
+        self.abort_uploads(store, progress)
+
+    def abort_uploads(self, store: Store, progress: Progress) -> None:
+        """Abort the chunked uploads that were not completed. One that the store refuses to abort is a warning: it
+        costs space, but no backup. Raises ``StoreUnavailable``."""
+        for index, (key, upload_id) in sorted(self._opened.items()):
+            if index not in self._stored:
+                try:
+                    store.abort_upload(key, upload_id)
+                except StoreUnavailable:
+                    raise
+                except StoreError as error:
+                    progress.log(f"An unfinished upload stays in the store. {error.explain()}", level="warning")
+
+    def remove(self) -> None:
+        """Remove the journal of a backup that is committed or given up."""
+        with _explained(self.path, "removed"):
+            self.path.unlink(missing_ok=True)
+            sync_directory(self.path.parent)
+
+    @property
+    def stored_parts(self) -> int:
+        """Number of parts that a resume does not send again."""
+        return len(self._stored)
+
+    def _append(self, record: Record, *, create: bool = False) -> None:
+        line = canonical_json(record) + b"\n"
+        flags = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC | (os.O_CREAT | os.O_EXCL if create else 0)
+        with _explained(self.path, "written"):
+            descriptor = os.open(self.path, flags, 0o600)
+            try:
+                if self._torn_at is not None:
+                    os.ftruncate(descriptor, self._torn_at)
+                    self._torn_at = None
+                length = os.fstat(descriptor).st_size
+                try:
+                    if os.write(descriptor, line) < len(line):
+                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                    os.fsync(descriptor)
+                except OSError:
+                    os.ftruncate(
+                        descriptor, length
+                    )  # an incomplete line in the middle would make the journal unreadable
+                    raise
+            finally:
+                os.close(descriptor)
+
+    def _replay(self, line: bytes) -> None:
+        try:
+            ((kind, entry),) = parse_object(line, limit=MAX_LINE_BYTES).items()
+            if kind == "opened":
+                opened = read_record(Opened, entry)
+                self._opened[opened.index] = (opened.key, opened.upload_id)
+            elif kind in {"sealed", "stored"}:
+                part = read_record(Part, entry)
+                (self._sealed if kind == "sealed" else self._stored)[part.index] = part
+        except ValueError as error:
+            raise JournalDamaged(f"one of its lines was not written by zrb: it {error}") from error
+
+
+def journals_in(directory: Path) -> Iterator[Path]:
+    """Yield the journal files of one dataset, oldest backup id first."""
+    if directory.is_dir():
+        yield from sorted(directory.glob(f"*{SUFFIX}"))
+
+
+def backup_id_of(path: Path) -> BackupId:
+    """Return the backup id in the name of a journal file."""
+    return BackupId(path.name.removesuffix(SUFFIX))
+
+
+def snapshot_named_in(path: Path) -> str:
+    """Return the snapshot in the first line of a damaged journal, or an empty string."""
+    try:
+        return str(parse_object(path.read_bytes().partition(b"\n")[0], limit=MAX_LINE_BYTES)["snapshot"])
+    except (OSError, ValueError, KeyError):
+        return ""
+
+
+def _read_binding(line: bytes) -> Binding:
+    try:
+        return read_record(Binding, parse_object(line, limit=MAX_LINE_BYTES))
+    except ValueError as error:
+        raise JournalDamaged(f"its first line was not written by zrb, or in another format: it {error}") from error
+
+
+@contextmanager
+def _explained(path: Path, done: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise LocalStateError(
+            f"The journal {path} could not be {done}",
+            subject=str(path),
+            answer=error.strerror or str(error),
+            next_step="Make base_dir writable and free some space, then run the same command again: it resumes",
+        ) from error

@@ -1,0 +1,85 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The spool holds encrypted parts that are too large for memory until they are verified and decrypted."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..errors import LocalStateError
+
+
+class Spool:
+    """A private directory ``{base_dir}/spool/{pid}``, created when first needed and removed at the end.
+
+    A lock file marks a directory in use. Directories that killed processes left are removed.
+    """
+
+    def __init__(self, base_dir: Path) -> None:
+        self._root = base_dir / "spool"
+        self._own: Path | None = None
+        self._lock_fd = -1
+
+    def __enter__(self) -> Spool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._own is not None:
+            shutil.rmtree(self._own, ignore_errors=True)
+            os.close(self._lock_fd)
+            self._own = None
+
+    def directory(self) -> Path:
+        """Return the directory, ready for use."""
+        if self._own is None:
+            try:
+                self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+                with _alone(self._root):  # a new directory has no lock yet, and looks abandoned
+                    self._remove_stale()
+                    own = self._root / str(os.getpid())
+                    own.mkdir(mode=0o700)
+                    self._lock_fd = os.open(own / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                    fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise LocalStateError(
+                    f"The spool directory below {self._root} could not be created",
+                    subject=str(self._root),
+                    answer=error.strerror or str(error),
+                    next_step="Make base_dir writable with space for two parts, or increase memory_limit",
+                ) from error
+            self._own = own
+        return self._own
+
+    def _remove_stale(self) -> None:
+        for directory in self._root.iterdir():
+            if not directory.name.isdecimal():
+                continue  # not ours, for example lost+found
+            try:
+                descriptor = os.open(directory / ".lock", os.O_RDWR | os.O_CLOEXEC)
+            except FileNotFoundError:
+                shutil.rmtree(directory, ignore_errors=True)
+                continue
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(directory, ignore_errors=True)
+            except BlockingIOError:
+                pass  # another restore is using it
+            finally:
+                os.close(descriptor)
+
+
+@contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,63 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Does a success come from S3? Asked before botocore parses it: botocore believes any 200.
+
+Captive portals, proxies and gateways answer every request with a page of their own and 200.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+_ROOTS = {
+    "ListObjectsV2": ("ListBucketResult",),
+    "GetBucketLifecycleConfiguration": ("LifecycleConfiguration",),
+    "GetBucketVersioning": ("VersioningConfiguration", "GetBucketVersioningResponse"),
+    "GetObjectLockConfiguration": ("ObjectLockConfiguration",),
+}
+"""Operations whose reply may well be empty, so that all other XML looks like an empty reply; and the roots it has."""
+_EMPTY = {"PutObject", "UploadPart", "AbortMultipartUpload", "DeleteBucketLifecycle"}
+"""Operations whose reply has no body."""
+_WRITES = {"PutObject", "UploadPart"}
+_READS = {"HeadObject", "GetObject"}
+NEEDED = {"create_multipart_upload": "UploadId", "complete_multipart_upload": "ETag"}
+"""Operations whose reply is XML, and what it has at least."""
+_ROOT = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<\?.*?\?>\s*|<!--.*?-->\s*)*<(?:[\w.-]+:)?([\w.-]+)", re.DOTALL)
+
+
+class NotS3(Exception):
+    """The reply is none that S3 gives to this operation. Its text says what there is instead."""
+
+
+def refuse_foreign(operation: str, status: int, headers: Mapping[str, str], body: Any) -> None:
+    """Raises :class:`NotS3` for a success that S3 does not give. ``body`` is that of the reply, whole, but for GET."""
+    if not 200 <= status < 300:
+        return
+    kind = str(headers.get("content-type", "")).partition(";")[0].strip()
+    what = f"{status} {kind}".strip()
+    if operation in _ROOTS:
+        found = _ROOT.match(body)
+        root = found.group(1).decode() if found else "no XML"
+        if root not in _ROOTS[operation]:
+            raise NotS3(f"{what}: {root} where {_ROOTS[operation][0]} is expected")
+    elif operation in _EMPTY and body.strip():
+        raise NotS3(f"{what}: a body of {len(body)} bytes where none is expected")
+    elif operation in _WRITES and not headers.get("etag"):
+        raise NotS3(f"{what}: no ETag")
+    elif operation in _READS and (kind == "text/html" or not (headers.get("etag") or headers.get("last-modified"))):
+        raise NotS3(f"{what}: neither ETag nor date of an object")
+
+
+def attach(client: Any) -> None:
+    """Let ``client`` raise :class:`NotS3`."""
+
+    def before_parse(operation_model: Any, response_dict: Mapping[str, Any], **_: object) -> None:
+        refuse_foreign(
+            operation_model.name, response_dict["status_code"], response_dict["headers"], response_dict["body"]
+        )
+
+    client.meta.events.register("before-parse.s3", before_parse)

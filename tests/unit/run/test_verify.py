@@ -1,0 +1,387 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Verification proves what it says, finds every damage, and names it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from zrb.errors import (
+    NoSuchBackup,
+    ObjectArchived,
+    SignatureInvalid,
+    StoreDenied,
+    UsageError,
+    WrongIdentity,
+)
+from zrb.run.verify import Subset, VerifyReport, verify
+from zrb.seal.age import new_identity
+from zrb.seal.signing import SigningKey
+from zrb.store.directory import DirectoryStore
+from zrb.store.protocol import StoredObject
+from zrb.values.config import Task
+from zrb.values.manifest import Base, Checksum, Manifest
+
+from tests.fixtures.committed_repository import CommittedRepository, renamed
+
+READING = ("checksum", "decrypt")
+LOOKING = ("exists", *READING)
+DEPTHS = ("signature", *LOOKING)
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> CommittedRepository:
+    return CommittedRepository(tmp_path / "repository")
+
+
+def verified(repository: CommittedRepository, depth: str, **selection: Any) -> VerifyReport:
+    context = selection.pop("context", None) or repository.context()
+    selection.setdefault("identities", [repository.age_key[0]])
+    return verify(context, depth=depth, **selection)  # type: ignore[arg-type]
+
+
+def told(report: VerifyReport) -> str:
+    return "\n".join(problem.error.explain() for problem in report.problems)
+
+
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_a_sound_repository_has_no_problem_at_any_depth(repository: CommittedRepository, depth: str) -> None:
+    full = repository.commit()
+    repository.commit(1, base=full, size=900)
+    report = verified(repository, depth)
+    assert told(report) == ""
+    assert report.as_json() == {
+        "exit_code": 0,
+        "depth": depth,
+        "subset": None,
+        "backups": ["20260131T030000Z-L0-00000001", "20260131T040000Z-L1-00000002"],
+        "parts": 0 if depth == "signature" else 4,
+        "parts_total": 4,
+        "bytes": 0
+        if depth == "signature"
+        else sum(path.stat().st_size for path in repository.path.glob("data/**/*.age")),
+        "problems": [],
+        "warnings": [],
+    }
+
+
+@pytest.mark.parametrize("index", [0, 1, 2])
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_a_flipped_bit_in_any_part_is_found_where_the_depth_reads(
+    repository: CommittedRepository, depth: str, index: int
+) -> None:
+    manifest = repository.commit()
+    key = manifest.parts[index].key
+    repository.flip_bit(key, 300)
+    report = verified(repository, depth)
+    if depth not in READING:
+        assert report.exit_code == 0
+        return
+    assert report.exit_code == 5
+    assert [problem.error.subject for problem in report.problems] == [key]
+    assert manifest.parts[index].sha256 in told(report)
+    assert report.problems[0].as_json()["backup_id"] == manifest.backup_id
+
+
+@pytest.mark.parametrize("depth", LOOKING)
+def test_every_missing_part_is_named(repository: CommittedRepository, depth: str) -> None:
+    manifest = repository.commit()
+    gone = [manifest.parts[0].key, manifest.parts[2].key]
+    for key in gone:
+        repository.file_of(key).unlink()
+    report = verified(repository, depth)
+    assert report.exit_code == 5
+    assert sorted(problem.error.subject for problem in report.problems) == gone
+    assert {problem.as_json()["error"] for problem in report.problems} == {"PartMissing"}
+    assert f"Part 0 ({gone[0]}) is not in {repository.path}" in told(report)
+
+
+@pytest.mark.parametrize("depth", LOOKING)
+@pytest.mark.parametrize("length", [0, 200, -1])
+def test_a_part_that_was_cut_is_found(repository: CommittedRepository, depth: str, length: int) -> None:
+    manifest = repository.commit()
+    path = repository.file_of(manifest.parts[1].key)
+    path.write_bytes(path.read_bytes()[:length])
+    report = verified(repository, depth)
+    assert report.exit_code == 5
+    assert [problem.error.subject for problem in report.problems] == [manifest.parts[1].key]
+
+
+@pytest.mark.parametrize("depth", ["exists", "checksum"])
+def test_a_part_that_grew_is_found(repository: CommittedRepository, depth: str) -> None:
+    manifest = repository.commit()
+    path = repository.file_of(manifest.parts[1].key)
+    path.write_bytes(path.read_bytes() + b"more")
+    report = verified(repository, depth)
+    assert f"expected {manifest.parts[1].bytes} bytes, found {manifest.parts[1].bytes + 4} bytes" in told(report)
+
+
+def test_damage_in_one_backup_does_not_hide_that_in_another(repository: CommittedRepository) -> None:
+    first, _sound, third = repository.commit(), repository.commit(), repository.commit()
+    for manifest in (first, third):
+        repository.flip_bit(manifest.parts[0].key)
+    for depth in READING:
+        report = verified(repository, depth)
+        assert [problem.backup_id for problem in report.problems] == [first.backup_id, third.backup_id]
+
+
+def test_exists_compares_the_checksum_that_the_store_keeps(repository: CommittedRepository) -> None:
+    class Checksums(DirectoryStore):
+        def head(self, key: str) -> StoredObject | None:
+            found = super().head(key)
+            return replace(found, checksum=Checksum("sha256", "other")) if found else None
+
+    def with_checksum(manifest: Manifest, kind: str) -> Manifest:
+        parts = tuple(replace(part, checksum=Checksum(kind, "recorded")) for part in manifest.parts)
+        return replace(manifest, parts=parts)
+
+    context = repository.context(open_store=lambda: Checksums(repository.path))
+    repository.commit(change=lambda manifest: with_checksum(manifest, "etag"), size=10)
+    assert verified(repository, "exists", context=context).exit_code == 0, "another kind says nothing"
+    repository.commit(change=lambda manifest: with_checksum(manifest, "sha256"), size=10)
+    report = verified(repository, "exists", context=context)
+    assert report.exit_code == 5
+    assert "another checksum (sha256) than its signed manifest states: expected recorded, found other" in told(report)
+
+
+def test_decrypt_finds_a_part_whose_plaintext_is_not_what_was_signed(repository: CommittedRepository) -> None:
+    def lie(manifest: Manifest) -> Manifest:
+        parts = list(manifest.parts)
+        parts[1] = replace(parts[1], plain_blake3="0" * 64)
+        return replace(manifest, parts=tuple(parts))
+
+    manifest = repository.commit(change=lie)
+    assert verified(repository, "checksum").exit_code == 0
+    report = verified(repository, "decrypt")
+    assert [problem.error.subject for problem in report.problems] == [manifest.parts[1].key]
+    assert "decrypts to other bytes than the manifest states" in told(report)
+
+
+def test_decrypt_finds_a_stream_that_is_not_what_was_signed(repository: CommittedRepository) -> None:
+    manifest = repository.commit(
+        change=lambda manifest: replace(manifest, stream=replace(manifest.stream, blake3="0" * 64))
+    )
+    report = verified(repository, "decrypt")
+    assert [problem.backup_id for problem in report.problems] == [manifest.backup_id]
+    assert "does not have the BLAKE3 that its manifest states" in told(report)
+
+
+def test_the_wrong_identity_ends_verification_at_once(repository: CommittedRepository) -> None:
+    repository.commit()
+    with pytest.raises(WrongIdentity):
+        verified(repository, "decrypt", identities=[new_identity()[0]])
+
+
+def test_decrypt_without_an_identity_says_what_to_do(repository: CommittedRepository) -> None:
+    repository.commit()
+    with pytest.raises(UsageError, match="--private-key"):
+        verified(repository, "decrypt", identities=[])
+
+
+def test_without_a_trusted_signer_nothing_is_verified(repository: CommittedRepository) -> None:
+    repository.commit()
+    with pytest.raises(SignatureInvalid, match="No trusted signer"):
+        verified(repository, "signature", trusted=[])
+
+
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_a_manifest_of_an_untrusted_signer_is_a_problem(repository: CommittedRepository, depth: str) -> None:
+    repository.commit()
+    foreign = repository.commit(signing_key=SigningKey.generate())
+    report = verified(repository, depth)
+    assert report.exit_code == 5
+    assert foreign.backup_id in told(report)
+    assert foreign.backup_id not in report.backups
+
+
+def test_a_repository_of_damaged_manifests_alone_is_a_problem_not_an_empty_success(
+    repository: CommittedRepository,
+) -> None:
+    manifest = repository.commit()
+    repository.flip_bit(manifest.series.manifest_key(manifest.backup_id), 60)
+    report = verified(repository, "exists")
+    assert (report.exit_code, report.backups) == (5, ())
+
+
+def test_a_chain_with_a_missing_link_is_a_problem(repository: CommittedRepository) -> None:
+    full = repository.commit()
+    child = repository.commit(1, base=full)
+    repository.file_of(full.series.manifest_key(full.backup_id)).unlink()
+    report = verified(repository, "signature")
+    assert [(problem.backup_id, problem.as_json()["error"]) for problem in report.problems] == [
+        (child.backup_id, "ChainBroken")
+    ]
+
+
+def test_a_link_that_does_not_fit_its_base_is_a_problem(repository: CommittedRepository) -> None:
+    full = repository.commit()
+    repository.commit(
+        1,
+        base=full,
+        change=lambda manifest: renamed(manifest, base=Base(full.backup_id, full.snapshot.name, "999999")),
+    )
+    report = verified(repository, "signature")
+    assert report.exit_code == 5
+    assert "starts from the snapshot with guid 999999" in told(report)
+
+
+def test_backups_that_vanished_since_the_last_look_are_a_warning(repository: CommittedRepository) -> None:
+    repository.commit()
+    newest = repository.commit()
+    assert verified(repository, "signature").exit_code == 0
+    repository.file_of(newest.series.manifest_key(newest.backup_id)).unlink()
+    report = verified(repository, "signature")
+    assert (report.exit_code, report.status) == (4, "warning")
+    assert "tank/data: The repository shows 1 as the newest backup" in report.warnings[0]
+
+
+def test_nothing_to_verify_is_no_success(repository: CommittedRepository) -> None:
+    with pytest.raises(NoSuchBackup, match="nothing was verified"):
+        verified(repository, "exists")
+    repository.commit()
+    with pytest.raises(NoSuchBackup, match="No committed backup of host nas1 matches the id x"):
+        verified(repository, "exists", backup_id="x")
+
+
+def test_task_level_host_and_id_select(repository: CommittedRepository) -> None:
+    full = repository.commit()
+    child = repository.commit(1, base=full)
+    other = repository.commit(dataset="tank/other")
+    foreign = repository.commit(host="nas2")
+    task = Task(name="t", pool="tank", dataset="data")
+    assert verified(repository, "exists", level=1).backups == (child.backup_id,)
+    assert verified(repository, "exists", backup_id=other.backup_id).backups == (other.backup_id,)
+    assert verified(repository, "exists", task=task).backups == (full.backup_id, child.backup_id)
+    assert verified(repository, "exists", host="nas2").backups == (foreign.backup_id,)
+
+
+@pytest.mark.parametrize("depth", LOOKING)
+def test_all_shares_of_a_subset_together_are_everything_and_overlap_nowhere(
+    repository: CommittedRepository, depth: str
+) -> None:
+    manifest = repository.commit(size=6500)
+    for part in manifest.parts:
+        repository.file_of(part.key).unlink()
+    shares = [verified(repository, depth, subset=f"{share}/3") for share in (1, 2, 3)]
+    found = [problem.error.subject for report in shares for problem in report.problems]
+    assert sorted(found) == [part.key for part in manifest.parts]
+    assert sum(report.parts for report in shares) == 7
+    assert {report.parts_total for report in shares} == {7}
+    assert shares[0].as_json()["subset"] == "1/3"
+
+
+def test_a_share_reads_nothing_else(repository: CommittedRepository) -> None:
+    manifest = repository.commit(size=6500)
+    share = Subset.parse("2/3")
+    for part in manifest.parts:
+        if part not in share:
+            repository.flip_bit(part.key)
+    for depth in READING:
+        assert verified(repository, depth, subset="2/3").exit_code == 0
+
+
+@pytest.mark.parametrize("text", ["", "1", "0/3", "4/3", "1/0", "-1/3", "1/3/5", "a/b", "1.0/3"])
+def test_a_subset_that_is_none_says_how_to_write_it(text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        Subset.parse(text)
+    assert f"{text!r} is no subset" in caught.value.explain()
+    assert "e.g. 1/7 today" in caught.value.explain()
+
+
+class Archived(DirectoryStore):
+    """A store whose parts are all archived."""
+
+    def read_into(self, key: str, offset: int, buffer: memoryview) -> None:
+        raise ObjectArchived("archived", subject=key, answer="InvalidObjectState", next_step="Thaw it")
+
+
+@pytest.mark.parametrize(("depth", "code"), [("exists", 0), ("checksum", 7), ("decrypt", 7)])
+def test_archived_parts_wait_for_thawing_where_they_must_be_read(
+    repository: CommittedRepository, depth: str, code: int
+) -> None:
+    repository.commit()
+    context = repository.context(open_store=lambda: Archived(repository.path))
+    report = verified(repository, depth, context=context)
+    assert report.exit_code == code
+    if code:
+        assert "is in an archive class and cannot be read now: InvalidObjectState. Thaw it first" in told(report)
+
+
+def test_damage_counts_more_than_waiting(repository: CommittedRepository) -> None:
+    repository.commit()
+    repository.commit(signing_key=SigningKey.generate())
+    context = repository.context(open_store=lambda: Archived(repository.path))
+    assert verified(repository, "checksum", context=context).exit_code == 5
+
+
+@pytest.mark.parametrize("depth", READING)
+def test_what_makes_the_repository_unreadable_is_raised_not_reported_part_by_part(
+    repository: CommittedRepository, depth: str
+) -> None:
+    class Denied(DirectoryStore):
+        def read_into(self, key: str, offset: int, buffer: memoryview) -> None:
+            raise StoreDenied("Reading is not allowed", subject=key, next_step="Allow s3:GetObject")
+
+    repository.commit(size=6500)
+    context = repository.context(open_store=lambda: Denied(repository.path))
+    with pytest.raises(StoreDenied, match="Allow s3:GetObject"):
+        verified(repository, depth, context=context)
+
+
+class Heard:
+    """A progress that remembers."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[Any, ...]] = []
+
+    def start(self, operation: str, *, total: int | None, message: str) -> None:
+        self.told.append(("start", operation, total, message))
+
+    def advance(self, phase: str, *, current: int, total: int | None, message: str = "") -> None:
+        self.told.append(("advance", current, total))
+
+    def log(self, message: str, *, level: str = "info", **facts: Any) -> None:
+        self.told.append((level, message))
+
+    def finish(self, *, status: str, result: dict[str, Any]) -> None:
+        self.told.append(("finish", status, result["exit_code"]))
+
+
+@pytest.mark.parametrize("depth", LOOKING)
+def test_progress_reaches_the_total_and_tells_of_damage(repository: CommittedRepository, depth: str) -> None:
+    sound, damaged = repository.commit(), repository.commit()
+    total = sound.stored_bytes + damaged.stored_bytes
+    heard = Heard()
+    verified(repository, depth, context=repository.context(progress=heard))
+    assert heard.told[0] == ("start", "verify", total, f"2 backups, {depth}")
+    assert max(call[1] for call in heard.told if call[0] == "advance") == total
+    assert heard.told[-1] == ("finish", "ok", 0)
+    repository.file_of(damaged.parts[0].key).unlink()
+    heard = Heard()
+    verified(repository, depth, context=repository.context(progress=heard))
+    assert [call for call in heard.told if call[0] == "warning"] != []
+    assert heard.told[-1] == ("finish", "failed", 5)
+
+
+def test_every_depth_closes_the_stores_that_it_opens(repository: CommittedRepository) -> None:
+    open_stores: list[DirectoryStore] = []
+
+    class Counted(DirectoryStore):
+        def close(self) -> None:
+            open_stores.remove(self)
+
+    def opened() -> Iterator[None] | Any:
+        store = Counted(repository.path)
+        open_stores.append(store)
+        return store
+
+    repository.flip_bit(repository.commit().parts[0].key)
+    for depth in DEPTHS:
+        verified(repository, depth, context=repository.context(open_store=opened))
+        assert open_stores == []

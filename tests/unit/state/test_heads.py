@@ -1,0 +1,59 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The highest number that was seen in a line of backups."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from zrb.state.heads import highest_seen, remember
+from zrb.values.repository import Series
+
+REPOSITORY = "0123456789abcdef" * 2
+SERIES = Series(host="nas1", dataset="tank/dätä")
+
+
+def file_of(base_dir: Path) -> Path:
+    return base_dir / "state/seen" / REPOSITORY / "nas1/tank/d%C3%A4t%C3%A4/seq.json"
+
+
+def test_it_only_rises(tmp_path: Path) -> None:
+    assert highest_seen(tmp_path, REPOSITORY, SERIES) == 0
+    for seq, highest in ((3, 3), (2, 3), (3, 3), (7, 7)):
+        remember(tmp_path, REPOSITORY, SERIES, seq)
+        assert highest_seen(tmp_path, REPOSITORY, SERIES) == highest
+    assert json.loads(file_of(tmp_path).read_text()) == {"seq": 7}
+    assert list(file_of(tmp_path).parent.iterdir()) == [file_of(tmp_path)]
+
+
+def test_each_line_has_its_own(tmp_path: Path) -> None:
+    remember(tmp_path, REPOSITORY, SERIES, 3)
+    for other in (Series("nas2", SERIES.dataset), Series("nas1", "tank"), Series("nas1", "tank/dätä/child")):
+        assert highest_seen(tmp_path, REPOSITORY, other) == 0
+    remember(tmp_path, REPOSITORY, Series("nas1", "tank/dätä/child"), 9)
+    assert highest_seen(tmp_path, REPOSITORY, SERIES) == 3
+
+
+def test_each_repository_has_its_own(tmp_path: Path) -> None:
+    remember(tmp_path, REPOSITORY, SERIES, 3)
+    assert highest_seen(tmp_path, "f" * 32, SERIES) == 0
+
+
+@pytest.mark.parametrize("content", ["", "nonsense", "{}", "[]", '{"seq": null}', '{"seq": "x"}', "\udcff"])
+def test_an_unreadable_memory_is_no_memory(tmp_path: Path, content: str) -> None:
+    remember(tmp_path, REPOSITORY, SERIES, 3)
+    file_of(tmp_path).write_text(content, errors="surrogateescape")
+    assert highest_seen(tmp_path, REPOSITORY, SERIES) == 0
+    remember(tmp_path, REPOSITORY, SERIES, 4)
+    assert highest_seen(tmp_path, REPOSITORY, SERIES) == 4
+
+
+def test_it_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "state").touch()
+    assert highest_seen(tmp_path, REPOSITORY, SERIES) == 0
+    with pytest.raises(OSError, match="Not a directory"):
+        remember(tmp_path, REPOSITORY, SERIES, 1)
