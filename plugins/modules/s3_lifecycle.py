@@ -17,11 +17,14 @@ description:
   - Brings rules of a bucket's lifecycle configuration to what is wanted. Rules are matched by their id, and a rule
     whose id is not named here is left alone unless O(purge) is V(true).
   - S3 takes a lifecycle configuration only as a whole. The module reads it, compares what the rules mean, and writes
-    only where something differs. Then it reads until S3 reliably shows the new rules, because for a while it answers
-    with old and new ones in turn.
+    only if something differs. Rules that it leaves alone are written as S3 returned them, also what it does not know of
+    them. Then it reads until S3 reliably shows the new rules, because for a while it answers with old and new ones in
+    turn.
+  - S3 checks what the rules say, and its answer is shown. Check mode does not ask it.
   - It warns of rules, named here or not, that can delete backups by their age or move manifests to an archive.
-  - A backup repository needs one rule, which removes multipart uploads that were never completed. Its backups are
-    deleted by C(zrb cleanup), which knows which of them others depend on.
+  - A backup repository needs one rule, which removes multipart uploads that were never completed. Some endpoints remove
+    them by themselves and refuse that rule, as MinIO does. Backups are deleted by C(zrb cleanup), which knows which of
+    them others depend on.
 extends_documentation_fragment:
   - zrb.fleet.attributes
   - zrb.fleet.attributes.group_s3
@@ -32,7 +35,9 @@ attributes:
   diff_mode:
     support: full
   idempotent:
-    support: full
+    support: partial
+    details:
+      - An endpoint that does not keep all that a rule says makes every run change it again, with a warning.
 options:
   bucket:
     description:
@@ -49,7 +54,7 @@ options:
     suboptions:
       id:
         description:
-          - Name of the rule, of 1 to 255 characters, unique in the bucket.
+          - Name of the rule, unique in the bucket.
         type: str
         required: true
       enabled:
@@ -134,8 +139,7 @@ options:
         type: int
       newer_noncurrent_versions:
         description:
-          - How many of the newest of these versions are kept all the same. Needs
-            O(rules[].noncurrent_version_expiration_days).
+          - How many of the newest of these versions are kept all the same.
         type: int
       abort_incomplete_multipart_upload_days:
         description:

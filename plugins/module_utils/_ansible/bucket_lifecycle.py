@@ -20,14 +20,7 @@ from .._engine.run.lifecycle import (
     open_bucket_lifecycle,
     plan_bucket_lifecycle,
 )
-from .._engine.values.lifecycle import (
-    LifecycleRule,
-    NoncurrentTransition,
-    RuleFilter,
-    Transition,
-    ordered_noncurrent,
-    ordered_transitions,
-)
+from .._engine.values.lifecycle import LifecycleRule
 from .results import pass_on_warnings
 from .s3_options import s3_settings, warn_if_unverified
 
@@ -49,52 +42,27 @@ def ensure_lifecycle(module: AnsibleModule) -> dict[str, Any]:
         if not module.check_mode:
             reads = ReadsUntilStable(timeout_s=params["wait_timeout"]) if params["wait"] else None
             pass_on_warnings(module, apply_bucket_lifecycle(bucket, plan, reads=reads))
-    before, after = ([rule.as_json() for rule in rules] for rules in (plan.before, plan.after))
+    before, after = ([dict(rule.options) for rule in rules] for rules in (plan.before, plan.after))
     result = {"changed": plan.changed, "bucket": params["bucket"], "rules": after}
     return result | {"diff": {"before": {"rules": before}, "after": {"rules": after}}}
 
 
 def rule_from_options(options: Mapping[str, Any]) -> LifecycleRule:
     """One entry of the option ``rules``. Raises ``UsageError`` for a date that is none."""
-    return LifecycleRule(
-        id=options["id"],
-        enabled=options["enabled"],
-        filter=RuleFilter(
-            prefix=options["prefix"],
-            tags=tuple(sorted((str(key), str(value)) for key, value in options["tags"].items())),
-            size_greater_than=options["object_size_greater_than"],
-            size_less_than=options["object_size_less_than"],
-        ),
-        transitions=ordered_transitions(
-            [
-                Transition(entry["storage_class"], days=entry["days"], day=_date(entry["date"], options["id"]))
-                for entry in options["transitions"]
-            ]
-        ),
-        noncurrent_transitions=ordered_noncurrent(
-            [
-                NoncurrentTransition(entry["storage_class"], entry["days"], entry["newer_noncurrent_versions"])
-                for entry in options["noncurrent_version_transitions"]
-            ]
-        ),
-        expiration_days=options["expiration_days"],
-        expiration_day=_date(options["expiration_date"], options["id"]),
-        expired_object_delete_marker=options["expired_object_delete_marker"] or None,
-        noncurrent_expiration_days=options["noncurrent_version_expiration_days"],
-        newer_noncurrent_versions=options["newer_noncurrent_versions"],
-        abort_days=options["abort_incomplete_multipart_upload_days"],
-    )
+    steps = [{**step, "date": _date(step["date"], options["id"])} for step in options["transitions"]]
+    day = _date(options["expiration_date"], options["id"])
+    return LifecycleRule.of({**options, "transitions": steps, "expiration_date": day})
 
 
 def _with_slash(prefix: str) -> str:
     return prefix if not prefix or prefix.endswith("/") else f"{prefix}/"
 
 
-def _date(text: str | None, rule_id: str) -> date | None:
+def _date(text: str | None, rule_id: str) -> str | None:
     if text is None:
         return None
     try:
-        return date.fromisoformat(text)
+        return date.fromisoformat(text).isoformat()
     except ValueError as error:
         raise UsageError(
             f"Rule {rule_id} has {text!r} for a date",

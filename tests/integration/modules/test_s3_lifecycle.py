@@ -115,9 +115,10 @@ def test_expiry_of_backups_is_warned_of(ansible: Ansible, connection: dict[str, 
 
 def test_what_an_endpoint_does_not_keep_is_warned_of(ansible: Ansible, connection: dict[str, Any]) -> None:
     rule = {**ABORT, "noncurrent_version_expiration_days": 30, "newer_noncurrent_versions": 2}
-    (result,) = ansible.play([{MODULE: {**connection, "rules": [rule]}}])
-    assert result["changed"] is True
-    assert "The endpoint keeps other rules than it was given: zrb-abort" in result["warnings"][0]
+    task = {MODULE: {**connection, "rules": [rule], "wait_timeout": 4}}
+    for result in ansible.play([task, task]):
+        assert result["changed"] is True
+        assert "The endpoint keeps other rules than it was given: zrb-abort" in result["warnings"][0]
 
 
 def test_switching_off_validation_is_warned_of(ansible: Ansible, connection: dict[str, Any]) -> None:
@@ -129,16 +130,13 @@ def test_switching_off_validation_is_warned_of(ansible: Ansible, connection: dic
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (
-            {"rules": [{"id": "r"}]},
-            "Rule r does nothing: give it at least one action. Correct it; nothing was changed.",
-        ),
+        ({"rules": [{"id": "r", "expiration_days": 3, "expired_object_delete_marker": True}]}, "nothing was changed"),
         ({"rules": [{**ABORT, "expiration_date": "soon"}]}, "Write dates like 2027-01-31"),
         (
             {"rules": [{**ABORT, "transitions": [{"storage_class": "X"}]}]},
             "one of the following is required: days, date",
         ),
-        ({"rules": [ABORT, ABORT]}, "Rule zrb-abort is there twice"),
+        ({"rules": [ABORT, ABORT]}, "Every rule needs an id of its own"),
         ({"rules": [ABORT], "state": "absent", "purge": True}, "say different things"),
         ({"rules": [ABORT], "secret_key": None}, "parameters are required together: access_key, secret_key"),
         ({"rules": [ABORT], "profile": "p"}, "mutually exclusive: profile|access_key"),

@@ -100,7 +100,7 @@ def test_an_archived_object_is_proven_by_its_stored_checksum_alone(store: S3Stor
     assert store.put(KEY, b"content").kind == "sha256"
     sha256 = hashlib.sha256(b"content").hexdigest()
     assert store.holds(KEY, size=7, sha256=sha256, expected=Checksum("none", "")) is not None
-    with pytest.raises(ObjectExists, match="cannot be read back to compare"):
+    with pytest.raises(ObjectExists, match="read back"):
         store.put(KEY, b"contenT")
 
 
@@ -118,7 +118,7 @@ def test_an_archived_upload_is_proven_by_what_was_expected(open_s3: OpenStore, c
     sha256 = hashlib.sha256(content).hexdigest()
     assert store.holds(KEY, size=len(content), sha256=sha256, expected=expected) == expected
     for other in (Checksum("none", ""), Checksum(expected.kind, "0" * 32 + "-2")):
-        with pytest.raises(ObjectExists, match="cannot be read back to compare"):
+        with pytest.raises(ObjectExists, match="read back"):
             store.holds(KEY, size=len(content), sha256=sha256, expected=other)
 
 
@@ -129,7 +129,7 @@ def test_a_foreign_object_is_proven_by_etag_or_by_reading_it(store: S3Store, buc
     assert store.holds(KEY, size=7, sha256=sha256, expected=Checksum("none", "")) is not None
     with pytest.raises(ObjectExists, match="its content differs"):
         store.put(KEY, b"contenT")
-    with pytest.raises(ObjectExists, match="it has 7 bytes instead of 8"):
+    with pytest.raises(ObjectExists, match="7 bytes"):
         store.put(KEY, b"content!")
 
 

@@ -473,10 +473,10 @@ def test_keys_of_either_kind_are_recipients_and_a_mixture_is_refused(load: Load)
 
 def test_missing_libraries_are_named(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "bitmath", None)
-    with pytest.raises(LibraryMissing, match="The Python library bitmath is needed"):
+    with pytest.raises(LibraryMissing, match="bitmath"):
         load(SMALL + "part_size: 1MiB\n")
     monkeypatch.setitem(sys.modules, "yaml", None)
-    with pytest.raises(LibraryMissing, match="The Python library PyYAML is needed"):
+    with pytest.raises(LibraryMissing, match="PyYAML"):
         load(SMALL)
 
 

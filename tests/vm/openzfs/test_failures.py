@@ -119,7 +119,7 @@ def test_restoring_into_a_full_dataset_leaves_nothing(local_nas: Nas) -> None:
     command("zfs", "set", "quota=3M", local_nas.pool.restore)
     with pytest.raises(ReceiveFailed) as raised:
         local_nas.restore()
-    assert "Free space or raise the quota" in raised.value.next_step
+    assert "quota" in raised.value.next_step
     assert attempt("zfs", "list", local_nas.target()).returncode != 0
     command("zfs", "set", "quota=none", local_nas.pool.restore)
     local_nas.restore()
@@ -170,7 +170,7 @@ def test_a_full_pool_is_named_and_the_next_run_goes_on_once_there_is_space(local
     ((_, error),) = outcome_of(nas, 1).failures
     assert isinstance(error, ZfsError)
     assert "out of space" in error.answer
-    assert "Free space or raise the quota" in error.next_step
+    assert "quota" in error.next_step
     assert len(nas.keys("manifests/")) == 1
 
     command("zfs", "destroy", ballast)

@@ -33,7 +33,7 @@ class LifecyclePlan:
 
 def unordered(rules: Sequence[LifecycleRule]) -> list[LifecycleRule]:
     """Rules in an order that depends on nothing but themselves, to compare sets of them."""
-    return sorted(rules, key=lambda rule: (rule.id, repr(rule)))
+    return sorted(rules, key=lambda rule: (rule.id, str(sorted(rule.options.items()))))
 
 
 def plan_lifecycle(
@@ -47,10 +47,17 @@ def plan_lifecycle(
     """Rules are matched by id; those whose id is not in ``wanted`` belong to others and stay, unless ``purge``.
 
     ``repository_prefix`` is where in the bucket the repository is (ending with a slash, or empty), for the warnings;
-    ``None`` where that is not known. ``wanted`` has been checked by ``check_rules``; of ``absent`` ones only the id
-    counts.
+    ``None`` if that is not known. Of ``absent`` rules only the id counts. What the rules say is S3's to check;
+    raises :class:`UsageError` for ids that make no sense.
     """
     ours = {rule.id: rule for rule in wanted}
+    if len(ours) < len(wanted) or "" in ours:
+        raise UsageError(
+            "Every rule needs an id of its own",
+            subject="rules",
+            answer=", ".join(repr(rule.id) for rule in wanted),
+            next_step="S3 makes up an id for a rule without one, so that each run would add another: name them all",
+        )
     if state == "absent":
         if purge:
             raise UsageError(
@@ -60,7 +67,11 @@ def plan_lifecycle(
             )
         after = tuple(rule for rule in current if rule.id not in ours)
     else:
-        kept = tuple(ours.get(rule.id, rule) for rule in current if rule.id in ours or not purge)
+        kept = tuple(
+            rule if rule == ours.get(rule.id) else ours.get(rule.id, rule)  # what is as wanted stays in its own form
+            for rule in current
+            if rule.id in ours or not purge
+        )
         seen = {rule.id for rule in kept}
         after = kept + tuple(rule for rule in wanted if rule.id not in seen)
     return LifecyclePlan(
@@ -77,8 +88,8 @@ def _warnings(rules: Sequence[LifecycleRule], ours: set[str], repository_prefix:
                 f"Rule {rule.id}{whose} can delete backups by their age. Expiry by age is not retention: it keeps "
                 "deleting when backups have stopped, and takes the full backup that newer ones need."
             )
-        archives = sorted({entry.storage_class for entry in rule.transitions} & _ARCHIVE_CLASSES)
-        if rule.enabled and archives and _can_match(rule, ("manifests/", "zrb.json"), repository_prefix):
+        archives = sorted({step["storage_class"] for step in rule.options.get("transitions", ())} & _ARCHIVE_CLASSES)
+        if rule.options["enabled"] and archives and _can_match(rule, ("manifests/", "zrb.json"), repository_prefix):
             warnings.append(
                 f"Rule {rule.id}{whose} can move manifests to {' and '.join(archives)}. Manifests that must be thawed "
                 "cannot be listed, and no restore can be planned. Give the rule the prefix of the data."
@@ -88,9 +99,9 @@ def _warnings(rules: Sequence[LifecycleRule], ours: set[str], repository_prefix:
 
 def _can_match(rule: LifecycleRule, names: Sequence[str], repository_prefix: str | None) -> bool:
     """Whether the rule can be for objects of the repository whose keys begin with one of ``names``."""
-    if rule.filter.tags:
+    if "tags" in rule.options:
         return False  # objects of a repository have no tags
-    prefix = rule.filter.prefix
+    prefix = str(rule.options["prefix"])
     if repository_prefix is None:
         return not prefix or any(f"/{prefix}/".find(f"/{name.removesuffix('/')}/") >= 0 for name in names)
     keys = [repository_prefix + name for name in names]

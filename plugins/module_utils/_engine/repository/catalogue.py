@@ -41,11 +41,11 @@ def read_catalogue(
     allow_unsigned: bool = False,
     workers: int = 8,
 ) -> Catalogue:
-    """All committed backups, of one ``host`` or one ``dataset`` (full name) where given.
+    """All committed backups, of one ``host`` or one ``dataset`` (full name) if given.
 
     A manifest that is damaged, that nobody trusted signed, or that stands under another key than it names is left
-    out and reported. Raises ``SignatureInvalid`` where no trusted signer is given at all, unless ``allow_unsigned``,
-    and what the store raises where it does not answer.
+    out and reported. Raises ``SignatureInvalid`` if no trusted signer is given at all, unless ``allow_unsigned``,
+    and what the store raises if it does not answer.
     """
     if not trusted and not allow_unsigned:
         raise no_trusted_signer()
@@ -113,7 +113,7 @@ def _read_manifest(
     trusted: Sequence[str],
     allow_unsigned: bool,
 ) -> CataloguedManifest | EngineError | None:
-    """The manifest, or what is wrong with it, or nothing where it was removed since it was listed."""
+    """The manifest, or what is wrong with it, or nothing if it was removed since it was listed."""
     key, series, backup_id = place
     try:
         opened = open_envelope(store.get(key, limit=MAX_ENVELOPE_BYTES), trusted=trusted, allow_unsigned=allow_unsigned)

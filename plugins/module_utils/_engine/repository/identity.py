@@ -39,7 +39,7 @@ class RepositoryIdentity:
 def read_identity(store: Store) -> RepositoryIdentity | None:
     """The identity of the repository in ``store``; ``None`` for one that holds none yet.
 
-    Raises :class:`ManifestInvalid` where ``zrb.json`` is not what zrb writes.
+    Raises :class:`ManifestInvalid` if ``zrb.json`` is not what zrb writes.
     """
     try:
         data = store.get(IDENTITY_KEY, limit=MAX_IDENTITY_BYTES)
@@ -56,7 +56,7 @@ def read_identity(store: Store) -> RepositoryIdentity | None:
 
 
 def ensure_identity(store: Store, *, now: datetime, new_id: str) -> RepositoryIdentity:
-    """The identity of the repository, written first where there is none: ``new_id`` is 32 random hex digits.
+    """The identity of the repository, written first if there is none: ``new_id`` is 32 random hex digits.
 
     Of two machines that do so at once, both get what the one wrote. Raises as :func:`read_identity`, and what the
     store raises.

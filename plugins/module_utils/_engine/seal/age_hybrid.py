@@ -34,7 +34,7 @@ _INFO = b"age-encryption.org/mlkem768x25519"
 
 @dataclass(frozen=True, slots=True)
 class HybridRecipient:
-    """A public key, as its 1,216 bytes. Raises :class:`ValueError` where they are none."""
+    """A public key, as its 1,216 bytes. Raises :class:`ValueError` if they are none."""
 
     raw: bytes
 
@@ -65,7 +65,7 @@ class HybridIdentity:
         return public
 
     def unwrap(self, stanza: Stanza) -> bytes | None:
-        """The file key, where ``stanza`` is for this key. Raises :class:`PartDamaged` for a malformed stanza.
+        """The file key, if ``stanza`` is for this key. Raises :class:`PartDamaged` for a malformed stanza.
 
         ``The identity implementation MUST ignore any stanza that does not have mlkem768x25519 as the first argument``
         """
@@ -142,7 +142,7 @@ def _hpke() -> Any:
 
 
 def _libraries() -> tuple[Any, Any, Any]:
-    """HPKE, ML-KEM and X25519 of the library, where it and the OpenSSL that it was built with have all three."""
+    """HPKE, ML-KEM and X25519 of the library, if it and the OpenSSL that it was built with have all three."""
     try:
         from cryptography.exceptions import UnsupportedAlgorithm
         from cryptography.hazmat.primitives import hpke

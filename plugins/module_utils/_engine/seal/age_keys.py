@@ -45,10 +45,10 @@ MAX_RECIPIENTS: Final = 32
 
 
 def check_recipient(text: str) -> str:
-    """``text`` without surrounding blanks, where it is a native age public key of either kind.
+    """``text`` without surrounding blanks, if it is a native age public key of either kind.
 
     Raises :class:`BadRecipient`; a private key is named as one and never repeated. Raises :class:`LibraryMissing`
-    where the installed ``cryptography`` is too old for a hybrid one.
+    if the installed ``cryptography`` is too old for a hybrid one.
     """
     key = text.strip()
     parse_recipient(key)
@@ -56,7 +56,7 @@ def check_recipient(text: str) -> str:
 
 
 def check_recipients(recipients: Sequence[str]) -> None:
-    """Raise :class:`BadRecipient` where these public keys cannot be those of one part: too many, or of both kinds.
+    """Raise :class:`BadRecipient` if these public keys cannot be those of one part: too many, or of both kinds.
 
     The specification: "the same file SHOULD NOT be encrypted to both this recipient type and to other
     non-quantum-resistant recipient types". The classic key would undo what the hybrid one is for.

@@ -22,7 +22,7 @@ from .age_x25519 import X25519Identity
 def open_independently(read: Callable[[int], bytes], write: Callable[[bytes], int], identities: Sequence[str]) -> None:
     """Decrypt one part with those of ``identities`` that are classic.
 
-    Raises :class:`KeyFileError` where none is, :class:`WrongIdentity` and :class:`PartDamaged` as
+    Raises :class:`KeyFileError` if none is, :class:`WrongIdentity` and :class:`PartDamaged` as
     :meth:`AgeOpener.begin` does. What ``read`` and ``write`` raise comes out unchanged.
     """
     pyrage = _pyrage()

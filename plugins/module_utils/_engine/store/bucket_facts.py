@@ -16,7 +16,7 @@ from .s3_session import S3Session
 
 @dataclass(frozen=True, slots=True)
 class ObjectLock:
-    """The retention that new objects get: ``mode`` is ``GOVERNANCE``, ``COMPLIANCE``, or empty where objects get none
+    """The retention that new objects get: ``mode`` is ``GOVERNANCE``, ``COMPLIANCE``, or empty if objects get none
     by themselves; ``period`` is a text such as ``30 days``."""
 
     mode: str
@@ -34,7 +34,7 @@ class BucketFacts:
         return self._session.call("get_bucket_versioning").get("Status") == "Enabled"
 
     def object_lock(self) -> ObjectLock | None:
-        """The bucket's Object Lock; ``None`` where it has none."""
+        """The bucket's Object Lock; ``None`` if it has none."""
         try:
             reply = self._session.call("get_object_lock_configuration")
         except ObjectMissing:
@@ -44,7 +44,7 @@ class BucketFacts:
         return ObjectLock(str(retention.get("Mode", "")), f"{retention[unit]} {unit.lower()}" if unit else "")
 
     def server_time(self) -> datetime | None:
-        """What time the endpoint has; ``None`` where it does not say."""
+        """What time the endpoint has; ``None`` if it does not say."""
         headers = self._session.call("head_bucket")["ResponseMetadata"].get("HTTPHeaders", {})
         try:
             return parsedate_to_datetime(headers.get("date", ""))

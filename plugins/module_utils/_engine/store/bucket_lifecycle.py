@@ -2,27 +2,32 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The lifecycle configuration of a bucket, as S3 reads and writes it: always as a whole."""
+"""The lifecycle configuration of a bucket, as S3 reads and writes it: always as a whole.
+
+In XML, since botocore drops what it does not know, and the rules of others are not ours to change.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from xml.etree import ElementTree as ET
 
 from .s3_errors import S3Refused
 from .s3_session import S3Session
 
-_OPERATION = "PutBucketLifecycleConfiguration"
+_NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 
 
 @dataclass(frozen=True, slots=True)
 class LifecycleDocument:
-    """All rules in the form of the S3 API, and the bucket's least size of objects that are moved."""
+    """All rules, each an element ``Rule`` without namespace, and the bucket's least size of objects that are moved."""
 
-    rules: tuple[dict[str, Any], ...] = ()
+    rules: tuple[str, ...] = ()
     least_size: str = ""
 
 
@@ -33,32 +38,52 @@ class BucketLifecycle:
         self._session = session
 
     def read(self) -> LifecycleDocument:
-        """The configuration; without rules where there is none."""
+        """The configuration; without rules if there is none."""
+        bodies: list[bytes] = []
+
+        def keep(response_dict: Any, **_: object) -> None:
+            bodies.append(response_dict["body"])
+
         try:
-            reply = self._session.call("get_bucket_lifecycle_configuration")
+            with self._hooked("before-parse.s3.GetBucketLifecycleConfiguration", keep):
+                reply = self._session.call("get_bucket_lifecycle_configuration")
         except S3Refused as error:
             if error.code == "NoSuchLifecycleConfiguration":
                 return LifecycleDocument()
             raise
+        root = ET.fromstring(bodies[-1])  # noqa: S314 - botocore has just parsed it, too
+        for element in root.iter():
+            element.tag = element.tag.rpartition("}")[2]
         return LifecycleDocument(
-            rules=tuple(reply.get("Rules") or ()), least_size=str(reply.get("TransitionDefaultMinimumObjectSize") or "")
+            rules=tuple(ET.tostring(rule, encoding="unicode") for rule in root.findall("Rule")),
+            least_size=str(reply.get("TransitionDefaultMinimumObjectSize") or ""),
         )
 
-    def write(self, rules: Sequence[dict[str, Any]], *, least_size: str = "") -> None:
+    def write(self, rules: Sequence[str], *, least_size: str = "") -> None:
         """Replace the whole configuration; without rules, delete it."""
         if not rules:
             self._session.call("delete_bucket_lifecycle")
             return
-        # botocore sends a CRC32, and several endpoints take nothing but the MD5 that S3 once demanded.
-        events = self._session.client.meta.events
-        events.register(f"before-call.s3.{_OPERATION}", _add_content_md5, unique_id="zrb-content-md5")
-        parameters: dict[str, Any] = {"LifecycleConfiguration": {"Rules": list(rules)}}
+        body = f'<LifecycleConfiguration xmlns="{_NAMESPACE}">{"".join(rules)}</LifecycleConfiguration>'.encode()
+
+        def put(params: dict[str, Any], **_: object) -> None:
+            params["body"] = body
+            # botocore sends a CRC32, and several endpoints take nothing but the MD5 that S3 once demanded.
+            digest = hashlib.md5(body, usedforsecurity=False).digest()
+            params["headers"]["Content-MD5"] = b64encode(digest).decode()
+
+        # What botocore checks, and what it sends in place of that.
+        parameters: dict[str, Any] = {"LifecycleConfiguration": {"Rules": [{"Status": "Enabled"}]}}
         if least_size:
             parameters["TransitionDefaultMinimumObjectSize"] = least_size
-        self._session.call("put_bucket_lifecycle_configuration", **parameters)
+        with self._hooked("before-call.s3.PutBucketLifecycleConfiguration", put):
+            self._session.call("put_bucket_lifecycle_configuration", **parameters)
 
-
-def _add_content_md5(params: dict[str, Any], **_: Any) -> None:
-    body = params["body"]
-    content = body if isinstance(body, bytes) else bytes(body.read())
-    params["headers"]["Content-MD5"] = b64encode(hashlib.md5(content, usedforsecurity=False).digest()).decode()
+    @contextmanager
+    def _hooked(self, event: str, handler: Any) -> Iterator[None]:
+        events = self._session.client.meta.events
+        events.register(event, handler)
+        try:
+            yield
+        finally:
+            events.unregister(event, handler)

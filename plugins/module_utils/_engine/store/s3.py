@@ -190,7 +190,7 @@ class S3Store:
 
 
 def _class_parameter(storage_class: str) -> dict[str, Any]:
-    # Left out where it is the default: some endpoints know no classes at all.
+    # Left out if it is the default: some endpoints know no classes at all.
     return {} if storage_class == "STANDARD" else {"StorageClass": storage_class}
 
 

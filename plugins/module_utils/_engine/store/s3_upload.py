@@ -165,9 +165,9 @@ def _part(chunk: WrittenChunk[_ChunkProof]) -> dict[str, Any]:
 
 
 def abort_multipart(session: S3Session, key: str, upload_id: str) -> None:
-    """Abort an upload, again where chunks that were under way arrived after the first time (S3 User Guide, "Aborting
+    """Abort an upload, again if chunks that were under way arrived after the first time (S3 User Guide, "Aborting
     a multipart upload"). One that is gone already is no error. Whether chunks are left is another permission, and not
-    every endpoint tells: where it cannot be asked, once has to do."""
+    every endpoint tells: if it cannot be asked, once has to do."""
     for _attempt in range(_ABORTS):
         try:
             session.call("abort_multipart_upload", key=key, UploadId=upload_id)
@@ -192,7 +192,7 @@ def digest_headers(view: memoryview, sha256: bytes, guards: WriteGuards) -> dict
 
 
 def checked_reply(reply: dict[str, Any], sha256: bytes, key: str) -> str:
-    """The SHA-256 that the endpoint says it stored, or "". Raises :class:`StoreError` where it is not ours."""
+    """The SHA-256 that the endpoint says it stored, or "". Raises :class:`StoreError` if it is not ours."""
     stored = str(reply.get("ChecksumSHA256") or "")
     if stored and stored != b64encode(sha256).decode():
         raise _stored_otherwise(key, f"x-amz-checksum-sha256: {stored}")

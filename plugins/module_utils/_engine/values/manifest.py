@@ -40,7 +40,7 @@ from .zfs import DatasetType
 @dataclass(frozen=True, slots=True)
 class Checksum:
     """What the store returned for an object: ``kind`` is ``sha256``, ``sha256-composite``, ``crc32``, ``etag`` …,
-    or ``none`` where it returned nothing; ``value`` is as the store writes it."""
+    or ``none`` if it returned nothing; ``value`` is as the store writes it."""
 
     kind: ChecksumKind
     value: Line

@@ -23,7 +23,7 @@ MAX_PAYLOAD_BYTES: Final = 192 * 1024 * 1024
 def encode_manifest(manifest: Manifest) -> bytes:
     """The payload of ``manifest``: UTF-8 JSON, names sorted, no spaces, times in whole seconds.
 
-    What it gives, :func:`decode_manifest` accepts. Raises :class:`ManifestInvalid` where the manifest breaks a rule
+    What it gives, :func:`decode_manifest` accepts. Raises :class:`ManifestInvalid` if the manifest breaks a rule
     of the format, so that nothing is signed that would be refused when it is needed.
     """
     try:

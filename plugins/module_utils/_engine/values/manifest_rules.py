@@ -12,7 +12,7 @@ from .repository import part_name
 
 
 def check_manifest(manifest: Manifest) -> None:
-    """Raise :class:`ValueError`, with a reason that completes "it …", where the fields contradict each other."""
+    """Raise :class:`ValueError`, with a reason that completes "it …", if the fields contradict each other."""
     _check_names(manifest)
     _check_series(manifest)
     _check_chain(manifest)

@@ -29,7 +29,7 @@ def new_backup_id(*, now: datetime, level: int, token: str) -> BackupId:
 
 
 def parse_backup_id(text: str) -> BackupId:
-    """``text`` as a backup id. Raises :class:`UsageError` where it is none."""
+    """``text`` as a backup id. Raises :class:`UsageError` if it is none."""
     if not _BACKUP_ID.fullmatch(text):
         raise UsageError(
             f"{text!r} is not a backup id",
@@ -40,7 +40,7 @@ def parse_backup_id(text: str) -> BackupId:
 
 
 def check_level(level: int) -> int:
-    """``level`` itself where it is 0 to 4. Raises :class:`UsageError` otherwise."""
+    """``level`` itself if it is 0 to 4. Raises :class:`UsageError` otherwise."""
     if not 0 <= level <= MAX_LEVEL:
         raise UsageError(
             f"Level {level} does not exist",
@@ -97,7 +97,7 @@ class Series:
 def parse_manifest_key(key: str) -> tuple[Series, BackupId]:
     """The series and the backup id that a key under ``manifests/`` stands for.
 
-    Raises :class:`ManifestInvalid` where the key is not one this format writes; the names are never joined
+    Raises :class:`ManifestInvalid` if the key is not one this format writes; the names are never joined
     to a local path.
     """
     pieces = key.split("/")

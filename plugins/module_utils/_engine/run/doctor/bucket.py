@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from ...errors import EngineError, ObjectMissing, StoreDenied
 from ...plan.lifecycle import plan_lifecycle
-from ...plan.lifecycle_s3 import rule_from_s3
+from ...plan.lifecycle_xml import rule_from_xml
 from ...store.bucket_facts import BucketFacts, ObjectLock
 from ...store.bucket_lifecycle import BucketLifecycle
 from ...store.s3_errors import S3Refused
@@ -39,7 +39,7 @@ def bucket_checks(settings: S3Settings, now: Callable[[], datetime]) -> Iterator
 
 
 def _rules(lifecycle: BucketLifecycle) -> list[LifecycleRule]:
-    return [rule_from_s3(rule) for rule in lifecycle.read().rules]
+    return [rule_from_xml(rule) for rule in lifecycle.read().rules]
 
 
 def _readable(name: str, checks: Callable[[], Sequence[Check]]) -> Iterator[Check]:
