@@ -27,6 +27,7 @@ description:
     them others depend on.
 extends_documentation_fragment:
   - zrb.fleet.attributes
+  - zrb.fleet.attributes.group_s3
   - zrb.fleet.s3
 attributes:
   check_mode:
@@ -181,6 +182,7 @@ options:
     default: 60
 requirements:
   - python >= 3.11
+  - boto3 >= 1.36
 notes:
   - The credentials need C(s3:GetLifecycleConfiguration) and C(s3:PutLifecycleConfiguration). Those that make backups
     should not have the second one, so run this from the controller, with others.
@@ -248,23 +250,51 @@ rules:
       enabled: true
       prefix: ""
       abort_incomplete_multipart_upload_days: 14
+error:
+  description: Kind of the failure, such as V(NoSuchDataset).
+  returned: failure
+  type: str
+  sample: NoSuchDataset
+exit_code:
+  description: The exit code that the C(zrb) command has for this failure.
+  returned: failure
+  type: int
+  sample: 6
+problem:
+  description: What was tried, and on which object.
+  returned: failure
+  type: str
+  sample: The dataset tank/hom does not exist
+subject:
+  description: The object alone.
+  returned: failure
+  type: str
+  sample: tank/hom
+answer:
+  description: What ZFS, S3 or the operating system said.
+  returned: failure
+  type: str
+  sample: "cannot open 'tank/hom': dataset does not exist"
+next_step:
+  description: What to do about it.
+  returned: failure
+  type: str
+  sample: Check the name with `zfs list`
 """
 
-from ..module_utils._ansible.bucket_lifecycle import LIFECYCLE, ensure_lifecycle
+from ..module_utils._ansible.arguments import LIFECYCLE
 from ..module_utils._ansible.requirements import require
-from ..module_utils._ansible.results import fail_from
-from ..module_utils._engine.errors import EngineError
+from ..module_utils._ansible.results import end
 
 
 def main() -> None:
     """Run the module."""
     module = LIFECYCLE.create_module()
     require(module, "boto3")
-    try:
-        result = ensure_lifecycle(module)
-    except EngineError as error:
-        fail_from(module, error)
-    module.exit_json(**result)
+    # Only now, since what it imports needs the Python that was asked for.
+    from ..module_utils._ansible.bucket_lifecycle import ensure_lifecycle
+
+    end(module, ensure_lifecycle)
 
 
 if __name__ == "__main__":

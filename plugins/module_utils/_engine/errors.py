@@ -138,7 +138,7 @@ class LibraryMissing(UsageError):
             f"The Python library {library} is needed and cannot be imported by {sys.executable}",
             subject=library,
             answer=str(error),
-            next_step=f"Install it there, e.g. with the role zrb.fleet.runtime or `pip install {library}`",
+            next_step=f"Install it there: `{sys.executable} -m pip install {library}`",
         )
 
     @classmethod

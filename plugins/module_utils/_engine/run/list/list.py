@@ -41,6 +41,7 @@ class ListedBackup:
     created: datetime
     snapshot: str
     snapshot_guid: str
+    snapshot_creation: datetime
     stream_bytes: int
     stored_bytes: int
     parts: int
@@ -64,6 +65,7 @@ class ListedBackup:
             "created": write_time(self.created),
             "snapshot": self.snapshot,
             "snapshot_guid": self.snapshot_guid,
+            "snapshot_creation": write_time(self.snapshot_creation),
             "stream_bytes": self.stream_bytes,
             "stored_bytes": self.stored_bytes,
             "parts": self.parts,
@@ -155,6 +157,7 @@ def _entry(found: CataloguedManifest, stored: dict[str, StoredObject]) -> Listed
         created=manifest.created,
         snapshot=manifest.snapshot.name,
         snapshot_guid=manifest.snapshot.guid,
+        snapshot_creation=manifest.snapshot.creation,
         stream_bytes=manifest.stream.bytes,
         stored_bytes=manifest.stored_bytes,
         parts=len(manifest.parts),
