@@ -25,7 +25,7 @@ from plugins.module_utils._ansible.requirements import LIBRARIES, PYTHON
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = sorted(path.stem for path in (ROOT / "plugins/modules").glob("*.py"))
 SPECS = {
-    "age_keygen": arguments.KEY_FILE,
+    "age_keygen": arguments.AGE_KEY_FILE,
     "s3_lifecycle": arguments.LIFECYCLE,
     "signing_keygen": arguments.KEY_FILE,
     "zfs_backup": arguments.BACKUP,

@@ -20,7 +20,7 @@ Place = tuple[str, str]
 
 def newest_usable(entries: Sequence[ListedBackup], *, now: datetime, max_level: int = 4) -> dict[Place, ListedBackup]:
     """The youngest backup of each dataset that can count as one: of ``max_level`` at most, with all its parts and all
-    that it builds upon, and not from the future, where a wrong clock would suppress all others until then."""
+    that it builds upon, and not from the future: one that a wrong clock dated would suppress all others until then."""
     by_id = {(entry.host, entry.dataset, entry.backup_id): entry for entry in entries}
 
     def is_whole(entry: ListedBackup) -> bool:

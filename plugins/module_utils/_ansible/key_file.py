@@ -46,7 +46,7 @@ def _ensure_key(module: AnsibleModule, write_key: Callable[[Path], KeyWritten]) 
     else:
         diff = {"before": {"path": str(path), "state": "absent"}, "after": {"path": str(path), "state": "file"}}
         if not module.check_mode:
-            # Made with mode 0600, which is what it keeps where no mode is given.
+            # Made with mode 0600, which it keeps if no mode is given.
             result["public_key"] = diff["after"]["public_key"] = write_key(path).public
             _set_attributes(module, {})
     return {**result, "diff": diff} if result["changed"] else result

@@ -74,6 +74,12 @@ def test_modules_speak_of_options_that_they_have(place: str, text: str) -> None:
         assert left_to_the_command or name in COMMAND_ALONE or (option in OPTIONS and option in translated), place
 
 
+@pytest.mark.parametrize("module", MODULES)
+def test_commands_that_the_documentation_names_exist(module: str) -> None:
+    named = re.findall(r"C\(zrb ([a-z-]+)", (PLUGINS / "modules" / f"{module}.py").read_text())
+    assert COMMANDS.keys() >= set(named)
+
+
 def test_commands_that_are_modules_are_all_known() -> None:
     assert set(MODULE_OF) <= COMMANDS.keys()
     assert set(MODULE_OF.values()) <= set(MODULES)
