@@ -152,12 +152,12 @@ options:
   part_size:
     description:
       - How much of the stream goes into one object, such as V(1GiB).
-      - The default is V(256MiB).
+      - If it is left out, it is chosen for each backup. Check mode shows it.
     type: str
   chunk_size:
     description:
       - How much goes into one request; parts larger than that are multipart uploads.
-      - The default is V(32MiB).
+      - If it is left out, it is chosen for each backup. Check mode shows it.
     type: str
   raw:
     description:

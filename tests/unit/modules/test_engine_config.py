@@ -104,7 +104,7 @@ def test_what_is_not_given_is_left_to_the_engine(backup: dict[str, Any]) -> None
     config = config_from(params(BACKUP, **backup, repository="/mnt/usb"))
     assert config.local is not None
     assert config.local.path == PurePosixPath("/mnt/usb")
-    assert config.limits.part_size == 256 * 2**20
+    assert (config.limits.part_size, config.limits.workers) == (0, 4)
     assert task_from(params(BACKUP, **backup), config).snapshot_prefix == "zrb"
 
 
