@@ -160,12 +160,12 @@ options:
   part_size:
     description:
       - How much of the stream goes into one object, such as V(1GiB).
-      - If unset, V(256MiB).
+      - If unset, chosen for each backup. Check mode shows it.
     type: str
   chunk_size:
     description:
       - How much goes into one request. Larger parts become multipart uploads.
-      - If unset, V(32MiB).
+      - If unset, chosen for each backup. Check mode shows it.
     type: str
   raw:
     description:

@@ -269,6 +269,10 @@ plan:
       description: Size of a part.
       type: int
       sample: 268435456
+    chunk_size:
+      description: Size of a request.
+      type: int
+      sample: 33554432
     storage_class:
       description: Storage class of the parts.
       type: str

@@ -123,7 +123,7 @@ def test_the_configuration_of_the_page_shows_the_defaults(tmp_path: Path) -> Non
     (block,) = yaml_blocks("configuration.md")
     config = read_config(tmp_path, with_keys(block.text).encode())
     assert config.s3
-    examples = {"bucket", "prefix", "endpoint"}, {"name", "description", "pool", "dataset"}, set[str]()
+    examples = {"bucket", "prefix", "endpoint"}, {"name", "description", "pool", "dataset"}, {"part_size", "chunk_size"}
     for shown, own in zip((config.s3, config.tasks[0], config.limits), examples, strict=True):
         changed = {one.name for one in fields(shown) if getattr(shown, one.name) != one.default}
         assert changed == own

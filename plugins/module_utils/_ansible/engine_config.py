@@ -62,7 +62,9 @@ def config_from(params: Params) -> Config:
     document.setdefault("base_dir", str(config.base_dir))
     # Sizes have to fit each other, those of the file and those that are given.
     for field in fields(config.limits):
-        document.setdefault(field.name, getattr(config.limits, field.name))
+        value = getattr(config.limits, field.name)
+        if value != 0 or value is False:  # 0 stands for what the file leaves out
+            document.setdefault(field.name, value)
     if config.s3 is not None:
         document["s3"] = {"bucket": config.s3.bucket, **_given(params, _S3)}
     else:

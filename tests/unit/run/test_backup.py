@@ -399,6 +399,7 @@ class TestPlan:
             "estimated_bytes": None,
             "parts": None,
             "part_size": 64 * KIB,
+            "chunk_size": 16 * KIB,
             "storage_class": "STANDARD",
             "destination": "memory://repository/",
             "resumes": None,

@@ -31,7 +31,7 @@ from zrb.seal.age import new_identity
 from zrb.state.journal import Journal
 from zrb.state.locks import dataset_locks
 from zrb.store.protocol import Store
-from zrb.values.config import KIB, S3Settings, StorageClasses
+from zrb.values.config import KIB, MIB, S3Settings, StorageClasses
 
 from tests.fakes.fleet import DATASET, TAG, Fleet
 from tests.fakes.zfs import SendFault
@@ -187,6 +187,27 @@ class TestResume:
         fleet.change_limits(**limits)
         result = fleet.back_up(0)
         assert (result.manifest.backup_id, result.parts_resumed) == (journal.binding.backup_id, 2)
+
+    def test_it_keeps_its_part_size_when_the_configuration_leaves_it_open(self, fleet: Fleet) -> None:
+        journal = interrupt(fleet)
+        fleet.change_limits(part_size=0, chunk_size=0, memory_limit=64 * MIB)
+        assert fleet.plan(0).part_size == 64 * KIB
+        result = fleet.back_up(0)
+        assert (result.manifest.backup_id, result.parts_resumed) == (journal.binding.backup_id, 2)
+        assert result.manifest.part_size == 64 * KIB
+
+    def test_it_keeps_its_sizes_when_the_estimate_changes(self, fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+        told = iter([40 << 40, 1, 1])
+        monkeypatch.setattr(fleet.zfs, "estimate_bytes", lambda _name, **_how: next(told))
+        fleet.change_limits(part_size=0, chunk_size=0, memory_limit=64 * MIB)
+        fleet.store.fail("put", key_part="part-000000")
+        fleet.fail(0)
+        (path,) = fleet.journals()
+        binding = Journal.load(path).binding
+        assert binding.part_size == 4 << 30
+        plan, result = fleet.plan(0), fleet.back_up(0)
+        assert result.manifest.backup_id == plan.resumes == binding.backup_id
+        assert result.manifest.part_size == plan.part_size == 4 << 30
 
     def test_the_held_snapshot_is_gone(self, fleet: Fleet) -> None:
         journal = interrupt(fleet)

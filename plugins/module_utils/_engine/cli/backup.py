@@ -111,7 +111,7 @@ def _plan(session: Session, context: Context, tasks: list[Task]) -> int:
 
 def _show_plans(plans: list[dict[str, Any]]) -> None:
     show_table(
-        ("DATASET", "LEVEL", "BASE", "SNAPSHOT", "FLAGS", "ESTIMATE", "PARTS", "CLASS", "TO"),
+        ("DATASET", "LEVEL", "BASE", "SNAPSHOT", "FLAGS", "ESTIMATE", "PARTS", "PART SIZE", "CHUNK", "CLASS", "TO"),
         [
             (
                 plan["dataset"],
@@ -121,13 +121,15 @@ def _show_plans(plans: list[dict[str, Any]]) -> None:
                 " ".join(plan["flags"]) or "-",
                 "unknown" if plan["estimated_bytes"] is None else human_size(plan["estimated_bytes"]),
                 "unknown" if plan["parts"] is None else str(plan["parts"]),
+                human_size(plan["part_size"]),
+                human_size(plan["chunk_size"]),
                 plan["storage_class"],
                 plan["destination"],
             )
             for plan in plans
         ],
-        right=("LEVEL", "ESTIMATE", "PARTS"),
-        dispensable=("PARTS", "CLASS", "FLAGS", "TO", "SNAPSHOT", "BASE"),
+        right=("LEVEL", "ESTIMATE", "PARTS", "PART SIZE", "CHUNK"),
+        dispensable=("CHUNK", "PART SIZE", "PARTS", "CLASS", "FLAGS", "TO", "SNAPSHOT", "BASE"),
     )
     for plan in plans:
         if plan["level"] != plan["level_requested"]:

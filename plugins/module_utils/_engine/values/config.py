@@ -95,11 +95,12 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Sizes in bytes. ``memory_limit`` bounds all buffers together; ``bandwidth_limit`` is bytes/s, 0 for none;
+    """Sizes in bytes. A ``part_size`` or ``chunk_size`` of 0 is chosen when the stream is known (``plan/sizes.py``).
+    ``memory_limit`` bounds all buffers together; ``bandwidth_limit`` is bytes/s, 0 for none;
     ``proof`` decrypts what a backup stores, to find bits that flip in memory."""
 
-    part_size: int = 256 * MIB
-    chunk_size: int = 32 * MIB
+    part_size: int = 0
+    chunk_size: int = 0
     memory_limit: int = 512 * MIB
     workers: int = 4
     bandwidth_limit: int = 0

@@ -19,6 +19,7 @@ from ...config.tasks import task_datasets
 from ...errors import ConfigError, EngineError, ObjectExists, StreamNotReproducible, explained, without_frames
 from ...plan.buffers import plan_backup_buffers
 from ...plan.parts import check_part_count, count_parts
+from ...plan.sizes import choose_sizes
 from ...report.logs import Logged
 from ...repository.identity import RepositoryIdentity, ensure_identity, read_identity
 from ...seal.age import AgeSealer
@@ -28,9 +29,10 @@ from ...state.locks import DatasetLocks, dataset_locks, dataset_state_dir
 from ...state.pending_snapshot import clear_pending, note_pending
 from ...store.protocol import Store
 from ...stream.backup import BackupPipeline, StoredStream
+from ...stream.pace import Pace
 from ...stream.part_uploads import Destination
 from ...stream.threads import usable_cores
-from ...values.config import Task
+from ...values.config import Limits, Task
 from ...values.progress import Progress
 from ...values.repository import BackupId, check_level, hold_tag
 from ...values.zfs import Snapshot
@@ -72,24 +74,13 @@ def back_up(
     """
     check_level(level)
     signing_key = _signing_key(context)
-    pipeline = _pipeline(context)
+    sealer = AgeSealer(context.config.recipients)
     store = context.open_store()
     try:
-        run = _TaskRun(context, store, signing_key, task, pipeline, job or {})
+        run = _TaskRun(context, store, signing_key, task, sealer, job or {})
         return run.run(level, strict=strict_level)
     finally:
         store.close()
-
-
-def _pipeline(context: Context) -> BackupPipeline:
-    limits = context.config.limits
-    return BackupPipeline(
-        plan_backup_buffers(limits, cores=usable_cores()),
-        sealer=AgeSealer(context.config.recipients),
-        uploaders=limits.workers,
-        bandwidth_limit=limits.bandwidth_limit,
-        proof=limits.proof,
-    )
 
 
 def _at_one_time(context: Context) -> Context:
@@ -111,8 +102,8 @@ def _signing_key(context: Context) -> SigningKey:
 
 
 def _plan(context: Context, store: Store, decision: Decision) -> BackupPlan:
-    part_size = context.config.limits.part_size
     estimate = _estimate(context, decision, decision.snapshot)
+    limits = _sizes(context, decision, estimate)
     return BackupPlan(
         task=decision.task.name,
         dataset=decision.survey.dataset.name,
@@ -120,11 +111,22 @@ def _plan(context: Context, store: Store, decision: Decision) -> BackupPlan:
         choice=decision.choice,
         snapshot=decision.snapshot_name,
         estimated_bytes=estimate,
-        parts=None if estimate is None else count_parts(estimate, part_size),
-        part_size=part_size,
+        parts=None if estimate is None else count_parts(estimate, limits.part_size),
+        part_size=limits.part_size,
+        chunk_size=limits.chunk_size,
         storage_class=context.config.storage_classes.for_level(decision.choice.level),
         destination=store.location,
         resumes=decision.journal.binding.backup_id if decision.journal else None,
+    )
+
+
+def _sizes(context: Context, decision: Decision, stream_bytes: int | None) -> Limits:
+    """The limits of one backup. One that is resumed keeps its ``part_size``, whatever the estimate is now."""
+    limits, journal = context.config.limits, decision.journal
+    return choose_sizes(
+        replace(limits, part_size=journal.binding.part_size) if journal else limits,
+        stream_bytes=stream_bytes,
+        storage_class=context.config.storage_classes.for_level(decision.choice.level),
     )
 
 
@@ -147,6 +149,10 @@ class _Work:
     snapshot: Snapshot
     journal: Journal
     progress: Logged
+    estimate: int | None
+    """Bytes of the stream, as far as they are known."""
+    limits: Limits
+    """With the sizes of this backup."""
 
     @property
     def survey(self) -> Survey:
@@ -162,14 +168,15 @@ class _TaskRun:
         store: Store,
         signing_key: SigningKey,
         task: Task,
-        pipeline: BackupPipeline,
+        sealer: AgeSealer,
         job: dict[str, str],
     ) -> None:
         self.context = context
         self.store = store
         self.signing_key = signing_key
         self.task = task
-        self.pipeline = pipeline
+        self.sealer = sealer
+        self.pace = Pace(context.config.limits.bandwidth_limit)
         self.job = job
         self.failures: list[tuple[str, EngineError]] = []
 
@@ -241,10 +248,12 @@ class _TaskRun:
             with self._failing_alone(decision.survey.dataset.name, progress):
                 self.context.zfs.hold(snapshot.name, hold_tag(identity.repository_id))
                 self.context.checkpoint("snapshot-held")
-                journal = decision.journal or self._new_journal(identity, decision, snapshot)
+                estimate = _estimate(self.context, decision, snapshot)
+                limits = _sizes(self.context, decision, estimate)
+                journal = decision.journal or self._new_journal(identity, decision, snapshot, limits.part_size)
                 if not self.task.take_snapshot:
                     self.context.zfs.release(snapshot.name, self.task.hold_tag)
-                works.append(_Work(decision, snapshot, journal, progress))
+                works.append(_Work(decision, snapshot, journal, progress, estimate, limits))
         return works
 
     def _snapshots_for(self, decisions: Sequence[Decision]) -> dict[str, Snapshot]:
@@ -259,7 +268,9 @@ class _TaskRun:
                 self._failed(decision.survey.dataset.name, explained(error))
         return {snapshot.name: snapshot for snapshot in snapshots}
 
-    def _new_journal(self, identity: RepositoryIdentity, decision: Decision, snapshot: Snapshot) -> Journal:
+    def _new_journal(
+        self, identity: RepositoryIdentity, decision: Decision, snapshot: Snapshot, part_size: int
+    ) -> Journal:
         binding = binding_for(
             self.context,
             identity,
@@ -267,7 +278,7 @@ class _TaskRun:
             decision.choice,
             snapshot=snapshot,
             level_requested=decision.level_requested,
-            backup_id=None,
+            part_size=part_size,
         )
         directory = self._state_dir(decision)
         journal = Journal.create(directory, binding)
@@ -277,34 +288,34 @@ class _TaskRun:
 
     def _back_up(self, identity: RepositoryIdentity, work: _Work) -> BackupResult:
         started = time.monotonic()
-        total = _estimate(self.context, work.decision, work.snapshot)
         work.progress.start(
             "backup",
-            total=total,
+            total=work.estimate,
             message=f"{work.journal.binding.backup_id} of {work.snapshot.name} to {self.store.location}",
         )
-        too_many = "" if total is None else _check_part_count(work, total)
+        too_many = "" if work.estimate is None else _check_part_count(work, work.estimate)
         for sentence in (*work.decision.warnings, too_many):
             if sentence:
                 work.progress.log(sentence, level="warning")
         rehearse_manifest(self.context, work.survey, work.journal.binding, work.snapshot, job=self.job)
         try:
-            stored = self._store(work, total)
+            stored = self._store(work)
         except (StreamNotReproducible, ObjectExists) as error:
             if work.decision.journal is None:
                 raise
             work.progress.log(f"The interrupted backup cannot be continued. {error.explain()}", level="warning")
             give_up(self.store, work.journal, work.progress)
-            work = replace(work, journal=self._new_journal(identity, work.decision, work.snapshot))
-            stored = self._store(work, total)
+            journal = self._new_journal(identity, work.decision, work.snapshot, work.limits.part_size)
+            work = replace(work, journal=journal)
+            stored = self._store(work)
         return self._commit(work, stored, started)
 
-    def _store(self, work: _Work, total: int | None) -> StoredStream:
+    def _store(self, work: _Work) -> StoredStream:
         binding, journal = work.journal.binding, work.journal
         journal.reconcile(self.store, work.progress)
         if journal.stored_parts:
             work.progress.log(f"Resuming {binding.backup_id}: {journal.stored_parts} parts are stored already")
-        moved = _Moved(work.progress, total)
+        moved = _Moved(work.progress, work.estimate)
         series, backup_id = work.survey.series, BackupId(binding.backup_id)
         destination = Destination(
             store=self.store,
@@ -314,6 +325,13 @@ class _TaskRun:
             ledger=journal,
             moved=moved.add,
         )
+        pipeline = BackupPipeline(
+            plan_backup_buffers(work.limits, cores=usable_cores(), stream_bytes=work.estimate),
+            sealer=self.sealer,
+            uploaders=work.limits.workers,
+            pace=self.pace,
+            proof=work.limits.proof,
+        )
         send = self.context.zfs.send(work.snapshot.name, base=work.decision.choice.base_source, flags=binding.flags)
 
         def at_end(head: bytes, tail: bytes) -> None:
@@ -321,7 +339,7 @@ class _TaskRun:
             check_stream_edges(binding, head, tail)
 
         try:
-            stored = self.pipeline.store_stream(send.fileno(), destination, at_end=at_end)
+            stored = pipeline.store_stream(send.fileno(), destination, at_end=at_end)
         except BaseException:
             send.kill()
             raise

@@ -25,7 +25,7 @@ from ...state.locks import dataset_state_dir
 from ...store.protocol import Store
 from ...values.config import Task
 from ...values.manifest import CataloguedManifest, Encryption, Manifest
-from ...values.repository import BackupId, Series, new_backup_id
+from ...values.repository import Series, new_backup_id
 from ...values.zfs import Bookmark, Dataset, Pool, Snapshot
 from ...zfs.names import snapshot_name
 from ..context import Context
@@ -144,7 +144,10 @@ def decide(
         held = survey.snapshot_with(journal.binding.snapshot_guid)
         if survey.committed(journal.binding.backup_id) or (held and journal.binding.level != choice.level):
             continue
-        wanted = binding_for(context, identity, survey, choice, snapshot=held, level_requested=level, backup_id=None)
+        part_size = context.config.limits.part_size or journal.binding.part_size
+        wanted = binding_for(
+            context, identity, survey, choice, snapshot=held, level_requested=level, part_size=part_size
+        )
         fits = held is not None and journal.binding.fits(wanted) and not survey.supersedes(journal, held)
         if fits and resumable is None:
             resumable = journal
@@ -171,14 +174,12 @@ def binding_for(
     *,
     snapshot: Snapshot | None,
     level_requested: int,
-    backup_id: BackupId | None,
+    part_size: int,
 ) -> Binding:
-    """What a backup made now would be bound to; a new id if none is given."""
-    limits = context.config.limits
-    new_id = backup_id or new_backup_id(now=context.clock(), level=choice.level, token=context.token())
+    """What a backup made now would be bound to."""
     return Binding(
         repository_id=identity.repository_id,
-        backup_id=new_id,
+        backup_id=new_backup_id(now=context.clock(), level=choice.level, token=context.token()),
         host=survey.series.host,
         dataset=survey.dataset.name,
         dataset_guid=survey.dataset.guid,
@@ -191,7 +192,7 @@ def binding_for(
         reason=choice.reason,
         flags=choice.flags,
         zfs_version=context.zfs.capabilities.version,
-        part_size=limits.part_size,
+        part_size=part_size,
         recipients=context.config.recipients,
         storage_class=context.config.storage_classes.for_level(choice.level),
     )

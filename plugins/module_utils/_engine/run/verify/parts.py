@@ -18,6 +18,7 @@ from pathlib import Path
 
 from ...errors import EngineError, IntegrityError, ObjectArchived, ObjectMissing, PartDamaged, PartMissing, ThawNeeded
 from ...plan.buffers import plan_restore_buffers
+from ...plan.sizes import choose_sizes
 from ...seal.age import AgeOpener
 from ...seal.hashing import part_hasher
 from ...store.protocol import Store
@@ -52,6 +53,7 @@ def check_presence(store: Store, parts: Sequence[Part], *, limits: Limits, moved
 def check_hashes(store: Store, parts: Sequence[Part], *, limits: Limits, moved: Moved) -> list[PartProblem]:
     """Every part is read back whole and has the SHA-256 that was signed; needs no key. Holds at most one chunk a
     worker in memory, and no more than ``memory_limit`` together."""
+    limits = choose_sizes(limits)
 
     def check(part: Part, stop: threading.Event) -> None:
         found = store.head(part.key)
