@@ -259,7 +259,7 @@ class TestHoldsAndBookmarks:
         )
         for snapshot in (left, foreign):
             fleet.zfs.hold(snapshot.name, TAG)
-        note_pending(dataset_state_dir(Path(fleet.config.base_dir), DATASET), left.name)
+        note_pending(dataset_state_dir(Path(fleet.config.base_dir), DATASET), left.name, hold_tag=TAG)
         newest = fleet.back_up(0).manifest.snapshot.name
         assert fleet.held() == {newest, foreign.name}
 

@@ -6,10 +6,8 @@
 
 from __future__ import annotations
 
-import fcntl
+import os
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,7 +29,7 @@ from zrb.errors import (
 )
 from zrb.seal.age import new_identity
 from zrb.state.journal import Journal
-from zrb.state.locks import dataset_state_dir
+from zrb.state.locks import dataset_locks
 from zrb.store.protocol import Store
 from zrb.values.config import KIB, S3Settings, StorageClasses
 
@@ -206,7 +204,7 @@ class TestResume:
         assert not journal.path.exists()
         # Nobody knows any more which snapshot it held, and one that another repository needs may not be let go.
         assert journal.binding.snapshot in fleet.held()
-        assert "`zfs release zrb:nightly SNAPSHOT`" in fleet.progress.warnings[0]
+        assert "`zfs release TAG SNAPSHOT`" in fleet.progress.warnings[0]
 
     def test_a_journal_of_which_only_the_beginning_can_be_read(self, fleet: Fleet) -> None:
         journal = interrupt(fleet)
@@ -378,40 +376,27 @@ class TestSend:
 
 class TestLock:
     def test_another_run_holds_it(self, fleet: Fleet) -> None:
-        directory = dataset_state_dir(Path(fleet.config.base_dir), DATASET)
-        directory.mkdir(parents=True)
-        program = (
-            "import fcntl, os, sys\n"
-            f"file = open({str(directory / '.lock')!r}, 'w')\n"
-            "fcntl.flock(file, fcntl.LOCK_EX)\n"
-            "file.write(f'pid {os.getpid()}\\n'); file.flush()\n"
-            "print('ready', flush=True)\n"
-            "sys.stdin.read()\n"
-        )
-        with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
-            assert other.stdout is not None
-            assert other.stdout.readline() == b"ready\n"
+        base_dir = Path(fleet.config.base_dir)
+        with dataset_locks(base_dir) as other:
+            other.take(DATASET)
             outcome = fleet.run(0)
-            ((_, error),) = outcome.failures
-            other.communicate(b"")
+        ((_, error),) = outcome.failures
         assert type(error) is Locked
         assert outcome.exit_code == 3
         assert error.subject == "tank/data"
-        assert f"pid {other.pid}" in error.problem
-        assert f"{directory}/.lock" in error.problem
+        assert f"pid {os.getpid()}" in error.problem
         assert fleet.zfs.snapshots(DATASET) == []
         fleet.back_up(0)
 
     def test_it_is_held_during_the_run_and_free_afterwards(self, fleet: Fleet) -> None:
-        path = dataset_state_dir(Path(fleet.config.base_dir), DATASET) / ".lock"
         tried: list[bool] = []
 
         def try_lock(_name: str) -> None:
-            with path.open() as file:
+            with dataset_locks(Path(fleet.config.base_dir)) as locks:
                 try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    locks.take(DATASET)
                     tried.append(True)
-                except BlockingIOError:
+                except Locked:
                     tried.append(False)
 
         fleet.run(0, checkpoint=try_lock)
@@ -473,8 +458,9 @@ class TestAll:
 
 def test_a_state_directory_that_cannot_be_made(fleet: Fleet) -> None:
     fleet.change_config(base_dir=Path("/dev/null/state"))
-    assert type(fleet.fail(0)) is LocalStateError
-    assert fleet.store.keys == ["zrb.json"]
+    with pytest.raises(LocalStateError):
+        fleet.run(0)
+    assert fleet.store.keys == []
 
 
 def test_a_recipient_that_is_none(fleet: Fleet) -> None:

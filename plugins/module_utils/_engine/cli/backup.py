@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from ..errors import EngineError
+from ..errors import explained
 from .arguments import add_command, add_level, add_tasks
 from .output import put
 from .session import Session
@@ -88,7 +88,8 @@ def _back_up(
             strict_level=args.strict_level,
             job={"id": args.job_id} if args.job_id else None,
         )
-    except EngineError as error:  # a failing task must not block the others
+    except Exception as exception:  # noqa: BLE001 - a failing task must not block the others
+        error = explained(exception)
         failures.append({"task": task.name, "dataset": task.dataset_name} | error.facts())
         return error.exit_code
     results += [result.as_json() for result in outcome.results]

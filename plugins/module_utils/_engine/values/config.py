@@ -89,7 +89,7 @@ class Task:
 
     @property
     def hold_tag(self) -> str:
-        """Tag of the holds on this task's snapshots."""
+        """Tag of the holds of `zrb snapshot`, until a backup needs the snapshot."""
         return f"zrb:{self.name}"
 
 

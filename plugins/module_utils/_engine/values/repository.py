@@ -56,6 +56,11 @@ def encode_component(component: str) -> str:
     return encoded.replace(".", "%2E") if encoded in {".", ".."} else encoded
 
 
+def hold_tag(repository_id: str) -> str:
+    """The tag of the holds on snapshots that the backups in this repository need."""
+    return f"zrb:{repository_id[:8]}"
+
+
 def part_name(index: int) -> str:
     """The last component of the key of part ``index`` (from 0)."""
     return f"snapshot.part-{index:06d}.age"

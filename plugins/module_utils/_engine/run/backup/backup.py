@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...config.key_files import read_signing_key
 from ...config.tasks import task_datasets
-from ...errors import ConfigError, EngineError, ObjectExists, StreamNotReproducible
+from ...errors import ConfigError, EngineError, ObjectExists, StreamNotReproducible, explained, without_frames
 from ...plan.buffers import plan_backup_buffers
 from ...plan.parts import check_part_count, count_parts
 from ...report.logs import Logged
@@ -24,7 +24,7 @@ from ...repository.identity import RepositoryIdentity, ensure_identity, read_ide
 from ...seal.age import AgeSealer
 from ...seal.signing import SigningKey
 from ...state.journal import Journal
-from ...state.locks import dataset_lock, dataset_state_dir
+from ...state.locks import DatasetLocks, dataset_locks, dataset_state_dir
 from ...state.pending_snapshot import clear_pending, note_pending
 from ...store.protocol import Store
 from ...stream.backup import BackupPipeline, StoredStream
@@ -32,7 +32,7 @@ from ...stream.part_uploads import Destination
 from ...stream.threads import usable_cores
 from ...values.config import Task
 from ...values.progress import Progress
-from ...values.repository import BackupId, check_level
+from ...values.repository import BackupId, check_level, hold_tag
 from ...values.zfs import Snapshot
 from ..context import Context
 from .commit import build_manifest, check_stream_edges, commit, finish_commit, rehearse_manifest
@@ -176,15 +176,12 @@ class _TaskRun:
     def run(self, level: int, *, strict: bool) -> BackupOutcome:
         """Decide for every dataset, snapshot all at one instant, then send one after the other."""
         results: list[BackupResult] = []
-        with ExitStack() as locks:
+        with dataset_locks(self.context.base_dir) as locks:
             identity = ensure_identity(self.store, now=self.context.clock(), new_id=self._new_repository_id())
             decisions = self._decide_all(locks, identity, level, strict)
             for work in self._begin_all(identity, decisions):
-                name = work.survey.dataset.name
-                try:
+                with self._failing_alone(work.survey.dataset.name, work.progress):
                     results.append(self._back_up(identity, work))
-                except EngineError as error:
-                    self._failed(name, work.progress, error)
         return BackupOutcome(tuple(results), tuple(self.failures))
 
     def _state_dir(self, decision: Decision) -> Path:
@@ -203,22 +200,33 @@ class _TaskRun:
             clock=context.clock,
         )
 
-    def _failed(self, dataset: str, progress: Progress, error: EngineError) -> None:
-        self.failures.append((dataset, error))
-        progress.finish(status="failed", result=dict(error.facts()))
+    @contextmanager
+    def _failing_alone(self, dataset: str, progress: Progress | None = None) -> Iterator[None]:
+        """Whatever goes wrong inside is a failure of ``dataset``, and stops no other. Interrupts come through."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - a defect that one dataset shows must not cost the others
+            self._failed(dataset, explained(error), progress)
 
-    def _decide_all(self, locks: ExitStack, identity: RepositoryIdentity, level: int, strict: bool) -> list[Decision]:
+    def _failed(self, dataset: str, error: EngineError, progress: Progress | None = None) -> None:
+        self.failures.append((dataset, without_frames(error)))
+        (progress or self._progress_for(dataset)).finish(status="failed", result=dict(error.facts()))
+
+    def _decide_all(
+        self, locks: DatasetLocks, identity: RepositoryIdentity, level: int, strict: bool
+    ) -> list[Decision]:
         decisions = []
         at_once = _at_one_time(self.context)
         for name in task_datasets(self.context.zfs, self.task):
-            try:
-                locks.enter_context(dataset_lock(self.context.base_dir, name))
+            with self._failing_alone(name):
+                locks.take(name)
                 survey = survey_dataset(self.context, self.store, name)
                 decision = decide(at_once, identity, self.task, survey, level=level, strict=strict)
                 recover(self.context, self.store, decision)
+                if decision.journal is None:
+                    tag = hold_tag(identity.repository_id)
+                    note_pending(self._state_dir(decision), decision.snapshot_name, hold_tag=tag)
                 decisions.append(decision)
-            except EngineError as error:
-                self._failed(name, self._progress_for(name), error)
         return decisions
 
     def _begin_all(self, identity: RepositoryIdentity, decisions: Sequence[Decision]) -> list[_Work]:
@@ -230,13 +238,13 @@ class _TaskRun:
             if snapshot is None:
                 continue
             progress = self._progress_for(decision.survey.dataset.name)
-            try:
-                self.context.zfs.hold(snapshot.name, self.task.hold_tag)
+            with self._failing_alone(decision.survey.dataset.name, progress):
+                self.context.zfs.hold(snapshot.name, hold_tag(identity.repository_id))
                 self.context.checkpoint("snapshot-held")
                 journal = decision.journal or self._new_journal(identity, decision, snapshot)
+                if not self.task.take_snapshot:
+                    self.context.zfs.release(snapshot.name, self.task.hold_tag)
                 works.append(_Work(decision, snapshot, journal, progress))
-            except EngineError as error:
-                self._failed(decision.survey.dataset.name, progress, error)
         return works
 
     def _snapshots_for(self, decisions: Sequence[Decision]) -> dict[str, Snapshot]:
@@ -244,14 +252,11 @@ class _TaskRun:
         snapshots = [decision.snapshot for decision in decisions if decision.snapshot]
         missing = [decision for decision in decisions if decision.snapshot is None]
         try:
-            for decision in missing:
-                note_pending(self._state_dir(decision), decision.snapshot_name)
             if missing:
                 snapshots += self.context.zfs.create_snapshots([decision.snapshot_name for decision in missing])
-        except EngineError as error:
+        except Exception as error:  # noqa: BLE001 - those whose snapshot exists can be sent all the same
             for decision in missing:
-                name = decision.survey.dataset.name
-                self._failed(name, self._progress_for(name), error)
+                self._failed(decision.survey.dataset.name, explained(error))
         return {snapshot.name: snapshot for snapshot in snapshots}
 
     def _new_journal(self, identity: RepositoryIdentity, decision: Decision, snapshot: Snapshot) -> Journal:
@@ -333,7 +338,7 @@ class _TaskRun:
             # Something else took this id: a run that resumed would end here again.
             give_up(self.store, work.journal, work.progress)
             raise
-        warnings = [*work.decision.warnings, *finish_commit(context, self.task, survey, manifest, work.journal)]
+        warnings = [*work.decision.warnings, *finish_commit(context, survey, manifest, work.journal)]
         warnings += work.progress.warnings
         result = BackupResult(
             task=self.task.name,

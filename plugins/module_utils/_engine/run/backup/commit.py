@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ...errors import EngineError, StreamDamaged
+from ...errors import StreamDamaged, explained
 from ...plan.chain import next_place
 from ...plan.holds import snapshots_to_release
 from ...seal.signing import SigningKey
@@ -16,7 +16,6 @@ from ...state.heads import highest_seen, remember
 from ...state.journal import Binding, Journal
 from ...store.protocol import Store
 from ...stream.backup import StoredStream
-from ...values.config import Task
 from ...values.manifest import (
     Base,
     Checksum,
@@ -30,7 +29,7 @@ from ...values.manifest import (
     StreamDigest,
 )
 from ...values.manifest_json import encode_manifest
-from ...values.repository import BackupId
+from ...values.repository import BackupId, hold_tag
 from ...values.zfs import Snapshot
 from ...version import VERSION
 from ...zfs.stream_records import parse_begin, parse_end
@@ -117,7 +116,7 @@ def commit(context: Context, store: Store, signing_key: SigningKey, survey: Surv
     return key
 
 
-def finish_commit(context: Context, task: Task, survey: Survey, manifest: Manifest, journal: Journal) -> list[str]:
+def finish_commit(context: Context, survey: Survey, manifest: Manifest, journal: Journal) -> list[str]:
     """What follows a commit: bookmark, holds, journal. Nothing here can fail a backup; what goes wrong is returned
     as sentences. Safe to repeat after a crash."""
     warnings: list[str] = []
@@ -125,14 +124,14 @@ def finish_commit(context: Context, task: Task, survey: Survey, manifest: Manife
     def attempt(step: str, action: Callable[[], None]) -> None:
         try:
             action()
-        except EngineError as error:
-            warnings.append(error.explain())
         except OSError as error:
             warnings.append(f"{step}: {error.strerror or error}")
+        except Exception as error:  # noqa: BLE001 - the backup exists already
+            warnings.append(explained(error).explain())
         context.checkpoint(step)
 
     attempt("bookmarked", lambda: _bookmark(context, survey, manifest))
-    attempt("holds-released", lambda: _release(context, task, survey, manifest))
+    attempt("holds-released", lambda: _release(context, survey, manifest))
     attempt("seq-remembered", lambda: remember(context.base_dir, survey.repository_id, survey.series, manifest.seq))
     attempt("journal-removed", journal.remove)
     return warnings
@@ -147,8 +146,8 @@ def _bookmark(context: Context, survey: Survey, manifest: Manifest) -> None:
             context.zfs.bookmark(snapshot.name, f"{snapshot.dataset_name}#{snapshot.short_name}")
 
 
-def _release(context: Context, task: Task, survey: Survey, manifest: Manifest) -> None:
+def _release(context: Context, survey: Survey, manifest: Manifest) -> None:
     others = [other for other in survey.manifests if other.backup_id != manifest.backup_id]
     snapshots = context.zfs.snapshots(survey.dataset.name)
     for snapshot in snapshots_to_release([*others, manifest], snapshots):
-        context.zfs.release(snapshot.name, task.hold_tag)
+        context.zfs.release(snapshot.name, hold_tag(manifest.repository_id))

@@ -33,6 +33,7 @@ from ...stream.restore import RestorePipeline
 from ...stream.threads import usable_cores
 from ...values.manifest import Manifest
 from ...values.recipients import shown
+from ...zfs.receiving import RECEIVED_BY
 from ..context import Context
 from .plan import RestoreLink, RestorePlan, RestoreSelection, read_plan
 from .receiving import LazyReceive
@@ -207,7 +208,8 @@ class _Restore:
     def _make_writable(self) -> list[str]:
         # Between two links nothing may change the dataset; after the last one it is the user's.
         try:
-            self._context.zfs.inherit_property(self._plan.target, "readonly")
+            for name in ("readonly", RECEIVED_BY):
+                self._context.zfs.inherit_property(self._plan.target, name)
         except EngineError as error:
             return [f"The dataset stayed read-only: {error.explain()}"]
         return []
