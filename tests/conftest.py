@@ -37,8 +37,9 @@ def install_for_this_run() -> None:
     atexit.register(shutil.rmtree, places[0])
     Path(places[0], "zrb").symlink_to(ROOT / "plugins" / "module_utils" / "_engine")
     sys.path[:0] = places
-    KEPT.add("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join([places[0], *filter(None, [os.environ.get("PYTHONPATH")])])
+    # What ansible-test tells the processes that it runs tests in.
+    KEPT.update(name for name in os.environ if name.startswith(("ANSIBLE_", "PYTHON")))
 
 
 if importlib.util.find_spec("zrb") is None:

@@ -89,7 +89,7 @@ requirements:
   - bitmath >= 2.0
   - blake3 >= 1.0
   - boto3 >= 1.36, for repositories in S3
-  - cryptography >= 42, and 48 for hybrid age keys
+  - cryptography >= 48
   - PyYAML >= 6.0
 """
 

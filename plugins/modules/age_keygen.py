@@ -57,7 +57,7 @@ options:
       - A private key that others than its owner can read is refused, here and by the other modules.
 requirements:
   - python >= 3.11
-  - cryptography >= 42, and 48 for hybrid keys
+  - cryptography >= 48
 seealso:
   - module: zrb.fleet.signing_keygen
   - module: zrb.fleet.zfs_restore

@@ -45,7 +45,7 @@ options:
       - A private key that others than its owner can read is refused, here and by the other modules.
 requirements:
   - python >= 3.11
-  - cryptography >= 42
+  - cryptography >= 48
 seealso:
   - module: zrb.fleet.age_keygen
   - module: zrb.fleet.zfs_backup

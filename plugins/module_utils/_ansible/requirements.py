@@ -43,7 +43,7 @@ LIBRARIES = {
     "bitmath": Library("bitmath", "2.0"),
     "blake3": Library("blake3", "1.0"),
     "boto3": Library("boto3", "1.36"),
-    "cryptography": Library("cryptography", "42"),
+    "cryptography": Library("cryptography", "48"),
     "jmespath": Library("jmespath", "1.0"),
     "yaml": Library("PyYAML", "6.0"),
 }
