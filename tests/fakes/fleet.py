@@ -115,6 +115,11 @@ class Fleet:
         """Another configuration from now on."""
         self.config = replace(self.config, **changes)
 
+    def use_repository(self, bucket: str, store: MemoryStore) -> None:
+        """Another destination from now on."""
+        self.change_config(s3=S3Settings(bucket=bucket))
+        self.store = store
+
     def change_limits(self, **changes: Any) -> None:
         """Other limits from now on."""
         self.change_config(limits=replace(self.config.limits, **changes))

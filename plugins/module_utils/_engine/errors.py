@@ -170,6 +170,14 @@ class IntegrityError(EngineError):
     exit_code = 5
 
 
+class RepositoryChanged(IntegrityError):
+    """The repository at a destination is not the one that this machine knows there, or cannot be told."""
+
+
+class BackupsVanished(IntegrityError):
+    """Backups that a series had are missing, or were exchanged."""
+
+
 class SignatureInvalid(IntegrityError):
     """No trusted key signed this manifest."""
 

@@ -154,14 +154,18 @@ def test_a_signer_given_by_hand_is_trusted_too(zrb: Zrb, config: Path, repositor
     assert "age public key" in wrong.err
 
 
-def test_verify_shows_warnings(zrb: Zrb, config: Path, repository: CommittedRepository) -> None:
+def test_verify_tells_what_vanished_until_accepted(zrb: Zrb, config: Path, repository: CommittedRepository) -> None:
     repository.commit()
     newest = repository.commit()
     assert zrb("verify", "--config", config).code == 0
     repository.file_of(newest.series.manifest_key(newest.backup_id)).unlink()
     ended = zrb("verify", "--config", config)
-    assert ended.code == 4
-    assert "zrb: warning: tank/data: The repository shows 1 as the newest backup" in ended.err
+    assert ended.code == 5
+    assert "--accept-losses" in ended.err
+    accepted = zrb("verify", "--config", config, "--accept-losses")
+    assert accepted.code == 4
+    assert "zrb: warning: Accepted: tank/data" in accepted.err
+    assert zrb("verify", "--config", config).code == 0
 
 
 def test_verify_progress_as_json_goes_to_stderr(zrb: Zrb, config: Path, repository: CommittedRepository) -> None:

@@ -34,6 +34,7 @@ from zrb.store.protocol import Store
 from zrb.values.config import KIB, MIB, S3Settings, StorageClasses
 
 from tests.fakes.fleet import DATASET, TAG, Fleet
+from tests.fakes.store import MemoryStore
 from tests.fakes.zfs import SendFault
 
 
@@ -237,7 +238,7 @@ class TestResume:
 
     def test_a_journal_for_another_repository_is_left_alone(self, fleet: Fleet) -> None:
         journal = interrupt(fleet)
-        fleet.store.remove("zrb.json")
+        fleet.use_repository("other", MemoryStore(location="memory://other/"))
         assert fleet.plan(0).resumes is None
         result = fleet.back_up(0)
         assert result.manifest.repository_id != journal.binding.repository_id
@@ -308,8 +309,8 @@ class TestAfterTheCommit:
         assert fleet.manifests() == []
 
     def test_what_fails_after_it_is_a_warning(self, fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
-        (fleet.root / "state").mkdir()
-        (fleet.root / "state" / "state").write_text("a file where a directory belongs")
+        (fleet.root / "state" / "state").mkdir(parents=True)
+        (fleet.root / "state" / "state" / "seen").write_text("a file where a directory belongs")
         fleet.zfs.fail("bookmark", ZfsError("No bookmark", next_step="Look"))
 
         def no_more(name: str) -> None:

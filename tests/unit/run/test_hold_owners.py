@@ -81,13 +81,13 @@ def test_another_repository_lets_the_holds_of_the_first_alone(fleet: Fleet, chec
     fleet.write(2)
     kill_at(fleet, checkpoint, 1)
     first, before = fleet.store, fleet.held()
-    fleet.store = MemoryStore(location="memory://other/")
+    fleet.use_repository("other", MemoryStore(location="memory://other/"))
     other = fleet.back_up(0).manifest
     # A snapshot that no journal names yet is nobody's: the next run takes a new one.
     assert fleet.held() >= {base.snapshot.name, other.snapshot.name}
     if fleet.journals():
         assert fleet.held() >= before
-    fleet.store = first
+    fleet.use_repository("fake", first)
     again = fleet.back_up(1).manifest
     assert fleet.held() == {base.snapshot.name, other.snapshot.name, again.snapshot.name}
 
@@ -96,13 +96,14 @@ def test_two_repositories_share_a_snapshot(fleet: Fleet) -> None:
     fleet.task = replace(fleet.task, take_snapshot=False)
     shared = take_snapshot(fleet.context(), task=fleet.task, level=0)
     fleet.back_up(0)
-    first, fleet.store = fleet.store, MemoryStore(location="memory://other/")
+    first = fleet.store
+    fleet.use_repository("other", MemoryStore(location="memory://other/"))
     fleet.back_up(0)
     assert len(fleet.zfs.tags(shared.name)) == 2
     take_snapshot(fleet.context(), task=fleet.task, level=0)
     fleet.back_up(0)
     assert len(fleet.zfs.tags(shared.name)) == 1, "the first repository still needs it"
-    fleet.store = first
+    fleet.use_repository("fake", first)
     fleet.back_up(0)
     assert fleet.zfs.tags(shared.name) == set()
     assert len(fleet.zfs.snapshots(DATASET)) == 2

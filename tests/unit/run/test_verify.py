@@ -231,14 +231,14 @@ def test_a_link_that_does_not_fit_its_base_is_a_problem(repository: CommittedRep
     assert "starts from the snapshot with guid 999999" in told(report)
 
 
-def test_backups_that_vanished_since_the_last_look_are_a_warning(repository: CommittedRepository) -> None:
+def test_backups_that_vanished_since_the_last_look_are_a_problem(repository: CommittedRepository) -> None:
     repository.commit()
     newest = repository.commit()
     assert verified(repository, "signature").exit_code == 0
     repository.file_of(newest.series.manifest_key(newest.backup_id)).unlink()
     report = verified(repository, "signature")
-    assert (report.exit_code, report.status) == (4, "warning")
-    assert "tank/data: The repository shows 1 as the newest backup" in report.warnings[0]
+    assert (report.exit_code, report.status) == (5, "failed")
+    assert [problem.dataset for problem in report.problems] == ["tank/data"]
 
 
 def test_nothing_to_verify_is_no_success(repository: CommittedRepository) -> None:

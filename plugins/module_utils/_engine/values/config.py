@@ -123,6 +123,13 @@ class Config:
     tasks: tuple[Task, ...] = ()
 
     @property
+    def destination(self) -> str:
+        """What distinguishes the place of the repository from all others."""
+        if self.s3 is not None:
+            return f"{self.s3.endpoint.rstrip('/')}/{self.s3.bucket}/{self.s3.prefix}"
+        return str(self.local.path) if self.local else ""
+
+    @property
     def storage_classes(self) -> StorageClasses:
         """Storage classes of the repository. In a directory, everything is ``STANDARD``."""
         return self.s3.storage_class if self.s3 else StorageClasses()

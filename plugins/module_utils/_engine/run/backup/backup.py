@@ -21,7 +21,7 @@ from ...plan.buffers import plan_backup_buffers
 from ...plan.parts import check_part_count, count_parts
 from ...plan.sizes import choose_sizes
 from ...report.logs import Logged
-from ...repository.identity import RepositoryIdentity, ensure_identity, read_identity
+from ...repository.identity import RepositoryIdentity, ensure_identity, find_identity
 from ...seal.age import AgeSealer
 from ...seal.signing import SigningKey
 from ...state.journal import Journal
@@ -52,7 +52,9 @@ def plan_backup(context: Context, *, task: Task, level: int, strict_level: bool 
     store = context.open_store()
     try:
         # A repository that has no identity yet has no backups either, so that no journal fits this empty one.
-        identity = read_identity(store) or RepositoryIdentity(repository_id="", created=context.clock())
+        identity = find_identity(store, known=context.known_id) or RepositoryIdentity(
+            repository_id="", created=context.clock()
+        )
         plans = []
         at_once = _at_one_time(context)
         for name in task_datasets(context.zfs, task):
@@ -184,11 +186,17 @@ class _TaskRun:
         """Decide for every dataset, snapshot all at one instant, then send one after the other."""
         results: list[BackupResult] = []
         with dataset_locks(self.context.base_dir) as locks:
-            identity = ensure_identity(self.store, now=self.context.clock(), new_id=self._new_repository_id())
+            context = self.context
+            identity = ensure_identity(
+                self.store, now=context.clock(), new_id=self._new_repository_id(), known=context.known_id
+            )
+            context.remember_repository(identity.repository_id)
             decisions = self._decide_all(locks, identity, level, strict)
             for work in self._begin_all(identity, decisions):
                 with self._failing_alone(work.survey.dataset.name, work.progress):
                     results.append(self._back_up(identity, work))
+            if results:
+                context.remember_repository(identity.repository_id, host=context.config.host)
         return BackupOutcome(tuple(results), tuple(self.failures))
 
     def _state_dir(self, decision: Decision) -> Path:

@@ -132,7 +132,7 @@ def finish_commit(context: Context, survey: Survey, manifest: Manifest, journal:
 
     attempt("bookmarked", lambda: _bookmark(context, survey, manifest))
     attempt("holds-released", lambda: _release(context, survey, manifest))
-    attempt("seq-remembered", lambda: remember(context.base_dir, survey.repository_id, survey.series, manifest.seq))
+    attempt("seq-remembered", lambda: _remember(context, survey, manifest))
     attempt("journal-removed", journal.remove)
     return warnings
 
@@ -144,6 +144,10 @@ def _bookmark(context: Context, survey: Survey, manifest: Manifest) -> None:
     for snapshot in context.zfs.snapshots(survey.dataset.name):
         if snapshot.guid == manifest.snapshot.guid:
             context.zfs.bookmark(snapshot.name, f"{snapshot.dataset_name}#{snapshot.short_name}")
+
+
+def _remember(context: Context, survey: Survey, manifest: Manifest) -> None:
+    remember(context.base_dir, survey.repository_id, survey.series, manifest.seq, reported=survey.losses)
 
 
 def _release(context: Context, survey: Survey, manifest: Manifest) -> None:

@@ -33,6 +33,12 @@ def recover(context: Context, store: Store, decision: Decision) -> None:
             give_up(store, journal, context.progress)
             with suppress(NoSuchSnapshot):
                 context.zfs.release(journal.binding.snapshot, hold_tag(journal.binding.repository_id))
+    for orphan in survey.orphans:
+        orphan.remove()
+    for former in survey.former_repositories:
+        for snapshot in survey.snapshots:
+            if snapshot.user_holds:
+                context.zfs.release(snapshot.name, hold_tag(former))
     for path in survey.damaged_journals:
         _forget_damaged(context, path)
     state_dir = dataset_state_dir(context.base_dir, survey.dataset.name)

@@ -123,6 +123,7 @@ def list_backups(
             trusted=trusted,
             host=None if host == ALL_HOSTS else host or context.config.host,
             allow_unsigned=not trusted,
+            known=context.known_id,
         )
         chosen = [
             found

@@ -18,6 +18,7 @@ from typing import Any
 
 from ...errors import (
     EngineError,
+    LocalStateError,
     ReceiveFailed,
     ThawNeeded,
     WrongIdentity,
@@ -202,7 +203,8 @@ class _Restore:
     def _remember(self, manifest: Manifest) -> None:
         try:
             remember(self._context.base_dir, manifest.repository_id, manifest.series, manifest.seq)
-        except OSError as error:
+            self._context.remember_repository(manifest.repository_id)
+        except (OSError, LocalStateError) as error:
             self._context.progress.log(f"The number of this backup could not be remembered: {error}", level="warning")
 
     def _make_writable(self) -> list[str]:
