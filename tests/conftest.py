@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-_KEY = re.compile(r"(age|zrbsign|key-)1!?\w{10}", re.IGNORECASE)
+_KEY = re.compile(r"(age|zrbsign|key-|pq-)1!?\w{10}", re.IGNORECASE)
 ROOT = Path(__file__).resolve().parents[1]
 
 

@@ -36,6 +36,7 @@ def test_check_mode_plans_and_each_run_makes_a_backup(ansible: Ansible, nas: Nas
     assert planned["dataset"] == nas.dataset
     assert (planned["level"], planned["level_requested"], planned["base"]) == (0, 1, None)
     assert planned["reason"]
+    assert first["warnings"] == made["warnings"] == [planned["reason"]]
     assert planned["destination"] == str(nas.repository)
 
     (full,) = made["backups"]
