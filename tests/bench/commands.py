@@ -101,4 +101,4 @@ tasks:
 
 
 def _zrb() -> list[str]:
-    return [sys.executable, "-m", "zrb"]
+    return [sys.executable, "-m", "zrb.command"]

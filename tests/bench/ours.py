@@ -23,6 +23,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from zrb.plan.buffers import plan_backup_buffers, plan_restore_buffers
+from zrb.plan.sizes import choose_sizes
 from zrb.seal.age import AgeOpener, AgeSealer
 from zrb.store.directory import DirectoryStore
 from zrb.store.open import open_store
@@ -116,7 +117,7 @@ def open_place(place: str) -> Any:
 def store(place: str, recipient: str, *options: str) -> None:
     """Store stdin."""
     values = dict(option.split("=") for option in options)
-    limits = replace(Limits(), **{name: int(value) for name, value in values.items()})
+    limits = choose_sizes(replace(Limits(), **{name: int(value) for name, value in values.items()}))
     pipeline = BackupPipeline(
         plan_backup_buffers(limits, cores=usable_cores()),
         sealer=AgeSealer([recipient]),

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from zrb import errors
 from zrb.cli.parser import build_parser
 from zrb.config import schema
@@ -26,6 +27,7 @@ from zrb.values.manifest_json import decode_manifest
 from zrb.values.part_list import decode_part
 from zrb.values.strict_json import canonical_json
 
+from plugins.module_utils._ansible.requirements import LIBRARIES
 from tests.docs.page import Block, blocks_of
 from tests.docs.stage import AGE_KEY, ROOT, SECOND_AGE_KEY
 
@@ -124,7 +126,7 @@ def test_the_configuration_of_the_page_shows_the_defaults(tmp_path: Path) -> Non
     (block,) = yaml_blocks("configuration.md")
     config = read_config(tmp_path, with_keys(block.text).encode())
     assert config.s3
-    examples = {"bucket", "prefix", "endpoint"}, {"name", "description", "pool", "dataset"}, set[str]()
+    examples = {"bucket", "prefix", "endpoint"}, {"name", "description", "pool", "dataset"}, {"part_size", "chunk_size"}
     for shown, own in zip((config.s3, config.tasks[0], config.limits), examples, strict=True):
         changed = {one.name for one in fields(shown) if getattr(shown, one.name) != one.default}
         assert changed == own
@@ -146,12 +148,20 @@ def test_the_schema_is_of_all_fields_that_the_page_names() -> None:
     assert set(manifest) == set(schema["required"])
 
 
-@pytest.mark.parametrize("page", [ROOT / "README.md", *sorted(DOCS.glob("*.md"))], ids=lambda page: page.name)
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted(DOCS.glob("*.md"))]
+IN_REPOSITORY = "https://github.com/zrb-fleet/zrb.fleet/blob/main/"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", page.read_text(encoding="utf-8")):
+    text = page.read_text(encoding="utf-8")
+    for path in re.findall(rf"\]\({re.escape(IN_REPOSITORY)}([^)]+)\)", text):
+        assert (ROOT / path).exists(), path
+    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", text):
         name, _, anchor = target.partition("#")
         linked = (page.parent / name) if name else page
         assert linked.exists(), target
+        assert not name or page.name != "README.md", f"{target}: Galaxy shows this page without the files around it"
         if anchor:
             headings = re.findall(r"^#+ (.+)$", linked.read_text(encoding="utf-8"), re.MULTILINE)
             assert anchor in {heading.lower().replace(" ", "-").replace(".", "") for heading in headings}, target
@@ -170,5 +180,17 @@ def test_architecture_names_every_room_and_no_file_that_is_gone() -> None:
 
 def test_readme_says_what_is_needed() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    for text in ("make demo", "make test", "Python 3.11", "ansible-core 2.19"):
+    for text in ("Python 3.11", "ansible-core 2.18"):
         assert text in readme
+    (prepare,) = [block for block in blocks_of(ROOT / "README.md") if block.path == "prepare.yml"]
+    assert yaml.safe_load(prepare.text)[0]["vars"]["libraries"] == [
+        str(library).replace(" ", "") for library in LIBRARIES.values()
+    ]
+    for module in (ROOT / "plugins/modules").glob("*.py"):
+        assert f"| `zrb.fleet.{module.stem}` |" in readme
+
+
+def test_every_target_is_there_that_contributors_are_told_of() -> None:
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    for target in re.findall(r"`make ([a-z-]+)`", (ROOT / "CONTRIBUTING.md").read_text()):
+        assert target in targets

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from zrb.config.key_files import read_identities
+from zrb.repository.identity import read_identity
 from zrb.run.backup import BackupResult, back_up
 from zrb.run.context import Context
 from zrb.run.keys import write_age_key, write_signing_key
@@ -23,6 +24,7 @@ from zrb.store.open import open_store
 from zrb.store.protocol import Store
 from zrb.values.config import KIB, MIB, Config, Limits, LocalSettings, S3Settings, Task
 from zrb.values.manifest import Manifest, Part
+from zrb.values.repository import hold_tag
 from zrb.zfs.command import CommandZfs
 
 from tests.fixtures.committed_repository import parts_of
@@ -96,6 +98,17 @@ class Nas:
         """Every file of ``expected`` came back, and nothing else."""
         differences = compare(expected, self.files_of(dataset))
         assert differences == []
+
+    @property
+    def hold_tag(self) -> str:
+        """Tag of the holds of its backups, once there is a repository."""
+        store = self.store()
+        try:
+            identity = read_identity(store)
+        finally:
+            store.close()
+        assert identity is not None
+        return hold_tag(identity.repository_id)
 
     def store(self) -> Store:
         """The repository, for looking at and for damaging."""

@@ -65,7 +65,7 @@ class CommandLine:
     def words(self, *arguments: object) -> list[str]:
         """The command line."""
         command, *options = (str(argument) for argument in arguments)
-        return [sys.executable, "-m", "zrb", command, "--config", str(self.config), *options]
+        return [sys.executable, "-m", "zrb.command", command, "--config", str(self.config), *options]
 
     def context(self, **changes: str) -> dict[str, str]:
         """The environment of the process: credentials, as an administrator would set them."""

@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 from zrb.errors import NoSuchRepository, StoreDenied
 from zrb.plan.lifecycle_xml import rule_from_xml, rule_to_xml
-from zrb.store.bucket_lifecycle import BucketLifecycle, LifecycleDocument
+from zrb.store.bucket_settings import BucketLifecycle, LifecycleDocument
 from zrb.store.s3_errors import S3Refused
 from zrb.store.s3_session import S3Session
 from zrb.values.lifecycle import LifecycleRule

@@ -21,7 +21,7 @@ from zrb.errors import (
     TlsFailure,
     WrongRegion,
 )
-from zrb.store.bucket_lifecycle import BucketLifecycle
+from zrb.store.bucket_settings import BucketLifecycle
 from zrb.store.s3 import S3Store
 from zrb.store.s3_errors import CredentialsRefused, S3Refused
 from zrb.store.s3_session import S3Session

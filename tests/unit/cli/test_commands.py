@@ -156,24 +156,22 @@ def test_a_signer_given_by_hand_is_trusted_too(zrb: Zrb, config: Path, repositor
     assert "age public key" in wrong.err
 
 
-def test_verify_shows_warnings(zrb: Zrb, config: Path, repository: CommittedRepository) -> None:
-    _, older, newest = repository.commit(), repository.commit(), repository.commit()
-    assert zrb("verify", "--config", config).code == 0
-    repository.file_of(older.series.manifest_key(older.backup_id)).unlink()
-    ended = zrb("verify", "--config", config)
-    assert ended.code == 4
-    assert f"zrb: warning: tank/data: Before the backup {newest.backup_id} number 2" in ended.err
-
-
-def test_what_vanished_shows(zrb: Zrb, config: Path, repository: CommittedRepository) -> None:
+def test_verify_tells_what_vanished_until_accepted(zrb: Zrb, config: Path, repository: CommittedRepository) -> None:
     repository.commit()
     newest = repository.commit()
     assert zrb("verify", "--config", config).code == 0
     repository.file_of(newest.series.manifest_key(newest.backup_id)).unlink()
-    for command in ("verify", "list"):
-        ended = zrb(command, "--config", config)
-        assert ended.code == 5
-        assert "Of tank/data of host nas1, backup number 2 was seen before" in ended.err
+    ended = zrb("verify", "--config", config)
+    assert ended.code == 5
+    assert "--accept-losses" in ended.err
+    listed = zrb("list", "--config", config)
+    assert listed.code == 5
+    assert "--accept-losses" in listed.err
+    accepted = zrb("verify", "--config", config, "--accept-losses")
+    assert accepted.code == 4
+    assert "zrb: warning: Accepted: tank/data" in accepted.err
+    assert zrb("verify", "--config", config).code == 0
+    assert zrb("list", "--config", config).code == 0
 
 
 def test_verify_says_how_many_parts_were_not_compared(zrb: Zrb, config: Path, repository: CommittedRepository) -> None:

@@ -317,10 +317,10 @@ MISTAKES = [
     (S3 + "part_size: 4MiB\n", 6, "part_size", "5 MiB to 5 GiB"),
     (S3 + "part_size: 9GiB\nchunk_size: 6GiB\nmemory_limit: 16GiB\n", 7, "chunk_size", "5 GiB"),
     (S3 + "part_size: 5TiB\nchunk_size: 5GiB\nmemory_limit: 11GiB\n", 6, "part_size", "5 TiB"),
-    (S3 + "part_size: 1TiB\n", 6, "part_size", "32777 chunks"),
-    (SMALL + "memory_limit: 79MiB\n", 6, "memory_limit", "80.0 MiB"),
+    (S3 + "part_size: 4TiB\n", 6, "part_size", "16917 chunks"),
+    (SMALL + "memory_limit: 25MiB\n", 6, "memory_limit", "26.0 MiB"),
     (SMALL + "chunk_size: 250MiB\n", 6, "chunk_size", "516.0 MiB"),
-    (SMALL + "memory_limit: 1\n", 6, "memory_limit", "80.0 MiB"),
+    (SMALL + "memory_limit: 1\n", 6, "memory_limit", "26.0 MiB"),
 ]
 
 
@@ -340,7 +340,8 @@ def test_a_mistake_is_named_with_its_line_and_key(load: Load, text: str, line: i
         SMALL + "chunk_size: 1MiB\n",
         SMALL + "part_size: 20MiB\n",
         S3 + "part_size: 1TiB\nchunk_size: 128MiB\n",
-        SMALL + "memory_limit: 80MiB\n",
+        SMALL + "memory_limit: 26MiB\n",
+        S3 + "part_size: 1TiB\n",
         SMALL + "s3: {enabled: false}\n",
         SMALL + "bandwidth_limit: 0\n",
         S3 + "  expected_bucket_owner: 123456789012\n",

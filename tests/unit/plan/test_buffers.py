@@ -80,8 +80,22 @@ def test_the_defaults() -> None:
 
 def test_little_memory_and_one_core() -> None:
     little = Limits(memory_limit=128 * MIB)
-    assert plan_backup_buffers(little, cores=1) == BufferLayout(512 * KIB, 4, 32 * MIB, 3, 1)
-    assert plan_restore_buffers(little, cores=1) == BufferLayout(512 * KIB, 4, 32 * MIB, 3, 1)
+    assert plan_backup_buffers(little, cores=1) == BufferLayout(512 * KIB, 4, 8 * MIB, 10, 1)
+    assert plan_restore_buffers(little, cores=1) == BufferLayout(512 * KIB, 4, 8 * MIB, 15, 1)
+
+
+@given(limits=possible_limits(), cores=CORES, length=st.integers(0, 1 << 45))
+def test_a_short_stream_gets_what_it_needs_and_no_more(limits: Limits, cores: int, length: int) -> None:
+    whole = plan_backup_buffers(limits, cores=cores)
+    layout = plan_backup_buffers(limits, cores=cores, stream_bytes=length)
+    assert layout.total_bytes <= whole.total_bytes
+    assert layout.total_bytes <= 2 * length + 2 * layout.chunk_bytes + PIPELINE_BYTES
+    assert layout.chunk_bytes * layout.chunks >= min(sealed_bytes(length), whole.chunk_bytes * whole.chunks)
+    assert layout.threads <= max(1, count_chunks(length, layout.block_bytes))
+
+
+def test_ten_mebibytes_do_not_reserve_all_memory() -> None:
+    assert plan_backup_buffers(Limits(), cores=4, stream_bytes=10 * MIB).total_bytes < 80 * MIB
 
 
 def test_the_tightest_that_is_accepted() -> None:

@@ -166,7 +166,8 @@ def test_a_manifest_of_another_repository_is_reported(repository: CommittedRepos
     catalogue = read(repository)
     assert [entry.manifest for entry in catalogue.manifests] == [mine]
     assert only_problem(catalogue).problem == (
-        f"{key_of(foreign)}: The manifest belongs to the repository {'f' * 32}, and this is {repository.repository_id}"
+        f"{key_of(foreign)}: The manifest belongs to the repository {'f' * 32}, "
+        f"and zrb.json names {repository.repository_id}"
     )
 
 

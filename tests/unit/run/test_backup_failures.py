@@ -6,10 +6,8 @@
 
 from __future__ import annotations
 
-import fcntl
+import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -35,9 +33,9 @@ from zrb.errors import (
 )
 from zrb.seal.age import new_identity
 from zrb.state.journal import Journal
-from zrb.state.locks import dataset_state_dir
+from zrb.state.locks import dataset_locks
 from zrb.store.protocol import Store
-from zrb.values.config import KIB, S3Settings, StorageClasses
+from zrb.values.config import KIB, MIB, S3Settings, StorageClasses
 
 from tests.fakes.fleet import DATASET, TAG, Fleet
 from tests.fakes.store import MemoryStore
@@ -195,6 +193,27 @@ class TestResume:
         result = fleet.back_up(0)
         assert (result.manifest.backup_id, result.parts_resumed) == (journal.binding.backup_id, 2)
 
+    def test_it_keeps_its_part_size_when_the_configuration_leaves_it_open(self, fleet: Fleet) -> None:
+        journal = interrupt(fleet)
+        fleet.change_limits(part_size=0, chunk_size=0, memory_limit=64 * MIB)
+        assert fleet.plan(0).part_size == 64 * KIB
+        result = fleet.back_up(0)
+        assert (result.manifest.backup_id, result.parts_resumed) == (journal.binding.backup_id, 2)
+        assert result.manifest.part_size == 64 * KIB
+
+    def test_it_keeps_its_sizes_when_the_estimate_changes(self, fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+        told = iter([40 << 40, 1, 1])
+        monkeypatch.setattr(fleet.zfs, "estimate_bytes", lambda _name, **_how: next(told))
+        fleet.change_limits(part_size=0, chunk_size=0, memory_limit=64 * MIB)
+        fleet.store.fail("put", key_part="part-000000")
+        fleet.fail(0)
+        (path,) = fleet.journals()
+        binding = Journal.load(path).binding
+        assert binding.part_size == 4 << 30
+        plan, result = fleet.plan(0), fleet.back_up(0)
+        assert result.manifest.backup_id == plan.resumes == binding.backup_id
+        assert result.manifest.part_size == plan.part_size == 4 << 30
+
     def test_the_held_snapshot_is_gone(self, fleet: Fleet) -> None:
         journal = interrupt(fleet)
         fleet.zfs.release(journal.binding.snapshot, TAG)
@@ -211,7 +230,7 @@ class TestResume:
         assert not journal.path.exists()
         # Nobody knows any more which snapshot it held, and one that another repository needs may not be let go.
         assert journal.binding.snapshot in fleet.held()
-        assert "`zfs release zrb:nightly SNAPSHOT`" in fleet.progress.warnings[0]
+        assert "`zfs release TAG SNAPSHOT`" in fleet.progress.warnings[0]
 
     def test_a_journal_of_which_only_the_beginning_can_be_read(self, fleet: Fleet) -> None:
         journal = interrupt(fleet)
@@ -223,7 +242,7 @@ class TestResume:
 
     def test_a_journal_for_another_repository_is_left_alone(self, fleet: Fleet) -> None:
         journal = interrupt(fleet)
-        fleet.store.remove("zrb.json")
+        fleet.use_repository("other", MemoryStore(location="memory://other/"))
         assert fleet.plan(0).resumes is None
         result = fleet.back_up(0)
         assert result.manifest.repository_id != journal.binding.repository_id
@@ -442,8 +461,8 @@ class TestAfterTheCommit:
         assert fleet.manifests() == []
 
     def test_what_fails_after_it_is_a_warning(self, fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
-        (fleet.root / "state").mkdir()
-        (fleet.root / "state" / "state").write_text("a file where a directory belongs")
+        (fleet.root / "state" / "state").mkdir(parents=True)
+        (fleet.root / "state" / "state" / "seen").write_text("a file where a directory belongs")
         fleet.zfs.fail("bookmark", ZfsError("No bookmark", next_step="Look"))
 
         def no_more(name: str) -> None:
@@ -531,40 +550,27 @@ class TestSend:
 
 class TestLock:
     def test_another_run_holds_it(self, fleet: Fleet) -> None:
-        directory = dataset_state_dir(Path(fleet.config.base_dir), DATASET)
-        directory.mkdir(parents=True)
-        program = (
-            "import fcntl, os, sys\n"
-            f"file = open({str(directory / '.lock')!r}, 'w')\n"
-            "fcntl.flock(file, fcntl.LOCK_EX)\n"
-            "file.write(f'pid {os.getpid()}\\n'); file.flush()\n"
-            "print('ready', flush=True)\n"
-            "sys.stdin.read()\n"
-        )
-        with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
-            assert other.stdout is not None
-            assert other.stdout.readline() == b"ready\n"
+        base_dir = Path(fleet.config.base_dir)
+        with dataset_locks(base_dir) as other:
+            other.take(DATASET)
             outcome = fleet.run(0)
-            ((_, error),) = outcome.failures
-            other.communicate(b"")
+        ((_, error),) = outcome.failures
         assert type(error) is Locked
         assert outcome.exit_code == 3
         assert error.subject == "tank/data"
-        assert f"pid {other.pid}" in error.problem
-        assert f"{directory}/.lock" in error.problem
+        assert f"pid {os.getpid()}" in error.problem
         assert fleet.zfs.snapshots(DATASET) == []
         fleet.back_up(0)
 
     def test_it_is_held_during_the_run_and_free_afterwards(self, fleet: Fleet) -> None:
-        path = dataset_state_dir(Path(fleet.config.base_dir), DATASET) / ".lock"
         tried: list[bool] = []
 
         def try_lock(_name: str) -> None:
-            with path.open() as file:
+            with dataset_locks(Path(fleet.config.base_dir)) as locks:
                 try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    locks.take(DATASET)
                     tried.append(True)
-                except BlockingIOError:
+                except Locked:
                     tried.append(False)
 
         fleet.run(0, checkpoint=try_lock)
@@ -626,8 +632,9 @@ class TestAll:
 
 def test_a_state_directory_that_cannot_be_made(fleet: Fleet) -> None:
     fleet.change_config(base_dir=Path("/dev/null/state"))
-    assert type(fleet.fail(0)) is LocalStateError
-    assert fleet.store.keys == ["zrb.json"]
+    with pytest.raises(LocalStateError):
+        fleet.run(0)
+    assert fleet.store.keys == []
 
 
 def test_a_recipient_that_is_none(fleet: Fleet) -> None:

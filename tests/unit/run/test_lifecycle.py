@@ -19,7 +19,7 @@ from zrb.run.lifecycle import (
     apply_bucket_lifecycle,
     plan_bucket_lifecycle,
 )
-from zrb.store.bucket_lifecycle import LifecycleDocument
+from zrb.store.bucket_settings import LifecycleDocument
 from zrb.values.lifecycle import LifecycleRule
 
 

@@ -59,6 +59,7 @@ def test_entries_say_what_was_backed_up(repository: CommittedRepository) -> None
         "created": "2026-01-31T04:00:00Z",
         "snapshot": "tank/data@zrb_level1_2",
         "snapshot_guid": "1002",
+        "snapshot_creation": "2026-01-31T04:00:00Z",
         "stream_bytes": 10,
         "stored_bytes": sum(path.stat().st_size for path in repository.path.glob("data/**/level1/*/*")),
         "parts": 1,

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from zrb.errors import (
+    BackupsVanished,
     EngineError,
     Interrupted,
     NoSuchBackup,
@@ -137,7 +138,9 @@ class TestReceived:
         assert highest_seen(tmp_path / "elsewhere", results[0].manifest.repository_id, series) == 2
         fleet.store.remove(results[1].manifest_key)
         fleet.store.remove(results[2].manifest_key)
-        result = fleet.restore("tank/restore/other")
+        with pytest.raises(BackupsVanished):
+            fleet.restore("tank/restore/other")
+        result = fleet.restore("tank/restore/other", backup_id=results[0].manifest.backup_id)
         assert result.exit_code == 4
         assert "the newest backups were removed" in result.warnings[0]
         assert result.warnings[0] in fleet.progress.warnings
@@ -340,10 +343,11 @@ class TestPlan:
 class EagerZfs(FakeZfs):
     """As a real ZFS does it: the target is there as soon as its first receive has begun."""
 
-    def receive(self, target: str, *, type: DatasetType, first: bool) -> Any:
-        process: ReceiveProcess = super().receive(target, type=type, first=first)
+    def receive(self, target: str, *, type: DatasetType, first: bool, token: str = "") -> Any:
+        process: ReceiveProcess = super().receive(target, type=type, first=first, token=token)
         if first:
             self.add_dataset(target, type=type)
+            self._mark(target, token)
         return process
 
 
@@ -483,9 +487,26 @@ class TestFailed:
         fleet = with_late_damage(tmp_path)
         fleet.zfs.fail("destroy_dataset", ZfsError("Cannot destroy it", next_step="Look"))
         assert type(fails(fleet)) is PartDamaged
-        assert fleet.progress.warnings == [
-            f"{TARGET} was received in part and could not be removed: Cannot destroy it. Look."
-        ]
+        assert fleet.progress.warnings == [f"{TARGET} was not removed: Cannot destroy it. Look."]
+
+    @pytest.mark.parametrize("mark", [{}, {"zrb:received-by": "another run"}])
+    @pytest.mark.parametrize("able", [False, True], ids=["zfs-fuse", "OpenZFS"])
+    def test_what_somebody_else_created_meanwhile_is_theirs(
+        self, tmp_path: Path, able: bool, mark: dict[str, str]
+    ) -> None:
+        """Between the check of the target and ``zfs receive``, which then refuses it."""
+        fleet = with_late_damage(tmp_path)
+        fleet.zfs._capabilities = replace(fleet.zfs.capabilities, receive_properties=able)
+        fleet.zfs._mark = lambda target, _token: fleet.zfs.set_properties(target, mark)  # type: ignore[method-assign]
+        assert type(fails(fleet)) is PartDamaged
+        assert fleet.zfs.exists(TARGET)
+        (warning,) = fleet.progress.warnings
+        assert TARGET in warning
+
+    def test_no_mark_is_left_on_what_was_restored(self, chain: Chain) -> None:
+        fleet, _, _ = chain
+        fleet.restore(target=TARGET)
+        assert "zrb:received-by" not in fleet.zfs.local_properties(TARGET)
 
     def test_what_holds_a_snapshot_is_never_destroyed(self, chain: Chain) -> None:
         """A later link fails when some of it was received: the dataset is not its own."""
@@ -500,8 +521,8 @@ class TestFailed:
         class HastyZfs(EagerZfs):
             """Its receive ends at once, and well."""
 
-            def receive(self, target: str, *, type: DatasetType, first: bool) -> Any:
-                super().receive(target, type=type, first=first).kill()
+            def receive(self, target: str, *, type: DatasetType, first: bool, token: str = "") -> Any:
+                super().receive(target, type=type, first=first, token=token).kill()
                 return ReceiveChild(["true"], failure=lambda ended: ZfsError(str(ended), next_step="None"))
 
         fleet = Fleet(tmp_path, zfs=HastyZfs())

@@ -9,7 +9,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from zrb.errors import ChainBroken, EngineError, ManifestInvalid, NoSuchBackup, PartDamaged, PartMissing
+from zrb.errors import (
+    BackupsVanished,
+    ChainBroken,
+    EngineError,
+    NoSuchBackup,
+    PartDamaged,
+    PartMissing,
+    RepositoryChanged,
+)
 from zrb.run.restore.plan import RestorePlan, RestoreSelection, read_plan
 from zrb.state.heads import remember
 from zrb.values.manifest import Manifest
@@ -105,13 +113,15 @@ def test_a_refused_manifest_is_not_passed_over(repository: CommittedRepository, 
 
 def test_a_repository_without_its_identity(repository: CommittedRepository, chain: list[Manifest]) -> None:
     repository.file_of("zrb.json").unlink()
-    assert type(refused(repository)) is ManifestInvalid
+    assert type(refused(repository)) is RepositoryChanged
 
 
 def test_a_repository_that_shows_less_than_before(repository: CommittedRepository, chain: list[Manifest]) -> None:
     remember(repository.context().base_dir, repository.repository_id, Series("nas1", "tank/data"), 5)
-    (warning,) = plan(repository).warnings
-    assert "number 5 was seen before" in warning
+    error = refused(repository)
+    assert (type(error), error.subject) == (BackupsVanished, "tank/data")
+    older = plan(repository, RestoreSelection("tank/data", "tank/copy", backup_id=chain[0].backup_id))
+    assert any("number 5" in warning for warning in older.warnings)
 
 
 def test_unsigned_manifests(repository: CommittedRepository, chain: list[Manifest]) -> None:

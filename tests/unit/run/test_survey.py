@@ -53,8 +53,9 @@ def unfinished(fleet: Fleet, level: int, token: str) -> Journal:
         choice,
         snapshot=snapshot,
         level_requested=level,
-        backup_id=BackupId(f"20260131T0{token}0000Z-L{choice.level}-0000000{token}"),
+        part_size=fleet.config.limits.part_size,
     )
+    binding = replace(binding, backup_id=BackupId(f"20260131T0{token}0000Z-L{choice.level}-0000000{token}"))
     directory = dataset_state_dir(Path(fleet.config.base_dir), DATASET)
     directory.mkdir(parents=True, exist_ok=True)
     return Journal.create(directory, binding)
@@ -192,7 +193,7 @@ def test_a_binding_holds_all_that_shapes_the_backup(fleet: Fleet) -> None:
         decision(fleet, 3).choice,
         snapshot=snapshot,
         level_requested=3,
-        backup_id=None,
+        part_size=fleet.config.limits.part_size,
     )
     assert made.backup_id.startswith("20260131T12")
     assert "-L1-" in made.backup_id

@@ -210,5 +210,5 @@ def test_what_is_no_key_file_is_named_and_not_repeated(text: str, problem: str) 
 
 def test_a_missing_library_says_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "cryptography.hazmat.primitives.asymmetric", None)
-    with pytest.raises(LibraryMissing, match="`pip install cryptography`"):
+    with pytest.raises(LibraryMissing, match="-m pip install cryptography`"):
         new_identity()

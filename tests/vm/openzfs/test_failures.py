@@ -61,7 +61,7 @@ def test_a_snapshot_cannot_be_destroyed_while_it_is_sent(local_nas: Nas) -> None
 
     def destroy(snapshot: str) -> None:
         said.append(attempt("zfs", "destroy", snapshot).stderr)
-        command("zfs", "release", local_nas.task.hold_tag, snapshot)
+        command("zfs", "release", local_nas.hold_tag, snapshot)
         said.append(attempt("zfs", "destroy", snapshot).stderr)
 
     env = local_nas.context(zfs=Intruder(destroy, CommandZfs()))
@@ -80,7 +80,7 @@ def test_a_snapshot_destroyed_after_an_interruption_is_replaced_by_a_new_backup(
     env = at_store_call(nas.context(), "complete", when="after", nth=2)
     assert dies_by_kill(lambda: back_up(env, task=nas.task, level=0))
     (interrupted,) = snapshot_names(nas.dataset.name)
-    command("zfs", "release", nas.task.hold_tag, f"{nas.dataset.name}@{interrupted}")
+    command("zfs", "release", nas.hold_tag, f"{nas.dataset.name}@{interrupted}")
     command("zfs", "destroy", f"{nas.dataset.name}@{interrupted}")
     (nas.dataset.mountpoint / "random").unlink()
     files = describe_tree(nas.dataset.mountpoint)

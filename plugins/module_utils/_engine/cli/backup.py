@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from ..errors import EngineError
+from ..errors import explained
 from .arguments import add_command, add_level, add_tasks
 from .output import put
 from .session import Session
@@ -88,7 +88,8 @@ def _back_up(
             strict_level=args.strict_level,
             job={"id": args.job_id} if args.job_id else None,
         )
-    except EngineError as error:  # a failing task must not block the others
+    except Exception as exception:  # noqa: BLE001 - a failing task must not block the others
+        error = explained(exception)
         failures.append({"task": task.name, "dataset": task.dataset_name} | error.facts())
         return error.exit_code
     results += [result.as_json() for result in outcome.results]
@@ -114,7 +115,7 @@ def _plan(session: Session, context: Context, tasks: list[Task]) -> int:
 
 def _show_plans(plans: list[dict[str, Any]]) -> None:
     show_table(
-        ("DATASET", "LEVEL", "BASE", "SNAPSHOT", "FLAGS", "ESTIMATE", "PARTS", "CLASS", "TO"),
+        ("DATASET", "LEVEL", "BASE", "SNAPSHOT", "FLAGS", "ESTIMATE", "PARTS", "PART SIZE", "CHUNK", "CLASS", "TO"),
         [
             (
                 plan["dataset"],
@@ -124,13 +125,15 @@ def _show_plans(plans: list[dict[str, Any]]) -> None:
                 " ".join(plan["flags"]) or "-",
                 "unknown" if plan["estimated_bytes"] is None else human_size(plan["estimated_bytes"]),
                 "unknown" if plan["parts"] is None else str(plan["parts"]),
+                human_size(plan["part_size"]),
+                human_size(plan["chunk_size"]),
                 plan["storage_class"],
                 plan["destination"],
             )
             for plan in plans
         ],
-        right=("LEVEL", "ESTIMATE", "PARTS"),
-        dispensable=("PARTS", "CLASS", "FLAGS", "TO", "SNAPSHOT", "BASE"),
+        right=("LEVEL", "ESTIMATE", "PARTS", "PART SIZE", "CHUNK"),
+        dispensable=("CHUNK", "PART SIZE", "PARTS", "CLASS", "FLAGS", "TO", "SNAPSHOT", "BASE"),
     )
     for plan in plans:
         if plan["resumes"]:

@@ -44,6 +44,11 @@ def add_to(commands: Any) -> None:
     parser.add_argument(
         "--subset", metavar="N/T", help="check share N of T of the parts; all shares together are all parts"
     )
+    parser.add_argument(
+        "--accept-losses",
+        action="store_true",
+        help="go on with what is there, if you know why backups, or the whole repository, were removed or exchanged",
+    )
     add_keys(parser)
 
 
@@ -79,6 +84,7 @@ def run(session: Session) -> int:
             subset=args.subset,
             identities=identities,
             trusted=(*args.trusted_signer, *context.trusted_signers()),
+            accept_losses=args.accept_losses,
         )
     session.give(report.as_json(), lambda: _show(session, report.as_json()))
     return report.exit_code

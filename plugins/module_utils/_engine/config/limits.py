@@ -7,29 +7,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import fields
 from typing import Any
 
-from ..values.config import MIB, Limits
+from ..plan.sizes import (
+    MAX_CHUNKS,
+    MAX_S3_CHUNK,
+    MAX_S3_OBJECT,
+    MIN_S3_CHUNK,
+    PIPELINE_BYTES,
+    choose_sizes,
+    stored_bytes,
+)
+from ..values.config import Limits
 from ..values.size_text import human_size
-from .readers import MAX_SIZE
 from .yaml_nodes import Node
-
-MIN_S3_CHUNK = 5 * MIB
-MAX_S3_CHUNK = 5 * 1024 * MIB
-MAX_CHUNKS = 10_000
-"""Parts of a multipart upload, as S3 counts them (docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html)."""
-PIPELINE_BYTES = 16 * MIB
-"""Memory that a pipeline needs besides two chunks."""
 
 
 def read_limits(root: Node, values: Mapping[str, Any], *, on_s3: bool) -> Limits:
     """Return the limits among the ``values`` of the file. Raises ``ConfigError`` if they cannot work together."""
     names = {field.name for field in fields(Limits)}
     limits = Limits(**{name: value for name, value in values.items() if name in names})
-    if "chunk_size" not in values and limits.part_size < limits.chunk_size:
-        limits = replace(limits, chunk_size=limits.part_size)
-    part, chunk = limits.part_size, limits.chunk_size
+    chosen = choose_sizes(limits)
+    part, chunk = chosen.part_size, chosen.chunk_size
     if chunk > part:
         raise root.at("chunk_size").error(
             f"is {human_size(chunk)}, more than `part_size` ({human_size(part)})",
@@ -53,8 +53,8 @@ def _check_s3(root: Node, part: int, chunk: int) -> None:
             f"results in chunks of {human_size(chunk)}, but S3 accepts 5 MiB to 5 GiB",
             "Choose a size in that range, such as 32MiB",
         )
-    stored = part + part // 4096 + 64 * 1024  # age adds 16 bytes to every 64 KiB, and a header
-    if stored > MAX_SIZE:
+    stored = stored_bytes(part)
+    if stored > MAX_S3_OBJECT:
         raise root.at("part_size").error(
             f"is {human_size(part)}, but an S3 object has at most 5 TiB, encryption included",
             "Choose a smaller size, such as 256MiB",

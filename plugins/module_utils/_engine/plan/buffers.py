@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..values.config import KIB, Limits
+from .sizes import choose_sizes
 
 PIECE_BYTES = 64 * KIB
 """A block is cut in whole pieces of age, which encrypts 64 KiB at a time."""
@@ -43,19 +44,27 @@ class BufferLayout:
         return self.block_bytes * self.blocks + self.chunk_bytes * self.chunks + scratch * self.threads
 
 
-def plan_backup_buffers(limits: Limits, *, cores: int) -> BufferLayout:
-    """Chunks for what is uploaded, as many again for what runs ahead, and never fewer than one block can touch."""
+def plan_backup_buffers(limits: Limits, *, cores: int, stream_bytes: int | None = None) -> BufferLayout:
+    """Chunks for what is uploaded, as many again for what runs ahead, and never fewer than one block can touch. A short
+    stream gets no more than it needs; if it is longer than ``stream_bytes``, it is only slower."""
+    limits = choose_sizes(limits)
     chunk = limits.chunk_size
     block = _whole_pieces(min(BLOCK_BYTES, limits.part_size, chunk))
+    if stream_bytes is not None:
+        cores = min(cores, count_chunks(stream_bytes, block))
     threads, blocks = _threads_and_blocks(cores)
     room = limits.memory_limit - block * blocks - sealed_bytes(block) * threads
     touched = 2 + (sealed_bytes(block) + _HEADER_ROOM) // chunk
-    chunks = max(touched, min(2 * limits.workers + 2, room // chunk))
+    wanted = 2 * limits.workers + 2
+    if stream_bytes is not None:
+        wanted = min(wanted, count_chunks(sealed_bytes(stream_bytes) + _HEADER_ROOM, chunk))
+    chunks = max(touched, min(wanted, room // chunk))
     return BufferLayout(block, blocks, chunk, chunks, threads)
 
 
 def plan_restore_buffers(limits: Limits, *, cores: int) -> BufferLayout:
     """As many chunks as fit: a part waits in them, whole, until its hash is known to be right."""
+    limits = choose_sizes(limits)
     threads, blocks = _threads_and_blocks(cores)
     room = limits.memory_limit - BLOCK_BYTES * blocks - sealed_bytes(BLOCK_BYTES) * threads
     return BufferLayout(BLOCK_BYTES, blocks, limits.chunk_size, max(2, room // limits.chunk_size), threads)

@@ -12,9 +12,9 @@ from typing import Literal
 
 from ..errors import UsageError
 from ..values.lifecycle import LifecycleRule
+from ..values.storage_classes import ARCHIVE_CLASSES
 
 State = Literal["present", "absent"]
-_ARCHIVE_CLASSES = {"GLACIER", "DEEP_ARCHIVE"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +86,11 @@ def _warnings(rules: Sequence[LifecycleRule], ours: set[str], repository_prefix:
         if rule.expires_by_age and _can_match(rule, ("data/", "manifests/", "zrb.json"), repository_prefix):
             warnings.append(
                 f"Rule {rule.id}{whose} can delete backups by their age. Expiry by age is not retention: it keeps "
-                "deleting when backups have stopped, and takes the full backup that newer ones need. Use `zrb cleanup`."
+                "deleting when backups have stopped, and takes the full backup that newer ones need."
             )
-        archives = sorted({step["storage_class"] for step in rule.options.get("transitions", ())} & _ARCHIVE_CLASSES)
+        archives = sorted(
+            {step["storage_class"] for step in rule.options.get("transitions", ())}.intersection(ARCHIVE_CLASSES)
+        )
         if rule.options["enabled"] and archives and _can_match(rule, ("manifests/", "zrb.json"), repository_prefix):
             warnings.append(
                 f"Rule {rule.id}{whose} can move manifests to {' and '.join(archives)}. Manifests that must be thawed "

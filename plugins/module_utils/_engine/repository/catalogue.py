@@ -26,7 +26,7 @@ from ..values.repository import (
     encode_component,
     parse_manifest_key,
 )
-from .identity import RepositoryIdentity, read_identity
+from .identity import RepositoryIdentity, identity_problem, read_identity
 
 __all__ = ["Catalogue", "CataloguedManifest", "read_catalogue"]
 
@@ -47,9 +47,11 @@ def read_catalogue(
     host: str | None = None,
     dataset: str | None = None,
     allow_unsigned: bool = False,
+    known: str | None = None,
     workers: int = 8,
 ) -> Catalogue:
-    """All committed backups, of one ``host`` or one ``dataset`` (full name) if given.
+    """All committed backups, of one ``host`` or one ``dataset`` (full name) if given. ``known`` is the id that this
+    machine remembers of the repository: another one, or none, is a problem.
 
     A manifest that is damaged, that nobody trusted signed, or that stands under another key than it names is left
     out and reported. Raises ``SignatureInvalid`` if no trusted signer is given at all, unless ``allow_unsigned``,
@@ -59,7 +61,7 @@ def read_catalogue(
         raise no_trusted_signer()
     problems: list[EngineError] = []
     keys, list_sizes = _listed(store, host, dataset, problems)
-    identity = _identity(store, problems, expected=bool(keys))
+    identity = _identity(store, problems, known=known, has_manifests=bool(keys))
     read = partial(_read_manifest, store, list_sizes, identity=identity, trusted=trusted, allow_unsigned=allow_unsigned)
     found: list[CataloguedManifest] = []
     with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="catalogue") as pool:
@@ -102,20 +104,16 @@ def _prefix(host: str | None, dataset: str | None) -> str:
     return Series(host=host, dataset=dataset).manifest_prefix
 
 
-def _identity(store: Store, problems: list[EngineError], *, expected: bool) -> RepositoryIdentity | None:
+def _identity(
+    store: Store, problems: list[EngineError], *, known: str | None, has_manifests: bool
+) -> RepositoryIdentity | None:
     try:
         identity = read_identity(store)
     except ManifestInvalid as error:
         problems.append(error)
         return None
-    if identity is None and expected:
-        problems.append(
-            ManifestInvalid(
-                f"The repository {store.location} has manifests and no {IDENTITY_KEY}",
-                subject=IDENTITY_KEY,
-                next_step="Restore that object from a copy: without it, manifests of another repository pass here",
-            )
-        )
+    if problem := identity_problem(store, identity, known=known, has_manifests=has_manifests):
+        problems.append(problem)
     return identity
 
 
@@ -137,7 +135,7 @@ def _read_manifest(
             raise _misplaced(f"says that it is {manifest.backup_id} of {manifest.dataset.name} on {manifest.host}")
         if identity is not None and manifest.repository_id != identity.repository_id:
             raise _misplaced(
-                f"belongs to the repository {manifest.repository_id}, and this is {identity.repository_id}"
+                f"belongs to the repository {manifest.repository_id}, and {IDENTITY_KEY} names {identity.repository_id}"
             )
     except ObjectMissing:
         return None
@@ -157,7 +155,9 @@ def _read_manifest(
 def _misplaced(reason: str) -> ManifestInvalid:
     return ManifestInvalid(
         f"The manifest {reason}",
-        next_step="It was copied or moved there: find out who can write to the repository, and remove the object",
+        next_step=f"It was copied or moved there, or {IDENTITY_KEY} was exchanged: find out who can write to the "
+        "repository, and remove the one that is wrong. `zrb verify --accept-losses` makes a removed "
+        f"{IDENTITY_KEY} again from signed manifests",
     )
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from ..state.repositories import KnownRepository, known_repository, remember_repository
 from ..store.protocol import Store
 from ..values.clock import utc_now
 from ..values.config import Config
@@ -45,6 +46,27 @@ class Context:
     def base_dir(self) -> Path:
         """The state directory."""
         return Path(self.config.base_dir)
+
+    @property
+    def known_repository(self) -> KnownRepository | None:
+        """What this machine remembers of the repository at the configured destination."""
+        return known_repository(self.base_dir, self.config.destination)
+
+    @property
+    def known_id(self) -> str | None:
+        """The id of that repository."""
+        known = self.known_repository
+        return known.repository_id if known else None
+
+    def remember_repository(self, repository_id: str, *, host: str = "") -> None:
+        """Remember the repository at the configured destination; ``host`` is the name that this machine backs up under.
+
+        Another one that is known there stays: see ``zrb verify --accept-losses``. Raises ``LocalStateError``.
+        """
+        before = self.known_repository
+        now = KnownRepository(self.config.destination, repository_id, host or (before.host if before else ""))
+        if now != before and (before is None or before.repository_id == repository_id):
+            remember_repository(self.base_dir, now)
 
     def trusted_signers(self) -> tuple[str, ...]:
         """Public keys whose manifests count here: the configured ones and the public half of our own key, if it

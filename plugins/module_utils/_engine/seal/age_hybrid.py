@@ -106,7 +106,7 @@ def new_private_key() -> bytes:
 def _halves(seed: bytes) -> tuple[Any, Any]:
     """The private keys of both kinds. The KEM (draft-ietf-hpke-pq-03) expands the seed with SHAKE256 to 96 bytes: the
     seed of ML-KEM-768, then the key of X25519."""
-    _, mlkem, x25519 = _libraries()
+    _hpke_library, mlkem, x25519 = _libraries()
     expanded = hashlib.shake_256(seed).digest(_MLKEM_SEED_BYTES + 32)
     return (
         mlkem.MLKEM768PrivateKey.from_seed_bytes(expanded[:_MLKEM_SEED_BYTES]),

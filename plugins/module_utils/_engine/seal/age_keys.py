@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from ..errors import BadRecipient, KeyFileError
 from ..values.recipients import KeyKind, kind_of, shown
@@ -22,8 +22,8 @@ from . import age_hybrid, age_x25519, bech32
 from .age_hybrid import HybridIdentity, HybridRecipient
 from .age_x25519 import X25519Identity, X25519Recipient
 
-Recipient = X25519Recipient | HybridRecipient
-Identity = X25519Identity | HybridIdentity
+Recipient: TypeAlias = "X25519Recipient | HybridRecipient"
+Identity: TypeAlias = "X25519Identity | HybridIdentity"
 
 
 @dataclass(frozen=True, slots=True)

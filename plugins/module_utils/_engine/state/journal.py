@@ -44,7 +44,7 @@ from ..values.field_types import (
 from ..values.json_records import read_record, text, write_record
 from ..values.manifest import Part
 from ..values.progress import Progress
-from ..values.repository import BackupId, Series
+from ..values.repository import BackupId, Series, hold_tag
 from ..values.strict_json import Record, canonical_json, parse_object
 from .durable_files import sync_directory
 
@@ -292,12 +292,13 @@ def backup_id_of(path: Path) -> BackupId:
     return BackupId(path.name.removesuffix(SUFFIX))
 
 
-def snapshot_named_in(path: Path) -> str:
-    """Return the snapshot in the first line of a damaged journal, or an empty string."""
+def hold_named_in(path: Path) -> tuple[str, str] | None:
+    """Return snapshot and tag of the hold that the first line of a damaged journal speaks of, if it can be read."""
     try:
-        return str(parse_object(path.read_bytes().partition(b"\n")[0], limit=MAX_LINE_BYTES)["snapshot"])
-    except (OSError, ValueError, KeyError):
-        return ""
+        binding = _read_binding(path.read_bytes().partition(b"\n")[0])
+    except (OSError, ValueError):
+        return None
+    return binding.snapshot, hold_tag(binding.repository_id)
 
 
 def _read_binding(line: bytes) -> Binding:

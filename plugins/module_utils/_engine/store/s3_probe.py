@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
+import tempfile
 import threading
 from base64 import b64encode
 from collections.abc import Callable
@@ -86,12 +86,12 @@ class EndpointProbe:
         if self._cache is None:
             return
         record = {"time": self._clock().isoformat(), "features": asdict(found)}
-        temp = self._cache.with_name(f"{self._cache.name}.{os.getpid()}.tmp")
         # A cache that cannot be written costs a probe in the next run, and must not cost this one.
         with suppress(OSError):
-            temp.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            temp.write_text(json.dumps(record))
-            temp.replace(self._cache)
+            self._cache.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile("w", dir=self._cache.parent, delete=False) as file:
+                json.dump(record, file)
+            Path(file.name).replace(self._cache)
 
 
 def _identity_of(session: S3Session) -> str:

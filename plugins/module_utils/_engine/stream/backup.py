@@ -74,7 +74,7 @@ class StoredStream:
 
 
 class BackupPipeline:
-    """Stores one stream after another. Holds no buffer and no thread between two."""
+    """Stores one stream after another. Holds no buffer and no thread between two. Others may share its ``pace``."""
 
     def __init__(
         self,
@@ -82,13 +82,13 @@ class BackupPipeline:
         *,
         sealer: AgeSealer,
         uploaders: int,
-        bandwidth_limit: int = 0,
+        pace: Pace | None = None,
         proof: bool = True,
     ) -> None:
         self.layout = layout
         self.sealer = sealer
         self.uploaders = uploaders
-        self.pace = Pace(bandwidth_limit)
+        self.pace = pace or Pace(0)
         self.proof = proof
 
     def store_stream(self, source_fd: int, destination: Destination, *, at_end: AtEnd) -> StoredStream:

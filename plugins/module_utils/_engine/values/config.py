@@ -89,17 +89,18 @@ class Task:
 
     @property
     def hold_tag(self) -> str:
-        """Tag of the holds on this task's snapshots."""
+        """Tag of the holds of `zrb snapshot`, until a backup needs the snapshot."""
         return f"zrb:{self.name}"
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Sizes in bytes. ``memory_limit`` bounds all buffers together; ``bandwidth_limit`` is bytes/s, 0 for none;
+    """Sizes in bytes. A ``part_size`` or ``chunk_size`` of 0 is chosen when the stream is known (``plan/sizes.py``).
+    ``memory_limit`` bounds all buffers together; ``bandwidth_limit`` is bytes/s, 0 for none;
     ``proof`` decrypts what a backup stores, to find bits that flip in memory."""
 
-    part_size: int = 256 * MIB
-    chunk_size: int = 32 * MIB
+    part_size: int = 0
+    chunk_size: int = 0
     memory_limit: int = 512 * MIB
     workers: int = 4
     bandwidth_limit: int = 0
@@ -120,6 +121,13 @@ class Config:
     local: LocalSettings | None = None
     limits: Limits = Limits()
     tasks: tuple[Task, ...] = ()
+
+    @property
+    def destination(self) -> str:
+        """What distinguishes the place of the repository from all others."""
+        if self.s3 is not None:
+            return f"{self.s3.endpoint.rstrip('/')}/{self.s3.bucket}/{self.s3.prefix}"
+        return str(self.local.path) if self.local else ""
 
     @property
     def storage_classes(self) -> StorageClasses:

@@ -59,6 +59,11 @@ def encode_component(component: str) -> str:
     return encoded.replace(".", "%2E") if encoded in {".", ".."} else encoded
 
 
+def hold_tag(repository_id: str) -> str:
+    """The tag of the holds on snapshots that the backups in this repository need."""
+    return f"zrb:{repository_id[:8]}"
+
+
 def part_name(index: int) -> str:
     """The last component of the key of part ``index`` (from 0)."""
     return f"snapshot.part-{index:06d}.age"
@@ -105,14 +110,6 @@ class Series:
     def part_key(self, backup_id: BackupId, level: int, index: int) -> str:
         """Key of part ``index`` (from 0) of one backup."""
         return self.data_prefix(backup_id, level) + part_name(index)
-
-
-def series_at(path: str) -> Series | None:
-    """The series whose :attr:`Series.path` this is, or ``None`` if it is none; the names are never joined to a local
-    path."""
-    host, *dataset = map(unquote, path.split("/"))
-    series = Series(host=host, dataset="/".join(dataset))
-    return series if dataset and series.path == path else None
 
 
 def parse_manifest_key(key: str, *, suffix: str = MANIFEST_SUFFIX) -> tuple[Series, BackupId]:

@@ -9,32 +9,34 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...config.key_files import read_signing_key
 from ...config.tasks import task_datasets
-from ...errors import ConfigError, EngineError, ObjectExists, StreamNotReproducible
+from ...errors import ConfigError, EngineError, ObjectExists, StreamNotReproducible, explained, without_frames
 from ...plan.buffers import plan_backup_buffers
 from ...plan.parts import check_part_count
+from ...plan.sizes import choose_sizes
 from ...report.logs import Logged
-from ...repository.identity import RepositoryIdentity, ensure_identity, read_identity
+from ...repository.identity import RepositoryIdentity, ensure_identity, find_identity
 from ...seal.age import AgeSealer
 from ...seal.signing import SigningKey
 from ...state.journal import Journal
-from ...state.locks import dataset_lock, dataset_state_dir
+from ...state.locks import DatasetLocks, dataset_locks, dataset_state_dir
 from ...state.pending_snapshot import clear_pending, note_pending
 from ...store.protocol import Store
 from ...stream.backup import BackupPipeline, StoredStream
+from ...stream.pace import Pace
 from ...stream.part_uploads import Destination
 from ...stream.threads import usable_cores
-from ...values.config import Task
+from ...values.config import Limits, Task
 from ...values.manifest import PartsSummary
 from ...values.part_list import count_parts
 from ...values.progress import Progress
-from ...values.repository import BackupId, check_level
+from ...values.repository import BackupId, check_level, hold_tag
 from ...values.zfs import Snapshot
 from ..context import Context
 from .commit import build_manifest, check_stream_edges, commit, finish_commit, list_parts, rehearse_manifest
@@ -52,7 +54,9 @@ def plan_backup(context: Context, *, task: Task, level: int, strict_level: bool 
     store = context.open_store()
     try:
         # A repository that has no identity yet has no backups either, so that no journal fits this empty one.
-        identity = read_identity(store) or RepositoryIdentity(repository_id="", created=context.clock())
+        identity = find_identity(store, known=context.known_id) or RepositoryIdentity(
+            repository_id="", created=context.clock()
+        )
         plans = []
         at_once = _at_one_time(context)
         for name in task_datasets(context.zfs, task):
@@ -74,24 +78,13 @@ def back_up(
     """
     check_level(level)
     signing_key = _signing_key(context)
-    pipeline = _pipeline(context)
+    sealer = AgeSealer(context.config.recipients)
     store = context.open_store()
     try:
-        run = _TaskRun(context, store, signing_key, task, pipeline, job or {})
+        run = _TaskRun(context, store, signing_key, task, sealer, job or {})
         return run.run(level, strict=strict_level)
     finally:
         store.close()
-
-
-def _pipeline(context: Context) -> BackupPipeline:
-    limits = context.config.limits
-    return BackupPipeline(
-        plan_backup_buffers(limits, cores=usable_cores()),
-        sealer=AgeSealer(context.config.recipients),
-        uploaders=limits.workers,
-        bandwidth_limit=limits.bandwidth_limit,
-        proof=limits.proof,
-    )
 
 
 def _at_one_time(context: Context) -> Context:
@@ -113,8 +106,8 @@ def _signing_key(context: Context) -> SigningKey:
 
 
 def _plan(context: Context, store: Store, decision: Decision) -> BackupPlan:
-    part_size = context.config.limits.part_size
     estimate = _estimate(context, decision, decision.snapshot)
+    limits = _sizes(context, decision, estimate)
     return BackupPlan(
         task=decision.task.name,
         dataset=decision.survey.dataset.name,
@@ -122,12 +115,23 @@ def _plan(context: Context, store: Store, decision: Decision) -> BackupPlan:
         choice=decision.choice,
         snapshot=decision.snapshot_name,
         estimated_bytes=estimate,
-        parts=None if estimate is None else count_parts(estimate, part_size),
-        part_size=part_size,
+        parts=None if estimate is None else count_parts(estimate, limits.part_size),
+        part_size=limits.part_size,
+        chunk_size=limits.chunk_size,
         storage_class=context.config.storage_classes.for_level(decision.choice.level),
         destination=store.location,
         resumes=decision.journal.binding.backup_id if decision.journal else None,
         warnings=decision.warnings,
+    )
+
+
+def _sizes(context: Context, decision: Decision, stream_bytes: int | None) -> Limits:
+    """The limits of one backup. One that is resumed keeps its ``part_size``, whatever the estimate is now."""
+    limits, journal = context.config.limits, decision.journal
+    return choose_sizes(
+        replace(limits, part_size=journal.binding.part_size) if journal else limits,
+        stream_bytes=stream_bytes,
+        storage_class=context.config.storage_classes.for_level(decision.choice.level),
     )
 
 
@@ -150,6 +154,10 @@ class _Work:
     snapshot: Snapshot
     journal: Journal
     progress: Logged
+    estimate: int | None
+    """Bytes of the stream, as far as they are known."""
+    limits: Limits
+    """With the sizes of this backup."""
 
     @property
     def survey(self) -> Survey:
@@ -165,29 +173,33 @@ class _TaskRun:
         store: Store,
         signing_key: SigningKey,
         task: Task,
-        pipeline: BackupPipeline,
+        sealer: AgeSealer,
         job: dict[str, str],
     ) -> None:
         self.context = context
         self.store = store
         self.signing_key = signing_key
         self.task = task
-        self.pipeline = pipeline
+        self.sealer = sealer
+        self.pace = Pace(context.config.limits.bandwidth_limit)
         self.job = job
         self.failures: list[tuple[str, EngineError]] = []
 
     def run(self, level: int, *, strict: bool) -> BackupOutcome:
         """Decide for every dataset, snapshot all at one instant, then send one after the other."""
         results: list[BackupResult] = []
-        with ExitStack() as locks:
-            identity = ensure_identity(self.store, now=self.context.clock(), new_id=self._new_repository_id())
+        with dataset_locks(self.context.base_dir) as locks:
+            context = self.context
+            identity = ensure_identity(
+                self.store, now=context.clock(), new_id=self._new_repository_id(), known=context.known_id
+            )
+            context.remember_repository(identity.repository_id)
             decisions = self._decide_all(locks, identity, level, strict)
             for work in self._begin_all(identity, decisions):
-                name = work.survey.dataset.name
-                try:
+                with self._failing_alone(work.survey.dataset.name, work.progress):
                     results.append(self._back_up(identity, work))
-                except EngineError as error:
-                    self._failed(name, work.progress, error)
+            if results:
+                context.remember_repository(identity.repository_id, host=context.config.host)
         return BackupOutcome(tuple(results), tuple(self.failures))
 
     def _state_dir(self, decision: Decision) -> Path:
@@ -206,22 +218,33 @@ class _TaskRun:
             clock=context.clock,
         )
 
-    def _failed(self, dataset: str, progress: Progress, error: EngineError) -> None:
-        self.failures.append((dataset, error))
-        progress.finish(status="failed", result=dict(error.facts()))
+    @contextmanager
+    def _failing_alone(self, dataset: str, progress: Progress | None = None) -> Iterator[None]:
+        """Whatever goes wrong inside is a failure of ``dataset``, and stops no other. Interrupts come through."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - a defect that one dataset shows must not cost the others
+            self._failed(dataset, explained(error), progress)
 
-    def _decide_all(self, locks: ExitStack, identity: RepositoryIdentity, level: int, strict: bool) -> list[Decision]:
+    def _failed(self, dataset: str, error: EngineError, progress: Progress | None = None) -> None:
+        self.failures.append((dataset, without_frames(error)))
+        (progress or self._progress_for(dataset)).finish(status="failed", result=dict(error.facts()))
+
+    def _decide_all(
+        self, locks: DatasetLocks, identity: RepositoryIdentity, level: int, strict: bool
+    ) -> list[Decision]:
         decisions = []
         at_once = _at_one_time(self.context)
         for name in task_datasets(self.context.zfs, self.task):
-            try:
-                locks.enter_context(dataset_lock(self.context.base_dir, name))
+            with self._failing_alone(name):
+                locks.take(name)
                 survey = survey_dataset(self.context, self.store, name)
                 decision = decide(at_once, identity, self.task, survey, level=level, strict=strict)
                 recover(self.context, self.store, decision)
+                if decision.journal is None:
+                    tag = hold_tag(identity.repository_id)
+                    note_pending(self._state_dir(decision), decision.snapshot_name, hold_tag=tag)
                 decisions.append(decision)
-            except EngineError as error:
-                self._failed(name, self._progress_for(name), error)
         return decisions
 
     def _begin_all(self, identity: RepositoryIdentity, decisions: Sequence[Decision]) -> list[_Work]:
@@ -233,13 +256,15 @@ class _TaskRun:
             if snapshot is None:
                 continue
             progress = self._progress_for(decision.survey.dataset.name)
-            try:
-                self.context.zfs.hold(snapshot.name, self.task.hold_tag)
+            with self._failing_alone(decision.survey.dataset.name, progress):
+                self.context.zfs.hold(snapshot.name, hold_tag(identity.repository_id))
                 self.context.checkpoint("snapshot-held")
-                journal = decision.journal or self._new_journal(identity, decision, snapshot)
-                works.append(_Work(decision, snapshot, journal, progress))
-            except EngineError as error:
-                self._failed(decision.survey.dataset.name, progress, error)
+                estimate = _estimate(self.context, decision, snapshot)
+                limits = _sizes(self.context, decision, estimate)
+                journal = decision.journal or self._new_journal(identity, decision, snapshot, limits.part_size)
+                if not self.task.take_snapshot:
+                    self.context.zfs.release(snapshot.name, self.task.hold_tag)
+                works.append(_Work(decision, snapshot, journal, progress, estimate, limits))
         return works
 
     def _snapshots_for(self, decisions: Sequence[Decision]) -> dict[str, Snapshot]:
@@ -247,17 +272,16 @@ class _TaskRun:
         snapshots = [decision.snapshot for decision in decisions if decision.snapshot]
         missing = [decision for decision in decisions if decision.snapshot is None]
         try:
-            for decision in missing:
-                note_pending(self._state_dir(decision), decision.snapshot_name)
             if missing:
                 snapshots += self.context.zfs.create_snapshots([decision.snapshot_name for decision in missing])
-        except EngineError as error:
+        except Exception as error:  # noqa: BLE001 - those whose snapshot exists can be sent all the same
             for decision in missing:
-                name = decision.survey.dataset.name
-                self._failed(name, self._progress_for(name), error)
+                self._failed(decision.survey.dataset.name, explained(error))
         return {snapshot.name: snapshot for snapshot in snapshots}
 
-    def _new_journal(self, identity: RepositoryIdentity, decision: Decision, snapshot: Snapshot) -> Journal:
+    def _new_journal(
+        self, identity: RepositoryIdentity, decision: Decision, snapshot: Snapshot, part_size: int
+    ) -> Journal:
         binding = binding_for(
             self.context,
             identity,
@@ -265,7 +289,7 @@ class _TaskRun:
             decision.choice,
             snapshot=snapshot,
             level_requested=decision.level_requested,
-            backup_id=None,
+            part_size=part_size,
         )
         directory = self._state_dir(decision)
         journal = Journal.create(directory, binding)
@@ -275,30 +299,30 @@ class _TaskRun:
 
     def _back_up(self, identity: RepositoryIdentity, work: _Work) -> BackupResult:
         started = time.monotonic()
-        total = _estimate(self.context, work.decision, work.snapshot)
         work.progress.start(
             "backup",
-            total=total,
+            total=work.estimate,
             message=f"{work.journal.binding.backup_id} of {work.snapshot.name} to {self.store.location}",
         )
-        if total is not None:
-            check_part_count(total, work.journal.binding.part_size)
+        if work.estimate is not None:
+            check_part_count(work.estimate, work.journal.binding.part_size)
         for sentence in work.decision.warnings:
             if sentence:
                 work.progress.log(sentence, level="warning")
         rehearse_manifest(self.context, work.survey, work.journal.binding, work.snapshot, job=self.job)
         try:
-            stored, parts = self._store(work, total)
+            stored, parts = self._store(work)
         except (StreamNotReproducible, ObjectExists) as error:
             if work.decision.journal is None:
                 raise
             work.progress.log(f"The interrupted backup cannot be continued. {error.explain()}", level="warning")
             give_up(self.store, work.journal, work.progress)
-            work = replace(work, journal=self._new_journal(identity, work.decision, work.snapshot))
-            stored, parts = self._store(work, total)
+            journal = self._new_journal(identity, work.decision, work.snapshot, work.limits.part_size)
+            work = replace(work, journal=journal)
+            stored, parts = self._store(work)
         return self._commit(work, stored, parts, started)
 
-    def _store(self, work: _Work, total: int | None) -> tuple[StoredStream, PartsSummary]:
+    def _store(self, work: _Work) -> tuple[StoredStream, PartsSummary]:
         """Store the stream, and the list of its parts."""
         binding, journal = work.journal.binding, work.journal
         if gone := journal.reconcile(self.store, work.progress):
@@ -309,7 +333,7 @@ class _TaskRun:
             )
         if journal.stored_parts:
             work.progress.log(f"Resuming {binding.backup_id}: {journal.stored_parts} parts are stored already")
-        moved = _Moved(work.progress, total)
+        moved = _Moved(work.progress, work.estimate)
         series, backup_id = work.survey.series, BackupId(binding.backup_id)
         destination = Destination(
             store=self.store,
@@ -319,6 +343,13 @@ class _TaskRun:
             ledger=journal,
             moved=moved.add,
         )
+        pipeline = BackupPipeline(
+            plan_backup_buffers(work.limits, cores=usable_cores(), stream_bytes=work.estimate),
+            sealer=self.sealer,
+            uploaders=work.limits.workers,
+            pace=self.pace,
+            proof=work.limits.proof,
+        )
         send = self.context.zfs.send(work.snapshot.name, base=work.decision.choice.base_source, flags=binding.flags)
 
         def at_end(head: bytes, tail: bytes) -> None:
@@ -326,7 +357,7 @@ class _TaskRun:
             check_stream_edges(binding, head, tail)
 
         try:
-            stored = self.pipeline.store_stream(send.fileno(), destination, at_end=at_end)
+            stored = pipeline.store_stream(send.fileno(), destination, at_end=at_end)
         except BaseException:
             send.kill()
             raise
@@ -345,7 +376,7 @@ class _TaskRun:
             # Something else took this id: a run that resumed would end here again.
             give_up(self.store, work.journal, work.progress)
             raise
-        warnings = [*work.decision.warnings, *finish_commit(context, self.task, survey, manifest, work.journal)]
+        warnings = [*work.decision.warnings, *finish_commit(context, survey, manifest, work.journal)]
         warnings += work.progress.warnings
         result = BackupResult(
             task=self.task.name,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
-from ...errors import EngineError, ManifestInvalid, PartDamaged, PartMissing, StreamDamaged
+from ...errors import ManifestInvalid, PartDamaged, PartMissing, StreamDamaged, explained
 from ...plan.chain import next_place
 from ...plan.holds import snapshots_to_release
 from ...plan.parts import beside_listing, proves
@@ -19,7 +19,6 @@ from ...state.heads import highest_seen, remember
 from ...state.journal import Binding, Journal
 from ...store.protocol import Store
 from ...stream.backup import StoredStream
-from ...values.config import Task
 from ...values.manifest import (
     Base,
     Encryption,
@@ -34,7 +33,7 @@ from ...values.manifest import (
 )
 from ...values.manifest_json import encode_manifest
 from ...values.part_list import checked_parts
-from ...values.repository import BackupId, Series
+from ...values.repository import BackupId, Series, hold_tag
 from ...values.zfs import Snapshot
 from ...version import VERSION
 from ...zfs.stream_records import parse_begin, parse_end
@@ -177,7 +176,7 @@ def commit(context: Context, store: Store, signing_key: SigningKey, survey: Surv
     return key
 
 
-def finish_commit(context: Context, task: Task, survey: Survey, manifest: Manifest, journal: Journal) -> list[str]:
+def finish_commit(context: Context, survey: Survey, manifest: Manifest, journal: Journal) -> list[str]:
     """What follows a commit: bookmark, holds, journal. Nothing here can fail a backup; what goes wrong is returned
     as sentences. Safe to repeat after a crash."""
     warnings: list[str] = []
@@ -185,15 +184,15 @@ def finish_commit(context: Context, task: Task, survey: Survey, manifest: Manife
     def attempt(step: str, action: Callable[[], None]) -> None:
         try:
             action()
-        except EngineError as error:
-            warnings.append(error.explain())
         except OSError as error:
             warnings.append(f"{step}: {error.strerror or error}")
+        except Exception as error:  # noqa: BLE001 - the backup exists already
+            warnings.append(explained(error).explain())
         context.checkpoint(step)
 
     attempt("bookmarked", lambda: _bookmark(context, survey, manifest))
-    attempt("holds-released", lambda: _release(context, task, survey, manifest))
-    attempt("seq-remembered", lambda: remember(context.base_dir, survey.repository_id, survey.series, manifest.seq))
+    attempt("holds-released", lambda: _release(context, survey, manifest))
+    attempt("seq-remembered", lambda: _remember(context, survey, manifest))
     attempt("journal-removed", journal.remove)
     return warnings
 
@@ -207,8 +206,12 @@ def _bookmark(context: Context, survey: Survey, manifest: Manifest) -> None:
             context.zfs.bookmark(snapshot.name, f"{snapshot.dataset_name}#{snapshot.short_name}")
 
 
-def _release(context: Context, task: Task, survey: Survey, manifest: Manifest) -> None:
+def _remember(context: Context, survey: Survey, manifest: Manifest) -> None:
+    remember(context.base_dir, survey.repository_id, survey.series, manifest.seq, reported=survey.losses)
+
+
+def _release(context: Context, survey: Survey, manifest: Manifest) -> None:
     others = [other for other in survey.manifests if other.backup_id != manifest.backup_id]
     snapshots = context.zfs.snapshots(survey.dataset.name)
     for snapshot in snapshots_to_release([*others, manifest], snapshots):
-        context.zfs.release(snapshot.name, task.hold_tag)
+        context.zfs.release(snapshot.name, hold_tag(manifest.repository_id))

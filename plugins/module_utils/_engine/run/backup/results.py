@@ -26,6 +26,7 @@ class BackupPlan:
     estimated_bytes: int | None
     parts: int | None
     part_size: int
+    chunk_size: int
     storage_class: str
     destination: str
     resumes: str | None
@@ -45,6 +46,7 @@ class BackupPlan:
             "estimated_bytes": self.estimated_bytes,
             "parts": self.parts,
             "part_size": self.part_size,
+            "chunk_size": self.chunk_size,
             "storage_class": self.storage_class,
             "destination": self.destination,
             "resumes": self.resumes,

@@ -19,13 +19,14 @@ from ...plan.chain import check_series, oldest_first
 from ...plan.levels import BaseChoice, choose_base, send_flags
 from ...repository.catalogue import read_catalogue
 from ...repository.identity import RepositoryIdentity
-from ...state.heads import highest_seen
+from ...state.heads import read_head
 from ...state.journal import Binding, Journal, JournalDamaged, backup_id_of, journals_in
 from ...state.locks import dataset_state_dir
+from ...state.repositories import former_repositories
 from ...store.protocol import Store
 from ...values.config import Task
 from ...values.manifest import CataloguedManifest, Encryption, Manifest
-from ...values.repository import BackupId, Series, new_backup_id
+from ...values.repository import Series, new_backup_id
 from ...values.zfs import Bookmark, Dataset, Pool, Snapshot
 from ...zfs.names import snapshot_name
 from ..context import Context
@@ -44,9 +45,14 @@ class Survey:
     entries: tuple[CataloguedManifest, ...]
     journals: tuple[Journal, ...]
     damaged_journals: tuple[Path, ...]
+    orphans: tuple[Journal, ...]
+    """Journals of repositories that are at no destination any more."""
+    former_repositories: frozenset[str]
     bound_snapshots: frozenset[str]
     """Names of the snapshots of all unfinished backups, those to other repositories too."""
     warnings: tuple[str, ...]
+    losses: tuple[str, ...]
+    """Keys of the losses in the series. What a committed backup has told is told once."""
 
     @property
     def manifests(self) -> tuple[Manifest, ...]:
@@ -113,11 +119,32 @@ def survey_dataset(context: Context, store: Store, dataset_name: str) -> Survey:
     """Read everything that a decision about ``dataset_name`` depends on."""
     dataset = context.zfs.dataset(dataset_name)
     series = Series(host=context.config.host, dataset=dataset_name)
-    catalogue = read_catalogue(store, trusted=context.trusted_signers(), host=series.host, dataset=series.dataset)
+    known = context.known_repository
+    catalogue = read_catalogue(
+        store,
+        trusted=context.trusted_signers(),
+        host=series.host,
+        dataset=series.dataset,
+        known=known.repository_id if known else None,
+    )
     repository_id = catalogue.identity.repository_id if catalogue.identity else ""
     journals, damaged = _load_journals(dataset_state_dir(context.base_dir, dataset_name))
+    former = former_repositories(context.base_dir) - {repository_id}
     warnings = [problem.explain() for problem in catalogue.problems]
-    warnings += check_series(catalogue.manifests, highest_seen=highest_seen(context.base_dir, repository_id, series))
+    if known and known.host not in ("", series.host) and not catalogue.manifests:
+        warnings.append(
+            f"This machine backed up as the host {known.host} before, and begins a new series of {dataset_name} as "
+            f"{series.host}. If only its name changed, set `host: {known.host}`."
+        )
+    head = read_head(context.base_dir, repository_id, series)
+    losses = check_series(catalogue.manifests, highest_seen=head.seq)
+    newest = max((entry.manifest.seq for entry in catalogue.manifests), default=0)
+    for loss in losses:
+        # Those that are there and damaged did not vanish: they are no base, and a problem of their own.
+        if loss.newest and loss.key not in head.accepted and newest + len(catalogue.problems) < head.seq:
+            raise loss.error(series)
+    told = {*head.reported, *head.accepted}
+    warnings += [loss.sentence for loss in losses if loss.key not in told]
     return Survey(
         repository_id=repository_id,
         series=series,
@@ -128,8 +155,11 @@ def survey_dataset(context: Context, store: Store, dataset_name: str) -> Survey:
         entries=catalogue.manifests,
         journals=tuple(journal for journal in journals if journal.binding.repository_id == repository_id),
         damaged_journals=tuple(damaged),
+        orphans=tuple(journal for journal in journals if journal.binding.repository_id in former),
+        former_repositories=former,
         bound_snapshots=frozenset(journal.binding.snapshot for journal in journals),
         warnings=tuple(warnings),
+        losses=tuple(loss.key for loss in losses),
     )
 
 
@@ -144,7 +174,10 @@ def decide(
         held = survey.snapshot_with(journal.binding.snapshot_guid)
         if survey.committed(journal.binding.backup_id) or (held and journal.binding.level != choice.level):
             continue
-        wanted = binding_for(context, identity, survey, choice, snapshot=held, level_requested=level, backup_id=None)
+        part_size = context.config.limits.part_size or journal.binding.part_size
+        wanted = binding_for(
+            context, identity, survey, choice, snapshot=held, level_requested=level, part_size=part_size
+        )
         fits = held is not None and journal.binding.fits(wanted) and not survey.supersedes(journal, held)
         if fits and resumable is None:
             resumable = journal
@@ -171,14 +204,12 @@ def binding_for(
     *,
     snapshot: Snapshot | None,
     level_requested: int,
-    backup_id: BackupId | None,
+    part_size: int,
 ) -> Binding:
-    """What a backup made now would be bound to; a new id if none is given."""
-    limits = context.config.limits
-    new_id = backup_id or new_backup_id(now=context.clock(), level=choice.level, token=context.token())
+    """What a backup made now would be bound to."""
     return Binding(
         repository_id=identity.repository_id,
-        backup_id=new_id,
+        backup_id=new_backup_id(now=context.clock(), level=choice.level, token=context.token()),
         host=survey.series.host,
         dataset=survey.dataset.name,
         dataset_guid=survey.dataset.guid,
@@ -191,7 +222,7 @@ def binding_for(
         reason=choice.reason,
         flags=choice.flags,
         zfs_version=context.zfs.capabilities.version,
-        part_size=limits.part_size,
+        part_size=part_size,
         recipients=context.config.recipients,
         storage_class=context.config.storage_classes.for_level(choice.level),
     )

@@ -13,9 +13,9 @@ from typing import Any
 
 from ...config.tasks import as_tasks, covered_by_any
 from ...errors import BackupsVanished, ChainBroken, EngineError, PartMissing, UsageError
-from ...plan.chain import walk_chain
+from ...plan.chain import check_series, walk_chain
 from ...repository.catalogue import Catalogue, read_catalogue
-from ...state.heads import vanished
+from ...state.heads import read_head, series_seen
 from ...store.protocol import Store
 from ...values.config import Task
 from ...values.json_records import write_time
@@ -43,6 +43,7 @@ class ListedBackup:
     created: datetime
     snapshot: str
     snapshot_guid: str
+    snapshot_creation: datetime
     stream_bytes: int
     stored_bytes: int
     parts: int
@@ -67,6 +68,7 @@ class ListedBackup:
             "created": write_time(self.created),
             "snapshot": self.snapshot,
             "snapshot_guid": self.snapshot_guid,
+            "snapshot_creation": write_time(self.snapshot_creation),
             "stream_bytes": self.stream_bytes,
             "stored_bytes": self.stored_bytes,
             "parts": self.parts,
@@ -125,6 +127,7 @@ def list_backups(
             trusted=trusted,
             host=None if host == ALL_HOSTS else host or context.config.host,
             allow_unsigned=not trusted,
+            known=context.known_id,
         )
         chosen = [
             found
@@ -141,7 +144,7 @@ def list_backups(
         *catalogue.problems,
         *(chain.broken for chain in chains.values() if chain.broken),
         *(_incomplete(link, stored[link.key], location) for link in links.values() if not stored[link.key].whole),
-        *_vanished(context, catalogue, tasks, host=host),
+        *_losses(context, catalogue, tasks, host=None if host == ALL_HOSTS else host or context.config.host),
     ]
     listing = Listing(tuple(_entry(found, chains[found.key], stored) for found in chosen), tuple(problems))
     return Listing(listing.entries, listing.problems, ask(listing.as_json())) if ask else listing
@@ -225,20 +228,25 @@ def _incomplete(one: CataloguedManifest, stored: _StoredParts, location: str) ->
     )
 
 
-def _vanished(
+def _losses(
     context: Context, catalogue: Catalogue, tasks: Sequence[Task], *, host: str | None
 ) -> list[BackupsVanished]:
+    """What this machine has seen, and is there no longer, and was not accepted."""
     if catalogue.identity is None:
-        return []
-    return vanished(
-        context.base_dir,
-        catalogue.identity.repository_id,
-        (found.manifest for found in catalogue.manifests),
-        concerns=lambda series: (
-            (host == ALL_HOSTS or series.host == (host or context.config.host))
-            and covered_by_any(tasks, series.dataset)
-        ),
-    )
+        return []  # which is a problem already, and the worse one
+    repository_id = catalogue.identity.repository_id
+    shown: dict[Series, list[CataloguedManifest]] = {
+        series: [] for series in series_seen(context.base_dir, repository_id, host)
+    }
+    for found in catalogue.manifests:
+        shown.setdefault(found.manifest.series, []).append(found)
+    losses = []
+    for series, entries in shown.items():
+        if covered_by_any(tasks, series.dataset):
+            head = read_head(context.base_dir, repository_id, series)
+            known = check_series(entries, highest_seen=head.seq)
+            losses += [loss.error(series) for loss in known if loss.key not in head.accepted]
+    return losses
 
 
 def _entry(found: CataloguedManifest, chain: _Chain, stored: dict[str, _StoredParts]) -> ListedBackup:
@@ -256,6 +264,7 @@ def _entry(found: CataloguedManifest, chain: _Chain, stored: dict[str, _StoredPa
         created=manifest.created,
         snapshot=manifest.snapshot.name,
         snapshot_guid=manifest.snapshot.guid,
+        snapshot_creation=manifest.snapshot.creation,
         stream_bytes=manifest.stream.bytes,
         stored_bytes=manifest.parts.stored_bytes,
         parts=manifest.parts.count,

@@ -15,7 +15,7 @@ from ...plan.chain import check_series, resolve_chain, select_backup
 from ...plan.parts import beside_listing
 from ...repository.catalogue import Catalogue, read_catalogue
 from ...repository.part_list import open_part_list
-from ...state.heads import highest_seen
+from ...state.heads import read_head
 from ...store.protocol import Store, StoredObject
 from ...values.manifest import Manifest
 from ...values.repository import Series
@@ -98,7 +98,12 @@ def read_plan(
     what the store raises."""
     series = Series(host=selection.host or context.config.host, dataset=selection.dataset)
     catalogue = read_catalogue(
-        store, trusted=trusted, host=series.host, dataset=series.dataset, allow_unsigned=allow_unsigned
+        store,
+        trusted=trusted,
+        host=series.host,
+        dataset=series.dataset,
+        allow_unsigned=allow_unsigned,
+        known=context.known_id,
     )
     _check_problems(catalogue, selection)
     target = choose_backup(catalogue, series, selection)
@@ -108,7 +113,7 @@ def read_plan(
         dataset=selection.dataset,
         target=selection.target,
         links=tuple(_link(store, manifest) for manifest in chain),
-        warnings=tuple(_warnings(context, catalogue, series, allow_unsigned)),
+        warnings=tuple(_warnings(context, catalogue, series, selection, allow_unsigned)),
     )
 
 
@@ -132,10 +137,20 @@ def _check_problems(catalogue: Catalogue, selection: RestoreSelection) -> None:
             raise problem
 
 
-def _warnings(context: Context, catalogue: Catalogue, series: Series, allow_unsigned: bool) -> list[str]:
+def _warnings(
+    context: Context, catalogue: Catalogue, series: Series, selection: RestoreSelection, allow_unsigned: bool
+) -> list[str]:
     warnings = [problem.explain() for problem in catalogue.problems]
     repository_id = catalogue.identity.repository_id if catalogue.identity else ""
-    warnings += check_series(catalogue.manifests, highest_seen=highest_seen(context.base_dir, repository_id, series))
+    head = read_head(context.base_dir, repository_id, series)
+    for loss in check_series(catalogue.manifests, highest_seen=head.seq):
+        if loss.key in head.accepted:
+            continue
+        if loss.newest and selection.backup_id is None:
+            error = loss.error(series)
+            error.next_step += "; to restore one of those that are there, name it with --backup-id (`zrb list`)"
+            raise error
+        warnings.append(loss.sentence)
     if allow_unsigned and any(entry.signer is None for entry in catalogue.manifests):
         warnings.append(
             "Manifests without a trusted signature were accepted: whoever can write to the repository can have "

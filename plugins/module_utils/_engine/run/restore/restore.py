@@ -18,6 +18,7 @@ from typing import Any
 
 from ...errors import (
     EngineError,
+    LocalStateError,
     ReceiveFailed,
     ThawNeeded,
     WrongIdentity,
@@ -34,6 +35,7 @@ from ...stream.restore import RestorePipeline
 from ...stream.threads import usable_cores
 from ...values.manifest import Manifest
 from ...values.recipients import shown
+from ...zfs.receiving import RECEIVED_BY
 from ..context import Context
 from .plan import RestoreLink, RestorePlan, RestoreSelection, read_plan
 from .receiving import LazyReceive
@@ -202,13 +204,15 @@ class _Restore:
     def _remember(self, manifest: Manifest) -> None:
         try:
             remember(self._context.base_dir, manifest.repository_id, manifest.series, manifest.seq)
-        except OSError as error:
+            self._context.remember_repository(manifest.repository_id)
+        except (OSError, LocalStateError) as error:
             self._context.progress.log(f"The number of this backup could not be remembered: {error}", level="warning")
 
     def _make_writable(self) -> list[str]:
         # Between two links nothing may change the dataset; after the last one it is the user's.
         try:
-            self._context.zfs.inherit_property(self._plan.target, "readonly")
+            for name in ("readonly", RECEIVED_BY):
+                self._context.zfs.inherit_property(self._plan.target, name)
         except EngineError as error:
             return [f"The dataset stayed read-only: {error.explain()}"]
         return []

@@ -31,6 +31,7 @@ from ...errors import (
 )
 from ...plan.buffers import plan_restore_buffers
 from ...plan.parts import beside_listing, proves
+from ...plan.sizes import choose_sizes
 from ...seal.age import AgeOpener
 from ...seal.hashing import part_hasher
 from ...store.protocol import Store, StoredObject
@@ -109,6 +110,7 @@ def check_presence(store: Store, manifest: Manifest, parts: Iterable[Part], *, w
 def check_hashes(store: Store, parts: Iterable[Part], findings: Findings, *, limits: Limits, moved: Moved) -> None:
     """Every part is read back whole and has the SHA-256 that was signed; needs no key. Holds at most one chunk a
     worker in memory, and no more than ``memory_limit`` together."""
+    limits = choose_sizes(limits)
 
     def check(part: Part, stop: threading.Event) -> None:
         hasher = part_hasher()

@@ -15,18 +15,20 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ...config.tasks import as_tasks, covered_by_any
-from ...errors import EngineError, IntegrityError, NoSuchBackup, ThawNeeded, UsageError
+from ...errors import EngineError, IntegrityError, LocalStateError, NoSuchBackup, ThawNeeded, UsageError
 from ...plan.chain import check_series, walk_chain
 from ...repository.catalogue import Catalogue, read_catalogue
+from ...repository.identity import RepositoryIdentity
 from ...repository.part_list import open_part_list
 from ...seal.signing import no_trusted_signer
-from ...state.heads import remember, vanished
+from ...state.heads import read_head, remember, series_seen
 from ...state.spool import Spool
 from ...store.protocol import Store
 from ...values.config import Task
 from ...values.manifest import CataloguedManifest, Manifest, Part
 from ...values.repository import BackupId, Series
 from ..context import Context
+from .acceptance import accept_what_is_there
 from .parts import DecryptChecks, Findings, Sound, check_hashes, check_presence
 
 Depth = Literal["signature", "exists", "checksum", "decrypt"]
@@ -132,12 +134,14 @@ def verify(  # noqa: PLR0913 - the options of the command
     subset: str | None = None,
     identities: Sequence[str] = (),
     trusted: Sequence[str] | None = None,
+    accept_losses: bool = False,
 ) -> VerifyReport:
     """Prove the backups that the arguments select, of this host unless ``host`` names another.
 
     Every depth contains the ones before: ``signature`` proves manifests and chains, ``exists`` that all parts are
     stored, ``checksum`` reads them, ``decrypt`` opens them with ``identities`` (private age keys). ``subset``
-    (``n/t``) limits the parts, never the manifests. Damage is reported, not raised. Raises ``NoSuchBackup`` where
+    (``n/t``) limits the parts, never the manifests. ``accept_losses`` goes on with what is there: see
+    :func:`.acceptance.accept_what_is_there`. Damage is reported, not raised. Raises ``NoSuchBackup`` where
     nothing matches, ``SignatureInvalid`` where no trusted signer is known, :class:`UsageError`, and what makes the
     repository unreadable.
     """
@@ -150,8 +154,10 @@ def verify(  # noqa: PLR0913 - the options of the command
             "The depth `decrypt` needs an age identity",
             next_step="Give the private key with --private-key, or choose the depth `checksum`, which needs none",
         )
-    catalogue = _read_catalogue(context, signers, host or context.config.host)
+    host = host or context.config.host
     tasks = as_tasks(task)
+    warnings = accept_what_is_there(context, signers, host=host, tasks=tasks) if accept_losses else []
+    catalogue = _read_catalogue(context, signers, host)
     chosen = [
         found.manifest
         for found in catalogue.manifests
@@ -160,15 +166,17 @@ def verify(  # noqa: PLR0913 - the options of the command
         and (backup_id is None or found.manifest.backup_id == backup_id)
     ]
     problems = [Problem(error) for error in catalogue.problems]
-    problems += _vanished(context, catalogue, tasks, host=host or context.config.host)
-    if not chosen and not problems:
-        raise _nothing_to_verify(host or context.config.host, backup_id)
+    all_series = {manifest.series: None for manifest in chosen}
+    if catalogue.identity and backup_id is None and level is None:
+        seen = series_seen(context.base_dir, catalogue.identity.repository_id, host)
+        all_series |= {series: None for series in seen if covered_by_any(tasks, series.dataset)}
+    if not all_series and not problems and not warnings:
+        raise _nothing_to_verify(host, backup_id)
     run = _Run(context, depth, share, tuple(identities))
-    warnings = []
-    for series in {manifest.series: None for manifest in chosen}:
+    for series in all_series:
         found_in_series = [found for found in catalogue.manifests if found.manifest.series == series]
         problems += _chain_problems(found_in_series, [manifest for manifest in chosen if manifest.series == series])
-        warnings += _series_warnings(context, series, found_in_series)
+        problems += _losses(context, series, found_in_series, catalogue.identity)
     problems += run.check(chosen)
     report = VerifyReport(
         depth=depth,
@@ -280,29 +288,29 @@ class _Selected:
 def _read_catalogue(context: Context, signers: Sequence[str], host: str) -> Catalogue:
     store = context.open_store()
     try:
-        return read_catalogue(store, trusted=signers, host=host)
+        catalogue = read_catalogue(store, trusted=signers, host=host, known=context.known_id)
     finally:
         store.close()
+    if catalogue.identity:
+        with suppress(LocalStateError):  # as for the numbers of series, below
+            context.remember_repository(catalogue.identity.repository_id)
+    return catalogue
 
 
-def _series_warnings(context: Context, series: Series, found: Sequence[CataloguedManifest]) -> list[str]:
-    repository_id = found[0].manifest.repository_id
-    sentences = check_series(found)
+def _losses(
+    context: Context, series: Series, found: Sequence[CataloguedManifest], identity: RepositoryIdentity | None
+) -> list[Problem]:
+    if identity is None:
+        return []  # which is a problem already, and the worse one
+    head = read_head(context.base_dir, identity.repository_id, series)
     with suppress(OSError):  # a machine that only verifies may have no state directory; the next check then knows less
-        remember(context.base_dir, repository_id, series, max(entry.manifest.seq for entry in found))
-    return [f"{series.dataset}: {sentence}" for sentence in sentences]
-
-
-def _vanished(context: Context, catalogue: Catalogue, tasks: Sequence[Task], *, host: str) -> list[Problem]:
-    if catalogue.identity is None:
-        return []
-    found = vanished(
-        context.base_dir,
-        catalogue.identity.repository_id,
-        (found.manifest for found in catalogue.manifests),
-        concerns=lambda series: series.host == host and covered_by_any(tasks, series.dataset),
-    )
-    return [Problem(error, dataset=error.subject) for error in found]
+        newest = max((entry.manifest.seq for entry in found), default=0)
+        remember(context.base_dir, identity.repository_id, series, newest)
+    return [
+        Problem(loss.error(series), dataset=series.dataset)
+        for loss in check_series(found, highest_seen=head.seq)
+        if loss.key not in head.accepted
+    ]
 
 
 def _chain_problems(series: Sequence[CataloguedManifest], chosen: Sequence[Manifest]) -> list[Problem]:

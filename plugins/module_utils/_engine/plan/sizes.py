@@ -1,0 +1,72 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""How large parts and chunks are, if the configuration does not say."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from ..values.config import KIB, MIB, Limits
+from ..values.storage_classes import ClassPrices, prices_of
+
+MIN_S3_CHUNK: Final = 5 * MIB
+MAX_S3_CHUNK: Final = 5 * 1024 * MIB
+MAX_S3_OBJECT: Final = 5 * 1024 * 1024 * MIB
+MAX_CHUNKS: Final = 10_000
+"""Parts of a multipart upload, as S3 counts them (docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html)."""
+
+PIPELINE_BYTES: Final = 16 * MIB
+"""Memory that a pipeline needs besides two chunks."""
+
+LEAST_PART: Final = 256 * MIB
+FEW_PARTS: Final = 20_000
+"""A stream becomes about so many parts at most."""
+
+
+def choose_sizes(limits: Limits, *, stream_bytes: int | None = None, storage_class: str = "STANDARD") -> Limits:
+    """``limits`` with a ``part_size`` and a ``chunk_size``.
+
+    An object, and a request, are so large that they add a hundredth at most to what their bytes cost. If
+    ``stream_bytes`` is unknown or wrong, there are only more objects. Chunks are so small that all workers have one
+    while the next ones are filled.
+    """
+    prices = prices_of(storage_class)
+    room = limits.memory_limit - PIPELINE_BYTES
+    most = max(MIN_S3_CHUNK, room // 2)
+    part = limits.part_size or min(
+        max(
+            LEAST_PART,
+            limits.chunk_size,
+            _worthwhile(prices.thousand_objects, prices),
+            _power_of_two(-(-(stream_bytes or 0) // FEW_PARTS)),
+        ),
+        _largest_part(limits.chunk_size or min(most, MAX_S3_CHUNK)),
+    )
+    share = _power_of_two(room // (2 * limits.workers + 2) // 2 + 1)  # not larger than room for two a worker, and two
+    wanted = max(
+        MIN_S3_CHUNK, -(-stored_bytes(part) // MAX_CHUNKS), min(share, _worthwhile(prices.thousand_chunks, prices))
+    )
+    return replace(limits, part_size=part, chunk_size=limits.chunk_size or min(wanted, most, MAX_S3_CHUNK, part))
+
+
+def stored_bytes(part_size: int) -> int:
+    """No less than a part of this size has when it is encrypted: age adds 16 bytes to every 64 KiB, and a header."""
+    return part_size + part_size // 4096 + 64 * KIB
+
+
+def _largest_part(chunk: int) -> int:
+    return max(chunk, (min(MAX_CHUNKS * chunk, MAX_S3_OBJECT) - 64 * KIB) // 4097 * 4096)
+
+
+def _worthwhile(usd_a_thousand: float, prices: ClassPrices) -> int:
+    """So many bytes that one request for them adds a hundredth to what they cost for as long as they are paid."""
+    usd_a_byte = prices.gb_month * prices.least_days / 30 / 10**9
+    return _power_of_two(100 * max(prices.least_bytes, int(usd_a_thousand / 1000 / usd_a_byte)))
+
+
+def _power_of_two(size: int) -> int:
+    """The smallest that is not smaller."""
+    return 1 << max(0, size - 1).bit_length()

@@ -1,0 +1,49 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The storage classes of S3: which there are, which must be thawed before they can be read, and what they cost.
+
+Prices are those of us-east-1 (https://aws.amazon.com/s3/pricing/). Sizes are chosen by their ratio, which differs
+little between regions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+READABLE_CLASSES: Final = (
+    *("STANDARD", "REDUCED_REDUNDANCY", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING"),
+    *("GLACIER_IR", "EXPRESS_ONEZONE", "OUTPOSTS", "SNOW"),
+)
+ARCHIVE_CLASSES: Final = ("GLACIER", "DEEP_ARCHIVE")
+"""Their objects must be thawed before they can be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClassPrices:
+    """Prices of one class in US dollars. An object is paid for ``least_days`` and ``least_bytes`` at least. Chunks for
+    an archive class are paid as those of STANDARD (docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html)."""
+
+    gb_month: float
+    thousand_objects: float
+    thousand_chunks: float
+    least_days: int = 30
+    least_bytes: int = 0
+
+
+_KIB: Final = 1024
+_STANDARD: Final = ClassPrices(0.023, 0.005, 0.005)
+_PRICES: Final = {
+    "STANDARD_IA": ClassPrices(0.0125, 0.01, 0.01, 30, 128 * _KIB),
+    "ONEZONE_IA": ClassPrices(0.01, 0.01, 0.01, 30, 128 * _KIB),
+    "GLACIER_IR": ClassPrices(0.004, 0.02, 0.02, 90, 128 * _KIB),
+    "GLACIER": ClassPrices(0.0036, 0.03, 0.005, 90, 40 * _KIB),
+    "DEEP_ARCHIVE": ClassPrices(0.00099, 0.05, 0.005, 180, 40 * _KIB),
+}
+
+
+def prices_of(storage_class: str) -> ClassPrices:
+    """The prices of a class; those of STANDARD for one that is not listed."""
+    return _PRICES.get(storage_class, _STANDARD)
