@@ -65,7 +65,7 @@ def test_every_object_is_covered(chain: Chain) -> None:
     expected = describe_tree(nas.dataset.mountpoint)
     assert verified(nas) == 0
     keys = [part.key for part in (*nas.parts(full.manifest), *nas.parts(first.manifest))]
-    keys += [full.manifest_key, first.manifest_key]
+    keys += [full.manifest_key, first.manifest_key, full.manifest.parts.key, first.manifest.parts.key]
     assert set(keys) | {"zrb.json"} == set(nas.keys())
     for number, key in enumerate(keys):
         size = file_of(nas, key).stat().st_size
