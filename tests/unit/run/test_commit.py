@@ -113,7 +113,7 @@ class TestManifest:
 
     def test_numbers_that_were_seen_are_not_used_again(self, fleet: Fleet) -> None:
         repository_id = fleet.back_up(0).manifest.repository_id
-        remember(fleet.context().base_dir, repository_id, Series("nas1", DATASET), 41)
+        remember(fleet.context().base_dir, repository_id, Series("nas1", DATASET), 41, accepted=("2 to 41",))
         assert fleet.back_up(0).manifest.seq == 42
         assert fleet.back_up(0).manifest.seq == 43
 
@@ -128,10 +128,10 @@ class TestManifest:
     def test_the_checkpoints_stand_around_the_one_write(self, fleet: Fleet) -> None:
         manifest = fleet.back_up(0).manifest
         key = manifest.series.manifest_key(manifest.backup_id)
-        fleet.store.remove(key)
         steps: list[tuple[str, bool]] = []
         context = fleet.context(checkpoint=lambda name: steps.append((name, key in fleet.store.keys)))
         found = survey_dataset(context, fleet.store, DATASET)
+        fleet.store.remove(key)
         assert commit(context, fleet.store, read_signing_key(fleet.signing_key), found, manifest) == key
         assert steps == [("manifest-signed", False), ("manifest-stored", True)]
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from zrb.errors import (
+    BackupsVanished,
     EngineError,
     Interrupted,
     NoSuchBackup,
@@ -135,7 +136,9 @@ class TestReceived:
         assert highest_seen(tmp_path / "elsewhere", results[0].manifest.repository_id, series) == 2
         fleet.store.remove(results[1].manifest_key)
         fleet.store.remove(results[2].manifest_key)
-        result = fleet.restore("tank/restore/other")
+        with pytest.raises(BackupsVanished):
+            fleet.restore("tank/restore/other")
+        result = fleet.restore("tank/restore/other", backup_id=results[0].manifest.backup_id)
         assert result.exit_code == 4
         assert "the newest backups were removed" in result.warnings[0]
         assert result.warnings[0] in fleet.progress.warnings

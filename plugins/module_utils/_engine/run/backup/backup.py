@@ -309,7 +309,7 @@ class _TaskRun:
 
     def _store(self, work: _Work, total: int | None) -> StoredStream:
         binding, journal = work.journal.binding, work.journal
-        journal.reconcile(self.store, work.progress)
+        self.context.patience.insist(lambda: journal.reconcile(self.store, work.progress))
         if journal.stored_parts:
             work.progress.log(f"Resuming {binding.backup_id}: {journal.stored_parts} parts are stored already")
         moved = _Moved(work.progress, total)
@@ -321,6 +321,7 @@ class _TaskRun:
             part_size=binding.part_size,
             ledger=journal,
             moved=moved.add,
+            patience=self.context.patience,
         )
         send = self.context.zfs.send(work.snapshot.name, base=work.decision.choice.base_source, flags=binding.flags)
 
