@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -78,9 +78,9 @@ class Context:
 
         Another one that is known there stays: see ``zrb verify --accept-losses``. Raises ``LocalStateError``.
         """
-        before = self.known_repository
-        now = KnownRepository(self.config.destination, repository_id, host or (before.host if before else ""))
-        if now != before and (before is None or before.repository_id == repository_id):
+        before = self.known_repository or KnownRepository(self.config.destination, None, "", ())
+        now = replace(before, repository_id=repository_id, host=host or before.host)
+        if now != before and before.repository_id in (None, repository_id):
             remember_repository(self.base_dir, now)
 
     def trusted_signers(self) -> tuple[str, ...]:
