@@ -320,7 +320,7 @@ class _TaskRun:
 
     def _store(self, work: _Work) -> StoredStream:
         binding, journal = work.journal.binding, work.journal
-        journal.reconcile(self.store, work.progress)
+        self.context.patience.insist(lambda: journal.reconcile(self.store, work.progress))
         if journal.stored_parts:
             work.progress.log(f"Resuming {binding.backup_id}: {journal.stored_parts} parts are stored already")
         moved = _Moved(work.progress, work.estimate)
@@ -332,6 +332,7 @@ class _TaskRun:
             part_size=binding.part_size,
             ledger=journal,
             moved=moved.add,
+            patience=self.context.patience,
         )
         pipeline = BackupPipeline(
             plan_backup_buffers(work.limits, cores=usable_cores(), stream_bytes=work.estimate),

@@ -178,7 +178,9 @@ class _Restore:
         receiver = LazyReceive(self._context, self._plan.target, manifest)
         try:
             self._pipeline.fetch_stream(
-                manifest, Source(self._store, self._spool.directory, self._count), receiver.write
+                manifest,
+                Source(self._store, self._spool.directory, self._count, self._context.patience),
+                receiver.write,
             )
             self._context.checkpoint("stream-written")
             receiver.finish()
