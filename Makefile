@@ -28,7 +28,7 @@ test: .venv/.installed  ## Run all tests, Ansible's own too; says what it skippe
 unit: .venv/.installed  ## Run the unit tests alone: no root, no network, seconds
 	@.venv/bin/pytest tests/unit
 
-schema: .venv/.installed  ## Write docs/manifest.schema.json anew from the fields of the manifest
+schema: .venv/.installed  ## Write docs/*.schema.json anew from the fields of the records
 	@.venv/bin/python -m tests.docs.schema
 
 lint: .venv/.installed  ## Check style, types, playbooks, roles and changelog

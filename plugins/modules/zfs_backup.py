@@ -285,6 +285,11 @@ plan:
       description: The interrupted backup that would be resumed.
       type: str
       sample: null
+    warnings:
+      description: What to know before, such as another level than was asked for, or manifests that were refused.
+      type: list
+      elements: str
+      sample: []
 fresh:
   description: The backups that are fresh enough, by dataset.
   returned: if O(unless_newer_than) found a backup for each dataset, and nothing was done

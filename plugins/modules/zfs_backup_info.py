@@ -189,8 +189,12 @@ backups:
       description: Storage class of the parts now.
       type: str
       sample: STANDARD_IA
+    complete:
+      description: Whether all parts are there, of this backup and of those that it builds upon.
+      type: bool
+      sample: true
     readable:
-      description: Whether all parts can be read now, without thawing any.
+      description: Whether it can be restored now - it is complete, and none of these parts has to be thawed.
       type: bool
       sample: true
     signer:
@@ -198,7 +202,8 @@ backups:
       type: str
       sample: zrbsign1uhggabp6w5fiwhzgspttmiwm3c3xcwbrhpwht6g7xs2vdnf63b3xqojhoy
 problems:
-  description: What is wrong with manifests that could not be listed, each with the same keys as a failure.
+  description: What is wrong - manifests that could not be listed, backups that are not complete, backups that vanished;
+    each with the same keys as a failure.
   returned: success
   type: list
   elements: dict

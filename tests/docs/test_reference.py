@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import re
 from dataclasses import fields
@@ -23,6 +24,8 @@ from zrb.config.schema import read_config
 from zrb.run.verify import DEPTHS
 from zrb.seal.age import new_identity
 from zrb.values.manifest_json import decode_manifest
+from zrb.values.part_list import decode_part
+from zrb.values.strict_json import canonical_json
 
 from plugins.module_utils._ansible.requirements import LIBRARIES
 from tests.docs.page import Block, blocks_of
@@ -131,8 +134,11 @@ def test_the_configuration_of_the_page_shows_the_defaults(tmp_path: Path) -> Non
 
 def test_the_manifest_that_is_shown_is_one() -> None:
     shown: list[Any] = [json.loads(block.text) for block in blocks_of(DOCS / "format.md") if block.language == "json"]
-    manifest, envelope = shown
-    assert decode_manifest(json.dumps(manifest).encode()).level == 1
+    manifest, part, envelope = shown
+    decoded = decode_manifest(json.dumps(manifest).encode())
+    line = canonical_json(part) + b"\n"
+    assert decode_part(line).bytes == decoded.parts.stored_bytes
+    assert (len(line), hashlib.sha256(line).hexdigest()) == (decoded.parts.bytes, decoded.parts.sha256)
     assert list(envelope) == ["payloadType", "payload", "signatures"]
 
 

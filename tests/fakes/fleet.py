@@ -15,13 +15,14 @@ from random import Random
 from typing import Any
 
 from zrb.repository.catalogue import read_catalogue
+from zrb.repository.part_list import open_part_list
 from zrb.run.backup import BackupOutcome, BackupPlan, BackupResult, back_up, plan_backup
 from zrb.run.context import Context
 from zrb.run.keys import write_signing_key
 from zrb.run.restore import RestoreResult, RestoreSelection, restore
 from zrb.seal.age import new_identity
 from zrb.values.config import KIB, MIB, Config, Limits, S3Settings, Task
-from zrb.values.manifest import Manifest
+from zrb.values.manifest import Manifest, Part
 
 from tests.fakes.store import MemoryStore
 from tests.fakes.zfs import FakeZfs
@@ -148,6 +149,11 @@ class Fleet:
         """The plan of one backup."""
         (plan,) = plan_backup(self.context(), task=self.task, level=level, strict_level=strict)
         return plan
+
+    def parts(self, manifest: Manifest) -> tuple[Part, ...]:
+        """The parts of a backup, from its list."""
+        with open_part_list(self.store, manifest) as parts:
+            return tuple(parts)
 
     def restore(self, target: str = "tank/restore/copy", **selection: Any) -> RestoreResult:
         """A restore, which has to succeed."""

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -22,9 +23,11 @@ from zrb.run.restore import RestoreResult, RestoreSelection, restore
 from zrb.store.open import open_store
 from zrb.store.protocol import Store
 from zrb.values.config import KIB, MIB, Config, Limits, LocalSettings, S3Settings, Task
+from zrb.values.manifest import Manifest, Part
 from zrb.values.repository import hold_tag
 from zrb.zfs.command import CommandZfs
 
+from tests.fixtures.committed_repository import parts_of
 from tests.fixtures.file_tree import Description, compare, describe_tree
 from tests.integration.zfs_fixtures import MadeDataset, MadePool, command, create_dataset
 
@@ -118,6 +121,11 @@ class Nas:
             return [item.key for item in store.list(prefix)]
         finally:
             store.close()
+
+    def parts(self, manifest: Manifest) -> tuple[Part, ...]:
+        """The parts of a backup, from its list."""
+        with closing(self.store()) as store:
+            return parts_of(store, manifest)
 
 
 @pytest.fixture(params=["directory", "s3"])

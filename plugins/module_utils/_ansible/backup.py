@@ -33,7 +33,7 @@ def run_backup(module: AnsibleModule) -> dict[str, Any]:
         return {"changed": False, "fresh": fresh, "backups": [], **({"plan": []} if module.check_mode else {})}
     if module.check_mode:
         plans = plan_backup(context, task=task, level=params["level"], strict_level=params["strict_level"])
-        pass_on_warnings(module, (plan.choice.reason for plan in plans if plan.choice.reason))
+        pass_on_warnings(module, (warning for plan in plans for warning in plan.warnings))
         planned = [plan.as_json() for plan in plans]
         return {"changed": True, "backups": [], "plan": planned, "diff": _diff(planned)}
     job = {str(key): str(value) for key, value in params["job"].items()}

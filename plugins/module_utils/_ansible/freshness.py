@@ -24,7 +24,7 @@ def newest_usable(entries: Sequence[ListedBackup], *, now: datetime, max_level: 
     by_id = {(entry.host, entry.dataset, entry.backup_id): entry for entry in entries}
 
     def is_whole(entry: ListedBackup) -> bool:
-        if entry.missing_parts:
+        if not entry.complete:
             return False
         if entry.base is None:
             return True

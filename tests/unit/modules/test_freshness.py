@@ -46,6 +46,7 @@ def backup(
             "parts": 1,
             "missing_parts": 0,
             "storage_class": "STANDARD",
+            "complete": not facts.get("missing_parts"),
             "readable": True,
             "signer": None,
             **facts,

@@ -70,6 +70,30 @@ def test_backups_come_by_line_and_number_with_their_signer_and_hash(repository: 
     assert check_series(catalogue.manifests[:2]) == []
 
 
+def test_a_list_of_parts_without_a_manifest_is_no_backup_and_no_problem(repository: CommittedRepository) -> None:
+    kept, cut, lost = repository.commit(), repository.commit(), repository.commit()
+    unfinished = repository.commit()
+    repository.file_of(key_of(unfinished)).unlink()
+    repository.file_of(lost.parts.key).unlink()
+    repository.file_of(cut.parts.key).write_bytes(b"x")
+    catalogue = read(repository)
+    assert catalogue.problems == ()
+    assert [(entry.manifest, entry.has_part_list) for entry in catalogue.manifests] == [
+        (kept, True),
+        (cut, False),
+        (lost, False),
+    ]
+
+
+def test_what_is_named_like_no_list_is_a_problem(repository: CommittedRepository) -> None:
+    manifest = repository.commit()
+    stranger = repository.file_of(manifest.parts.key).with_name("notes.parts")
+    stranger.write_bytes(b"x")
+    problem = only_problem(read(repository))
+    assert type(problem) is ManifestInvalid
+    assert problem.subject.endswith("/notes.parts")
+
+
 def test_a_host_and_a_dataset_can_be_chosen(repository: CommittedRepository) -> None:
     full = repository.commit()
     child = repository.commit(dataset="tank/data/child")

@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from zrb.errors import (
     BadRecipient,
+    EngineError,
     Interrupted,
     LocalStateError,
     Locked,
     ManifestInvalid,
     NoSuchSnapshot,
     ObjectExists,
+    PartDamaged,
+    PartMissing,
     SendFailed,
     StoreDenied,
     StoreError,
@@ -95,7 +99,7 @@ class TestResume:
         result = fleet.back_up(0)
         assert result.parts_resumed >= 1
         assert result.manifest.backup_id == unanswered.binding.backup_id
-        assert result.manifest.parts[1].checksum.kind == "sha256-composite"
+        assert fleet.parts(result.manifest)[1].checksum.kind == "sha256-composite"
         fleet.restore()
 
     def test_another_zfs_version_resumes(self, fleet: Fleet) -> None:
@@ -279,6 +283,154 @@ class TestResume:
         assert elsewhere.exists()
 
 
+ACCIDENTS: dict[str, Callable[[MemoryStore, str], None]] = {
+    "nothing": lambda _store, _key: None,
+    "deleted": lambda store, key: store.remove(key),
+    "cut": lambda store, key: store.truncate(key, 100),
+    "grown": lambda store, key: store.replace(key, store.get(key, limit=1 << 20) + b"more"),
+    "exchanged for as many bytes": lambda store, key: store.replace(key, store.get(key, limit=1 << 20)[::-1]),
+    "copied in other chunks": lambda store, key: store.copy(key, 7),
+}
+HARMLESS = {"nothing", "copied in other chunks"}
+
+
+class TestNothingIsBelievedThatWasNotLookedAt:
+    """Whatever happens to a part after it was stored, and whenever: it is sent again, or the backup is made again, or
+    the run fails. What is committed restores."""
+
+    @pytest.mark.parametrize("keeps_checksums", [True, False])
+    @pytest.mark.parametrize("accident", ACCIDENTS)
+    @pytest.mark.parametrize("index", [0, 1])
+    def test_between_two_runs(self, tmp_path: Path, keeps_checksums: bool, accident: str, index: int) -> None:
+        fleet = Fleet(tmp_path, store=MemoryStore(keeps_checksums=keeps_checksums))
+        journal = interrupt(fleet)
+        ACCIDENTS[accident](fleet.store, list(journal.parts())[index].key)
+        result = fleet.back_up(0)
+        same = result.manifest.backup_id == journal.binding.backup_id
+        assert same is (accident in {*HARMLESS, "deleted"})
+        assert result.parts_resumed == (2 if accident in HARMLESS else int(same))
+        fleet.restore()
+        assert fleet.zfs.content("tank/restore/copy") == fleet.zfs.content(DATASET)
+        assert_clean(fleet)
+
+    @pytest.mark.parametrize("resumed", [False, True])
+    @pytest.mark.parametrize("accident", ACCIDENTS)
+    @pytest.mark.parametrize("index", range(4))
+    def test_before_the_commit(self, fleet: Fleet, resumed: bool, accident: str, index: int) -> None:
+        """A part of this run or of an earlier one."""
+        earlier = interrupt(fleet).binding.backup_id if resumed else ""
+        happened: list[str] = []
+
+        def happen(name: str) -> None:
+            if name == "stream-stored" and not happened:
+                happened.extend(key for key in fleet.store.keys if key.endswith(f"{index:06d}.age"))
+                ACCIDENTS[accident](fleet.store, happened[0])
+
+        committed = [result.manifest.backup_id for result in fleet.run(0, checkpoint=happen).results]
+        (hit,) = [key.split("/")[-2] for key in happened]
+        assert hit == earlier or not resumed
+        assert (hit in committed) is (accident in HARMLESS)
+        again = fleet.back_up(0).manifest
+        assert_clean(fleet)
+        assert [one.backup_id for one in fleet.manifests()] == [*committed, again.backup_id]
+        for manifest in fleet.manifests():
+            fleet.restore(f"tank/restore/{manifest.seq}", backup_id=manifest.backup_id)
+
+    @pytest.mark.parametrize("resumed", [False, True])
+    def test_one_listing_is_enough_for_parts_that_nobody_touched(self, fleet: Fleet, resumed: bool) -> None:
+        if resumed:
+            interrupt(fleet)
+        fleet.store.calls.clear()
+        manifest = fleet.back_up(0).manifest
+        prefix = manifest.series.data_prefix(manifest.backup_id, 0)
+        asked = [call for call, key in fleet.store.calls if key.startswith(prefix)]
+        assert asked.count("list") == 1 + resumed
+        assert not {"head", "read_into"} & set(asked)
+        assert asked.count("holds") == resumed, "of the part that was under way when the run ended"
+
+
+class TestPartsThatVanish:
+    """What the journal calls stored counts only while the store shows it at its length."""
+
+    @pytest.mark.parametrize("gone", [{0}, {1}, {0, 1}], ids=str)
+    def test_between_two_runs_they_are_sent_again(self, fleet: Fleet, gone: set[int]) -> None:
+        journal = interrupt(fleet)
+        for part in journal.parts():
+            if part.index in gone:
+                fleet.store.remove(part.key)
+        result = fleet.back_up(0)
+        assert result.manifest.backup_id == journal.binding.backup_id
+        assert result.parts_resumed == 2 - len(gone)
+        assert any(warning.startswith(f"{len(gone)} parts that were stored") for warning in fleet.progress.warnings)
+        assert_clean(fleet)
+        assert fleet.restore().warnings == ()
+
+    def test_a_second_interruption_loses_nothing_of_what_was_sent_again(self, fleet: Fleet) -> None:
+        journal = interrupt(fleet)
+        for part in journal.parts():
+            fleet.store.remove(part.key)
+        again = interrupt(fleet)
+        assert (again.binding, again.stored_parts) == (journal.binding, 2)
+        assert fleet.back_up(0).parts_resumed == 2
+        fleet.restore()
+
+    def test_between_two_runs_one_of_another_length_begins_the_backup_again(self, fleet: Fleet) -> None:
+        journal = interrupt(fleet)
+        fleet.store.truncate(next(journal.parts()).key, 10)
+        result = fleet.back_up(0)
+        assert result.manifest.backup_id != journal.binding.backup_id
+        assert_clean(fleet)
+        fleet.restore()
+
+    @pytest.mark.parametrize("index", range(4))
+    @pytest.mark.parametrize("kind", [PartMissing, PartDamaged])
+    def test_before_the_commit_nothing_is_committed(self, fleet: Fleet, kind: type[EngineError], index: int) -> None:
+        def lose(name: str) -> None:
+            if name == "stream-stored":
+                (key,) = [key for key in fleet.store.keys if key.endswith(f"{index:06d}.age")]
+                fleet.store.truncate(key, 100) if kind is PartDamaged else fleet.store.remove(key)
+
+        error = fleet.fail(0, checkpoint=lose)
+        assert type(error) is kind
+        assert error.subject.endswith(f"{index:06d}.age")
+        assert fleet.manifests() == []
+        result = fleet.back_up(0)
+        assert result.parts_resumed == (3 if kind is PartMissing else 0)
+        assert_clean(fleet)
+        fleet.restore()
+
+    @pytest.mark.parametrize("gone", [None, 0, 3])
+    def test_after_their_list_was_written(self, fleet: Fleet, gone: int | None) -> None:
+        """A list is written once: what is sent again has other bytes, so the backup needs another id."""
+
+        def stop(name: str) -> None:
+            if name == "parts-listed":
+                raise Interrupted(15, next_step="Run again")
+
+        with pytest.raises(Interrupted):
+            fleet.run(0, checkpoint=stop)
+        (path,) = fleet.journals()
+        if gone is not None:
+            fleet.store.remove(list(Journal.load(path).parts())[gone].key)
+        result = fleet.back_up(0)
+        assert (result.manifest.backup_id == path.stem) is (gone is None)
+        assert_clean(fleet)
+        fleet.restore()
+
+    @pytest.mark.parametrize("fault", ["fail", "lose_reply"])
+    @pytest.mark.parametrize("suffix", [".parts", "-L0-00000005.json"])
+    def test_a_list_or_a_manifest_whose_writing_fails_is_written_by_the_next_run(
+        self, fleet: Fleet, fault: str, suffix: str
+    ) -> None:
+        getattr(fleet.store, fault)("put", key_part=suffix)
+        assert type(fleet.fail(0)) is StoreUnavailable
+        result = fleet.back_up(0)
+        assert len(fleet.manifests()) == 1 or fault == "lose_reply"
+        assert fleet.parts(result.manifest)
+        assert_clean(fleet)
+        fleet.restore()
+
+
 class TestAfterTheCommit:
     """Whatever is cut off after the manifest was written, the backup exists, and the next run tidies up."""
 
@@ -301,7 +453,7 @@ class TestAfterTheCommit:
         assert_clean(fleet)
 
     def test_a_manifest_that_arrived_without_an_answer(self, fleet: Fleet) -> None:
-        fleet.store.lose_reply("put", key_part="manifests/")
+        fleet.store.lose_reply("put", nth=2, key_part="manifests/")  # the first is the list of parts
         assert type(fleet.fail(0)) is StoreUnavailable
         (manifest,) = fleet.manifests()
         fleet.write(2)
@@ -316,7 +468,7 @@ class TestAfterTheCommit:
         assert type(fleet.fail(0)) is StoreUnavailable
         assert fleet.manifests() == []
         result = fleet.back_up(0)
-        assert result.parts_resumed == len(result.manifest.parts)
+        assert result.parts_resumed == len(fleet.parts(result.manifest))
         assert_clean(fleet)
 
     def test_something_else_where_the_manifest_belongs(self, fleet: Fleet) -> None:

@@ -104,8 +104,8 @@ class TestManifest:
         first = fleet.back_up(1).manifest
         found = survey_dataset(fleet.context(), fleet.store, DATASET)
         (snapshot,) = [one for one in found.snapshots if one.guid == first.snapshot.guid]
-        stored = StoredStream(first.stream.bytes, first.stream.blake3, first.parts, 0)
-        made = build_manifest(fleet.context(), found, binding_of(first), snapshot, stored, job={"id": "1"})
+        stored = StoredStream(first.stream.bytes, first.stream.blake3, first.parts.count, 0)
+        made = build_manifest(fleet.context(), found, binding_of(first), snapshot, stored, first.parts, job={"id": "1"})
         assert made == replace(first, created=made.created, seq=3, previous=made.previous, job={"id": "1"})
         assert made.previous != first.previous
         assert made.chain == full.backup_id

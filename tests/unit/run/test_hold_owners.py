@@ -21,6 +21,7 @@ CHECKPOINTS = (
     "snapshot-held",
     "journal-created",
     "stream-stored",
+    "parts-listed",
     "manifest-signed",
     "manifest-stored",
     "bookmarked",

@@ -61,7 +61,7 @@ def test_a_resume_waits(fleet: Fleet) -> None:
 def test_a_restore_waits(fleet: Fleet) -> None:
     fleet.back_up(0)
     waiting = Waiting()
-    away(fleet, "read_into", "data/")
+    away(fleet, "read_into", "snapshot.part-")
     context = fleet.context(patience=waiting.patience())
     selection = RestoreSelection(dataset=DATASET, target="tank/restore/copy")
     restore(context, selection, identities=[fleet.identity], trusted=context.trusted_signers())

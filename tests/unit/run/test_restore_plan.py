@@ -57,7 +57,7 @@ def test_the_whole_chain_to_the_newest(repository: CommittedRepository, chain: l
     assert [link.manifest for link in found.links] == chain
     assert (found.dataset, found.target, found.warnings) == ("tank/data", "tank/copy", ())
     assert found.stream_bytes == sum(manifest.stream.bytes for manifest in chain)
-    assert found.stored_bytes == sum(manifest.stored_bytes for manifest in chain)
+    assert found.stored_bytes == sum(manifest.parts.stored_bytes for manifest in chain)
 
 
 def test_one_link_alone(repository: CommittedRepository, chain: list[Manifest]) -> None:
@@ -73,7 +73,7 @@ def test_nothing_there(repository: CommittedRepository) -> None:
 
 
 def test_a_part_is_missing(repository: CommittedRepository, chain: list[Manifest]) -> None:
-    part = chain[0].parts[1]
+    part = repository.parts(chain[0])[1]
     repository.file_of(part.key).unlink()
     error = refused(repository)
     assert type(error) is PartMissing
@@ -85,7 +85,7 @@ def test_a_part_is_missing(repository: CommittedRepository, chain: list[Manifest
 
 
 def test_a_part_is_of_another_length(repository: CommittedRepository, chain: list[Manifest]) -> None:
-    part = chain[1].parts[0]
+    part = repository.parts(chain[1])[0]
     with repository.file_of(part.key).open("ab") as file:
         file.write(b"x")
     error = refused(repository)
@@ -142,7 +142,7 @@ class TestArchived:
     def test_a_listing_does_not_say_what_was_thawed(
         self, repository: CommittedRepository, chain: list[Manifest], store: MemoryStore
     ) -> None:
-        keys = [part.key for part in chain[0].parts]
+        keys = [part.key for part in repository.parts(chain[0])]
         for key in keys:
             store.archive(key, "GLACIER")
 

@@ -105,8 +105,12 @@ def _plan(session: Session, context: Context, tasks: list[Task]) -> int:
         for task in tasks
         for plan in plan_backup(context, task=task, level=session.args.level, strict_level=session.args.strict_level)
     ]
-    session.give({"exit_code": 0, "plans": plans}, lambda: _show_plans(plans))
-    return 0
+    code = 4 if any(plan["warnings"] for plan in plans) else 0
+    session.give({"exit_code": code, "plans": plans}, lambda: _show_plans(plans))
+    for plan in plans:
+        for warning in plan["warnings"]:
+            session.warn(f"{plan['dataset']}: {warning}")
+    return code
 
 
 def _show_plans(plans: list[dict[str, Any]]) -> None:
@@ -132,8 +136,6 @@ def _show_plans(plans: list[dict[str, Any]]) -> None:
         dispensable=("CHUNK", "PART SIZE", "PARTS", "CLASS", "FLAGS", "TO", "SNAPSHOT", "BASE"),
     )
     for plan in plans:
-        if plan["level"] != plan["level_requested"]:
-            put(f"{plan['dataset']}: level {plan['level']} instead of {plan['level_requested']}: {plan['reason']}")
         if plan["resumes"]:
             put(f"{plan['dataset']}: would resume {plan['resumes']}")
 

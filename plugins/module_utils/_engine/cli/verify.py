@@ -100,6 +100,11 @@ def _show(session: Session, report: dict[str, Any]) -> None:
     subset = f", subset {report['subset']}" if report["subset"] else ""
     problems = len(report["problems"])
     put(f"depth {report['depth']}{subset} over {over}: {f'{problems} problem(s)' if problems else 'all is well'}")
+    if report["not_compared"]:
+        put(
+            f"{report['not_compared']} part(s) have the right length, and the storage shows nothing more to compare: "
+            "--depth checksum reads them"
+        )
     for warning in report["warnings"]:
         session.warn(warning)
     show_failures(report["problems"])

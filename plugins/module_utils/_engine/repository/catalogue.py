@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +17,15 @@ from ..seal.signing import MAX_ENVELOPE_BYTES, no_trusted_signer, open_envelope
 from ..store.protocol import Store
 from ..values.manifest import CataloguedManifest
 from ..values.manifest_json import decode_manifest
-from ..values.repository import IDENTITY_KEY, BackupId, Series, encode_component, parse_manifest_key
+from ..values.repository import (
+    IDENTITY_KEY,
+    MANIFEST_SUFFIX,
+    PART_LIST_SUFFIX,
+    BackupId,
+    Series,
+    encode_component,
+    parse_manifest_key,
+)
 from .identity import RepositoryIdentity, identity_problem, read_identity
 
 __all__ = ["Catalogue", "CataloguedManifest", "read_catalogue"]
@@ -52,9 +60,9 @@ def read_catalogue(
     if not trusted and not allow_unsigned:
         raise no_trusted_signer()
     problems: list[EngineError] = []
-    keys = _manifest_keys(store, host, dataset, problems)
+    keys, list_sizes = _listed(store, host, dataset, problems)
     identity = _identity(store, problems, known=known, has_manifests=bool(keys))
-    read = partial(_read_manifest, store, identity=identity, trusted=trusted, allow_unsigned=allow_unsigned)
+    read = partial(_read_manifest, store, list_sizes, identity=identity, trusted=trusted, allow_unsigned=allow_unsigned)
     found: list[CataloguedManifest] = []
     with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="catalogue") as pool:
         for result in pool.map(read, keys):
@@ -66,20 +74,26 @@ def read_catalogue(
     return Catalogue(tuple(found), tuple(problems), identity)
 
 
-def _manifest_keys(
+def _listed(
     store: Store, host: str | None, dataset: str | None, problems: list[EngineError]
-) -> list[tuple[str, Series, BackupId]]:
+) -> tuple[list[tuple[str, Series, BackupId]], dict[str, int]]:
+    """The manifests, and the lengths of the lists of parts by key."""
     keys: list[tuple[str, Series, BackupId]] = []
+    list_sizes: dict[str, int] = {}
     for item in store.list(_prefix(host, dataset)):
+        is_list = item.key.endswith(PART_LIST_SUFFIX)
         try:
-            series, backup_id = parse_manifest_key(item.key)
+            series, backup_id = parse_manifest_key(item.key, suffix=PART_LIST_SUFFIX if is_list else MANIFEST_SUFFIX)
         except ManifestInvalid as error:
             problems.append(error)
+            continue
+        if is_list:
+            list_sizes[item.key] = item.bytes  # without a manifest it is what a killed run left, or is being written
             continue
         # The manifests of child datasets lie under the prefix of their parent.
         if dataset in (None, series.dataset):
             keys.append((item.key, series, backup_id))
-    return keys
+    return keys, list_sizes
 
 
 def _prefix(host: str | None, dataset: str | None) -> str:
@@ -105,6 +119,7 @@ def _identity(
 
 def _read_manifest(
     store: Store,
+    list_sizes: Mapping[str, int],
     place: tuple[str, Series, BackupId],
     *,
     identity: RepositoryIdentity | None,
@@ -128,7 +143,13 @@ def _read_manifest(
         return _archived(key)
     except IntegrityError as error:
         return _about(key, error)
-    return CataloguedManifest(manifest, key, opened.signer, hashlib.sha256(opened.payload).hexdigest())
+    return CataloguedManifest(
+        manifest,
+        key,
+        opened.signer,
+        hashlib.sha256(opened.payload).hexdigest(),
+        has_part_list=list_sizes.get(manifest.parts.key) == manifest.parts.bytes,
+    )
 
 
 def _misplaced(reason: str) -> ManifestInvalid:

@@ -23,7 +23,7 @@ from ..errors import KeyFileError, LibraryMissing, ManifestInvalid, SignatureInv
 from ..values.strict_json import Record, check_names, parse_object
 
 PAYLOAD_TYPE = "application/vnd.zrb.manifest.v1+json"
-MAX_ENVELOPE_BYTES = 256 * 1024 * 1024
+MAX_ENVELOPE_BYTES = 1536 * 1024
 MAX_SIGNATURES = 16
 PUBLIC_PREFIX = "zrbsign1"
 PRIVATE_PREFIX = "ZRB-SIGNING-KEY-1"

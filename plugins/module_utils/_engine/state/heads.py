@@ -47,11 +47,12 @@ def highest_seen(base_dir: Path, repository_id: str, series: Series) -> int:
     return read_head(base_dir, repository_id, series).seq
 
 
-def series_seen(base_dir: Path, repository_id: str, host: str) -> Iterator[Series]:
-    """Yield the series of ``host`` of which something is remembered."""
-    root = _directory(base_dir, repository_id) / encode_component(host)
-    for path in sorted(root.rglob(_NAME)):
-        yield Series(host, "/".join(map(unquote, path.parent.relative_to(root).parts)))
+def series_seen(base_dir: Path, repository_id: str, host: str | None) -> Iterator[Series]:
+    """Yield the series of ``host``, or of all hosts, of which something is remembered."""
+    root = _directory(base_dir, repository_id)
+    for path in sorted((root / encode_component(host) if host else root).rglob(_NAME)):
+        owner, *dataset = map(unquote, path.parent.relative_to(root).parts)
+        yield Series(owner, "/".join(dataset))
 
 
 def remember(

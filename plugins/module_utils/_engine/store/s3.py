@@ -104,7 +104,7 @@ class S3Store:
         """See :class:`.protocol.Store`."""
         content = ExpectedContent(
             chunks=((size, bytes.fromhex(sha256)),),
-            etag=lambda: expected.value if expected.kind == "etag" else "",
+            etag=lambda: expected.etag,
             composite=expected.value if expected.kind == "sha256-composite" else "",
         )
         return same_content(self._session, check_key(key), content)

@@ -57,15 +57,15 @@ def multipart_etag(etags: Sequence[str]) -> str:
 
 
 def checksum_of(reply: Mapping[str, Any]) -> Checksum:
-    """The best checksum in a reply to a write or a HEAD."""
+    """The best checksum, and the ETag, in a reply to a write or a HEAD, or of an entry of a listing."""
     etag = str(reply.get("ETag", "")).strip('"')
     sha256 = str(reply.get("ChecksumSHA256") or "")
     if not sha256:
-        return Checksum("etag", etag) if etag else Checksum("none", "")
+        return Checksum("none", "", etag)
     _digest, dash, parts = etag.partition("-")
     if "-" not in sha256 and dash and reply.get("ChecksumType") != "FULL_OBJECT":
         sha256 = f"{sha256}-{parts}"  # some endpoints leave the number of parts off in a HEAD
-    return Checksum("sha256-composite" if "-" in sha256 else "sha256", sha256)
+    return Checksum("sha256-composite" if "-" in sha256 else "sha256", sha256, etag)
 
 
 def same_content(session: S3Session, key: str, expected: ExpectedContent) -> Checksum | None:
@@ -80,8 +80,7 @@ def same_content(session: S3Session, key: str, expected: ExpectedContent) -> Che
     checksum = checksum_of(head)
     if checksum.value in expected.sha256_texts():
         return checksum
-    etag = str(head.get("ETag", "")).strip('"')
-    if etag and etag == expected.etag():
+    if checksum.etag and checksum.etag == expected.etag():
         return checksum
     return checksum if _read_back(session, key, expected) else None
 

@@ -81,9 +81,8 @@ class S3Upload:
         """See :class:`.protocol.Upload`."""
         content = _content_of(self._chunks.whole())
         if self._guards.sha256:
-            return Checksum("sha256-composite", content.sha256_texts().pop())
-        etag = content.etag()
-        return Checksum("etag", etag) if etag else Checksum("none", "")
+            return Checksum("sha256-composite", content.sha256_texts().pop(), content.etag())
+        return Checksum("none", "", content.etag())
 
     def complete(self) -> Checksum:
         """See :class:`.protocol.Upload`."""
@@ -136,7 +135,7 @@ class S3Upload:
         """The checksum of the object that a reply to Complete claims to have made: by this reply if it has one that
         is ours, else by a HEAD."""
         texts = expected.sha256_texts()
-        if checksum.value not in texts and (self._guards.sha256 or checksum.value != expected.etag()):
+        if checksum.value not in texts and (self._guards.sha256 or checksum.etag != expected.etag()):
             try:
                 head = self._session.call("head_object", key=self._key, ChecksumMode="ENABLED")
             except ObjectMissing as error:

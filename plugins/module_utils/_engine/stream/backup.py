@@ -65,11 +65,11 @@ AtEnd = Callable[[bytes, bytes], None]
 
 @dataclass(frozen=True, slots=True)
 class StoredStream:
-    """What became of a stream. ``blake3`` is hex, ``parts`` are in order."""
+    """What became of a stream. ``blake3`` is hex; the ledger knows each of the ``parts``."""
 
     stream_bytes: int
     blake3: str
-    parts: tuple[Part, ...]
+    parts: int
     parts_resumed: int
 
 
@@ -132,11 +132,11 @@ class _Stream:
         try:
             reader = _Reader(self, self._destination, source_fd, at_end)
             reader.read_all()
-            parts = self.uploads.wait_for(reader.parts_begun)
+            self.uploads.wait_for(reader.parts_begun)
         except BaseException as error:
             self.failure.set(error)
             raise
-        return StoredStream(reader.stream_bytes, reader.blake3, parts, self.uploads.resumed)
+        return StoredStream(reader.stream_bytes, reader.blake3, reader.parts_begun, self.uploads.resumed)
 
     def close(self) -> None:
         """Stop all threads, abort what was not completed, and free the buffers."""

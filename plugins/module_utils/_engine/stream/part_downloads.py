@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -43,7 +43,7 @@ class Downloads:
     needed first always gets what it needs."""
 
     def __init__(
-        self, parts: Sequence[Part], source: Source, *, chunks: BufferPool, threads: Threads, failure: Failure
+        self, parts: Iterable[Part], source: Source, *, chunks: BufferPool, threads: Threads, failure: Failure
     ) -> None:
         self._parts = parts
         self._source = source

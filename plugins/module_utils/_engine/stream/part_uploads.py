@@ -80,7 +80,7 @@ class Uploads:
         self.threads = threads
         self._failure = failure
         self._unfinished: dict[int, PartUpload] = {}
-        self._stored: dict[int, Part] = {}
+        self._stored = 0
         self.resumed = 0
 
     def insist(self, action: Callable[[], T]) -> T:
@@ -104,14 +104,13 @@ class Uploads:
         """The store acknowledged the part, and the ledger knows."""
         with self._failure.changed:
             self._unfinished.pop(part.index, None)
-            self._stored[part.index] = part
+            self._stored += 1
             self._failure.changed.notify_all()
 
-    def wait_for(self, count: int) -> tuple[Part, ...]:
-        """All ``count`` parts, in order, as soon as they are stored. Raises the pipeline's failure."""
+    def wait_for(self, count: int) -> None:
+        """Return as soon as ``count`` parts are stored. Raises the pipeline's failure."""
         with self._failure.changed:
-            self._failure.wait_until(lambda: len(self._stored) == count)
-            return tuple(self._stored[index] for index in range(count))
+            self._failure.wait_until(lambda: self._stored == count)
 
     def abort(self) -> None:
         """Throw away unfinished uploads."""

@@ -16,8 +16,8 @@ from .manifest_rules import check_manifest
 from .strict_json import Record, canonical_json, parse_object
 
 FORMAT: Final = 1
-MAX_PAYLOAD_BYTES: Final = 192 * 1024 * 1024
-"""The most a payload may have: 100 TiB in parts of 256 MiB. In base64 it then fits an envelope of 256 MiB."""
+MAX_PAYLOAD_BYTES: Final = 1024 * 1024
+"""The most a payload may have: most have a kilobyte or two, and the properties of a dataset can be many."""
 
 
 def encode_manifest(manifest: Manifest) -> bytes:

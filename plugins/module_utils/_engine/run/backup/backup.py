@@ -18,7 +18,7 @@ from ...config.key_files import read_signing_key
 from ...config.tasks import task_datasets
 from ...errors import ConfigError, EngineError, ObjectExists, StreamNotReproducible, explained, without_frames
 from ...plan.buffers import plan_backup_buffers
-from ...plan.parts import check_part_count, count_parts
+from ...plan.parts import check_part_count
 from ...plan.sizes import choose_sizes
 from ...report.logs import Logged
 from ...repository.identity import RepositoryIdentity, ensure_identity, find_identity
@@ -33,11 +33,13 @@ from ...stream.pace import Pace
 from ...stream.part_uploads import Destination
 from ...stream.threads import usable_cores
 from ...values.config import Limits, Task
+from ...values.manifest import PartsSummary
+from ...values.part_list import count_parts
 from ...values.progress import Progress
 from ...values.repository import BackupId, check_level, hold_tag
 from ...values.zfs import Snapshot
 from ..context import Context
-from .commit import build_manifest, check_stream_edges, commit, finish_commit, rehearse_manifest
+from .commit import build_manifest, check_stream_edges, commit, finish_commit, list_parts, rehearse_manifest
 from .recovery import give_up, recover
 from .results import BackupOutcome, BackupPlan, BackupResult
 from .survey import Decision, Survey, binding_for, decide, survey_dataset
@@ -119,6 +121,7 @@ def _plan(context: Context, store: Store, decision: Decision) -> BackupPlan:
         storage_class=context.config.storage_classes.for_level(decision.choice.level),
         destination=store.location,
         resumes=decision.journal.binding.backup_id if decision.journal else None,
+        warnings=decision.warnings,
     )
 
 
@@ -301,13 +304,14 @@ class _TaskRun:
             total=work.estimate,
             message=f"{work.journal.binding.backup_id} of {work.snapshot.name} to {self.store.location}",
         )
-        too_many = "" if work.estimate is None else _check_part_count(work, work.estimate)
-        for sentence in (*work.decision.warnings, too_many):
+        if work.estimate is not None:
+            check_part_count(work.estimate, work.journal.binding.part_size)
+        for sentence in work.decision.warnings:
             if sentence:
                 work.progress.log(sentence, level="warning")
         rehearse_manifest(self.context, work.survey, work.journal.binding, work.snapshot, job=self.job)
         try:
-            stored = self._store(work)
+            stored, parts = self._store(work)
         except (StreamNotReproducible, ObjectExists) as error:
             if work.decision.journal is None:
                 raise
@@ -315,12 +319,19 @@ class _TaskRun:
             give_up(self.store, work.journal, work.progress)
             journal = self._new_journal(identity, work.decision, work.snapshot, work.limits.part_size)
             work = replace(work, journal=journal)
-            stored = self._store(work)
-        return self._commit(work, stored, started)
+            stored, parts = self._store(work)
+        return self._commit(work, stored, parts, started)
 
-    def _store(self, work: _Work) -> StoredStream:
+    def _store(self, work: _Work) -> tuple[StoredStream, PartsSummary]:
+        """Store the stream, and the list of its parts."""
         binding, journal = work.journal.binding, work.journal
-        self.context.patience.insist(lambda: journal.reconcile(self.store, work.progress))
+        patience = self.context.patience
+        if gone := patience.insist(lambda: journal.reconcile(self.store, work.progress)):
+            work.progress.log(
+                f"{gone} parts that were stored are not in the repository any longer and are sent again. Look for a "
+                "lifecycle rule or somebody who deletes.",
+                level="warning",
+            )
         if journal.stored_parts:
             work.progress.log(f"Resuming {binding.backup_id}: {journal.stored_parts} parts are stored already")
         moved = _Moved(work.progress, work.estimate)
@@ -332,7 +343,7 @@ class _TaskRun:
             part_size=binding.part_size,
             ledger=journal,
             moved=moved.add,
-            patience=self.context.patience,
+            patience=patience,
         )
         pipeline = BackupPipeline(
             plan_backup_buffers(work.limits, cores=usable_cores(), stream_bytes=work.estimate),
@@ -353,12 +364,14 @@ class _TaskRun:
             send.kill()
             raise
         self.context.checkpoint("stream-stored")
-        return stored
+        parts = patience.insist(lambda: list_parts(self.context, self.store, journal, stored))
+        self.context.checkpoint("parts-listed")
+        return stored, parts
 
-    def _commit(self, work: _Work, stored: StoredStream, started: float) -> BackupResult:
+    def _commit(self, work: _Work, stored: StoredStream, parts: PartsSummary, started: float) -> BackupResult:
         context, survey = self.context, work.survey
         work.progress.advance("commit", current=stored.stream_bytes, total=stored.stream_bytes)
-        manifest = build_manifest(context, survey, work.journal.binding, work.snapshot, stored, job=self.job)
+        manifest = build_manifest(context, survey, work.journal.binding, work.snapshot, stored, parts, job=self.job)
         try:
             key = commit(context, self.store, self.signing_key, survey, manifest)
         except ObjectExists:
@@ -380,12 +393,6 @@ class _TaskRun:
         )
         work.progress.finish(status="warning" if warnings else "ok", result=result.as_json())
         return result
-
-
-def _check_part_count(work: _Work, total: int) -> str:
-    binding = work.journal.binding
-    key = work.survey.series.part_key(BackupId(binding.backup_id), binding.level, 0)
-    return check_part_count(total, binding.part_size, key=key)
 
 
 class _Moved:

@@ -12,7 +12,9 @@ from typing import Any
 
 from ...errors import NoSuchBackup, PartDamaged, PartMissing
 from ...plan.chain import check_series, resolve_chain, select_backup
+from ...plan.parts import beside_listing
 from ...repository.catalogue import Catalogue, read_catalogue
+from ...repository.part_list import open_part_list
 from ...state.heads import read_head
 from ...store.protocol import Store, StoredObject
 from ...values.manifest import Manifest
@@ -51,8 +53,8 @@ class RestoreLink:
             "snapshot": manifest.snapshot.name,
             "guid": manifest.snapshot.guid,
             "stream_bytes": manifest.stream.bytes,
-            "stored_bytes": manifest.stored_bytes,
-            "parts": len(manifest.parts),
+            "stored_bytes": manifest.parts.stored_bytes,
+            "parts": manifest.parts.count,
             "storage_class": self.storage_class,
             "readable": self.readable,
         }
@@ -75,7 +77,7 @@ class RestorePlan:
     @property
     def stored_bytes(self) -> int:
         """Bytes to download."""
-        return sum(link.manifest.stored_bytes for link in self.links)
+        return sum(link.manifest.parts.stored_bytes for link in self.links)
 
     def as_json(self) -> dict[str, Any]:
         """The plan for machines."""
@@ -159,27 +161,25 @@ def _warnings(
 
 def _link(store: Store, manifest: Manifest) -> RestoreLink:
     prefix = manifest.series.data_prefix(manifest.backup_id, manifest.level)
-    found = {item.key: item for item in store.list(prefix)}
-    for part in manifest.parts:
-        item = found.get(part.key)
-        if item is None:
-            raise PartMissing(
-                f"Part {part.index} of backup {manifest.backup_id} ({part.key}) is not in {store.location}",
-                subject=part.key,
-                next_step="This backup cannot be restored without it; `zrb verify --depth exists` shows which can",
-            )
-        if item.bytes != part.bytes:
-            raise PartDamaged(
-                f"{part.key} has {item.bytes} bytes, and its signed manifest states {part.bytes}",
-                subject=part.key,
-                next_step="The object was replaced or cut short: choose another backup with `zrb list`",
-            )
-    classes = {found[part.key].storage_class for part in manifest.parts}
-    return RestoreLink(
-        manifest=manifest,
-        storage_class="+".join(sorted(classes)),
-        readable=all(_readable(store, found[part.key]) for part in manifest.parts),
-    )
+    classes: set[str] = set()
+    readable = True
+    with open_part_list(store, manifest) as parts:
+        for part, item in beside_listing(parts, store.list(prefix)):
+            if item is None:
+                raise PartMissing(
+                    f"Part {part.index} of backup {manifest.backup_id} ({part.key}) is not in {store.location}",
+                    subject=part.key,
+                    next_step="This backup cannot be restored without it; `zrb verify --depth exists` shows which can",
+                )
+            if item.bytes != part.bytes:
+                raise PartDamaged(
+                    f"{part.key} has {item.bytes} bytes, and its signed manifest states {part.bytes}",
+                    subject=part.key,
+                    next_step="The object was replaced or cut short: choose another backup with `zrb list`",
+                )
+            classes.add(item.storage_class)
+            readable = readable and _readable(store, item)
+    return RestoreLink(manifest=manifest, storage_class="+".join(sorted(classes)), readable=readable)
 
 
 def _readable(store: Store, item: StoredObject) -> bool:

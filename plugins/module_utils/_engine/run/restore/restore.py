@@ -13,6 +13,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,7 @@ from ...errors import (
 )
 from ...plan.buffers import plan_restore_buffers
 from ...plan.properties import restorable_properties
+from ...repository.part_list import open_part_list
 from ...seal.age import AgeOpener
 from ...state.heads import remember
 from ...state.spool import Spool
@@ -119,7 +121,7 @@ def restore(
 def _check_readable(plan: RestorePlan) -> None:
     frozen = [link for link in plan.links if not link.readable]
     if frozen:
-        total = sum(link.manifest.stored_bytes for link in frozen)
+        total = sum(link.manifest.parts.stored_bytes for link in frozen)
         first = frozen[0].manifest
         raise ThawNeeded(
             f"{len(frozen)} of {len(plan.links)} backups of this chain ({total} bytes) are in an archive class "
@@ -177,11 +179,11 @@ class _Restore:
     def _receive(self, manifest: Manifest) -> None:
         receiver = LazyReceive(self._context, self._plan.target, manifest)
         try:
-            self._pipeline.fetch_stream(
-                manifest,
-                Source(self._store, self._spool.directory, self._count, self._context.patience),
-                receiver.write,
-            )
+            patience = self._context.patience
+            source = Source(self._store, self._spool.directory, self._count, patience)
+            with ExitStack() as stack:
+                parts = patience.insist(lambda: stack.enter_context(open_part_list(self._store, manifest)))
+                self._pipeline.fetch_stream(manifest, parts, source, receiver.write)
             self._context.checkpoint("stream-written")
             receiver.finish()
         except BaseException as error:

@@ -9,16 +9,17 @@ from __future__ import annotations
 import hashlib
 import re
 import threading
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from ...config.tasks import as_tasks, covered_by_any
-from ...errors import EngineError, LocalStateError, NoSuchBackup, UsageError
+from ...errors import EngineError, IntegrityError, LocalStateError, NoSuchBackup, ThawNeeded, UsageError
 from ...plan.chain import check_series, walk_chain
 from ...repository.catalogue import Catalogue, read_catalogue
 from ...repository.identity import RepositoryIdentity
+from ...repository.part_list import open_part_list
 from ...seal.signing import no_trusted_signer
 from ...state.heads import read_head, remember, series_seen
 from ...state.spool import Spool
@@ -28,7 +29,7 @@ from ...values.manifest import CataloguedManifest, Manifest, Part
 from ...values.repository import BackupId, Series
 from ..context import Context
 from .acceptance import accept_what_is_there
-from .parts import DecryptChecks, PartProblem, check_hashes, check_presence
+from .parts import DecryptChecks, Findings, Sound, check_hashes, check_presence
 
 Depth = Literal["signature", "exists", "checksum", "decrypt"]
 DEPTHS: tuple[Depth, ...] = ("signature", "exists", "checksum", "decrypt")
@@ -79,13 +80,15 @@ class Problem:
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
     """What was proven. ``parts`` of ``parts_total`` were looked at, ``bytes`` is their stored size; at the depth
-    ``signature`` none is. ``backups`` lists the ids."""
+    ``signature`` none is. ``not_compared`` of them have the right length, and the store shows nothing of their content:
+    only a deeper look can tell. ``backups`` lists the ids."""
 
     depth: Depth
     subset: Subset | None
     backups: tuple[BackupId, ...]
     parts: int
     parts_total: int
+    not_compared: int
     bytes: int
     problems: tuple[Problem, ...]
     warnings: tuple[str, ...]
@@ -113,6 +116,7 @@ class VerifyReport:
             "backups": list(self.backups),
             "parts": self.parts,
             "parts_total": self.parts_total,
+            "not_compared": self.not_compared,
             "bytes": self.bytes,
             "problems": [problem.as_json() for problem in self.problems],
             "warnings": list(self.warnings),
@@ -174,14 +178,14 @@ def verify(  # noqa: PLR0913 - the options of the command
         problems += _chain_problems(found_in_series, [manifest for manifest in chosen if manifest.series == series])
         problems += _losses(context, series, found_in_series, catalogue.identity)
     problems += run.check(chosen)
-    parts = [part for manifest in chosen for part in run.selected(manifest)]
     report = VerifyReport(
         depth=depth,
         subset=share,
         backups=tuple(manifest.backup_id for manifest in chosen),
-        parts=len(parts),
-        parts_total=sum(len(manifest.parts) for manifest in chosen),
-        bytes=sum(part.bytes for part in parts),
+        parts=run.parts,
+        parts_total=sum(manifest.parts.count for manifest in chosen),
+        not_compared=run.not_compared,
+        bytes=run.bytes,
         problems=tuple(problems),
         warnings=tuple(warnings),
     )
@@ -197,63 +201,88 @@ class _Run:
         self._depth = depth
         self._subset = subset
         self._identities = identities
+        self.parts = 0
+        """How many were looked at; ``bytes`` is their stored size."""
+        self.bytes = 0
+        self.not_compared = 0
         self._total = 0
         self._done = 0
         self._lock = threading.Lock()
 
-    def selected(self, manifest: Manifest) -> list[Part]:
-        """The parts of ``manifest`` that this run looks at."""
-        if self._depth == "signature":
-            return []
-        return [part for part in manifest.parts if self._subset is None or part in self._subset]
-
     def check(self, manifests: Sequence[Manifest]) -> list[Problem]:
         """All problems of all parts that are selected."""
-        self._total = sum(part.bytes for manifest in manifests for part in self.selected(manifest))
+        if self._depth != "signature":
+            self._total = sum(manifest.parts.stored_bytes for manifest in manifests)
+            self._total //= self._subset.of if self._subset else 1
         self._context.progress.start("verify", total=self._total, message=f"{len(manifests)} backups, {self._depth}")
         if self._depth == "signature":
             return []
-        store = self._context.open_store()
+        with ExitStack() as stack:
+            store = stack.enter_context(closing(self._context.open_store()))
+            decrypt = self._decrypt_checks(store, stack) if self._depth == "decrypt" else None
+            return [problem for manifest in manifests for problem in self._check(store, manifest, decrypt)]
+
+    def _decrypt_checks(self, store: Store, stack: ExitStack) -> DecryptChecks:
+        return DecryptChecks(
+            store,
+            limits=self._context.config.limits,
+            identities=self._identities,
+            spool=stack.enter_context(Spool(self._context.base_dir)).directory,
+            moved=self._moved,
+        )
+
+    def _check(self, store: Store, manifest: Manifest, decrypt: DecryptChecks | None) -> list[Problem]:
         try:
-            if self._depth == "decrypt":
-                return self._check_decrypted(store, manifests)
-            return [
-                problem for manifest in manifests for problem in self._named(manifest, self._stored(store, manifest))
-            ]
-        finally:
-            store.close()
+            with open_part_list(store, manifest) as parts:
+                selected = _Selected(parts, self._subset)
+                findings = self._findings(store, manifest, selected, decrypt)
+        except (IntegrityError, ThawNeeded) as error:  # of the list of parts
+            findings = Findings(whole=[error])
+        return self._named(manifest, findings)
 
-    def _stored(self, store: Store, manifest: Manifest) -> list[PartProblem]:
-        check = check_presence if self._depth == "exists" else check_hashes
-        return check(store, self.selected(manifest), limits=self._context.config.limits, moved=self._moved)
+    def _findings(
+        self, store: Store, manifest: Manifest, selected: Iterable[Part], decrypt: DecryptChecks | None
+    ) -> Findings:
+        """Every depth contains the ones before it."""
+        limits = self._context.config.limits
+        findings = check_presence(store, manifest, self._counted(selected), workers=limits.workers)
+        sound = Sound(selected, findings)
+        if decrypt is not None:
+            (decrypt.check_stream if self._subset is None else decrypt.check_parts)(manifest, sound, findings)
+        elif self._depth == "checksum":
+            check_hashes(store, sound, findings, limits=limits, moved=self._moved)
+        else:
+            self.not_compared += findings.not_compared
+        return findings
 
-    def _check_decrypted(self, store: Store, manifests: Sequence[Manifest]) -> list[Problem]:
-        problems = []
-        with Spool(self._context.base_dir) as spool:
-            checks = DecryptChecks(
-                store,
-                limits=self._context.config.limits,
-                identities=self._identities,
-                spool=spool.directory,
-                moved=self._moved,
-            )
-            for manifest in manifests:
-                if self._subset is None:
-                    found = checks.check_stream(manifest)
-                else:
-                    found = checks.check_parts(manifest, self.selected(manifest))
-                problems += self._named(manifest, found)
-        return problems
+    def _counted(self, parts: Iterable[Part]) -> Iterator[Part]:
+        for part in parts:
+            self.parts += 1
+            self.bytes += part.bytes
+            if self._depth == "exists":
+                self._moved(part.bytes)
+            yield part
 
     def _moved(self, length: int) -> None:
         with self._lock:
             self._done = min(self._total, self._done + length)  # a damaged part is read twice, but counts once
             self._context.progress.advance("verify", current=self._done, total=self._total)
 
-    def _named(self, manifest: Manifest, found: Sequence[PartProblem]) -> list[Problem]:
-        for _key, error in found:
+    def _named(self, manifest: Manifest, findings: Findings) -> list[Problem]:
+        for error in findings:
             self._context.progress.log(error.explain(), level="warning", backup_id=manifest.backup_id)
-        return [Problem(error, manifest.backup_id, manifest.dataset.name) for _key, error in found]
+        return [Problem(error, manifest.backup_id, manifest.dataset.name) for error in findings]
+
+
+class _Selected:
+    """The parts that a run looks at. Can be read again."""
+
+    def __init__(self, parts: Iterable[Part], subset: Subset | None) -> None:
+        self._parts = parts
+        self._subset = subset
+
+    def __iter__(self) -> Iterator[Part]:
+        return (part for part in self._parts if self._subset is None or part in self._subset)
 
 
 def _read_catalogue(context: Context, signers: Sequence[str], host: str) -> Catalogue:
