@@ -158,6 +158,7 @@ def new_nas(
         recipients=(identity.public,),
         signing_key=PurePosixPath(keys / "signing.key"),
         limits=limits or (SMALL_S3 if "s3" in repository else SMALL),
+        patience_s=0,
         tasks=(Task(name="test", pool=pool.name, dataset="data", **task),),
         **repository,
     )

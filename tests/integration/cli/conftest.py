@@ -122,6 +122,7 @@ def command_line(nas: Nas) -> CommandLine:
         "chunk_size": f"{config.limits.chunk_size}B",
         "memory_limit": f"{config.limits.memory_limit}B",
         "workers": config.limits.workers,
+        "patience": config.patience_s or 0,
         "tasks": [{"name": nas.task.name, "pool": nas.task.pool, "dataset": nas.task.dataset}],
     }
     if s3:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from zrb.config.key_files import read_identities
-from zrb.errors import ChainBroken, EngineError, IntegrityError, PartMissing, SignatureInvalid
+from zrb.errors import BackupsVanished, ChainBroken, EngineError, IntegrityError, PartMissing, SignatureInvalid
 from zrb.run.backup import BackupResult
 from zrb.run.keys import write_age_key, write_signing_key
 from zrb.run.restore import RestoreSelection, plan_restore, restore
@@ -165,9 +165,12 @@ def test_wrong_keys(chain: Chain, tmp_path: Path) -> None:
 def test_a_rolled_back_repository_is_noticed(chain: Chain) -> None:
     nas, full, first = chain
     file_of(nas, first.manifest_key).unlink()
-    restored = nas.restore()
-    assert restored.links == (full.manifest.backup_id,)
+    for use in (nas.restore, lambda: nas.back_up(1)):
+        with pytest.raises(BackupsVanished):
+            use()
+    restored = nas.restore(backup_id=full.manifest.backup_id)
     assert any("the newest backups were removed" in warning for warning in restored.warnings)
+    verify(nas.context(), depth="signature", accept_losses=True)
     # The next backup does not reuse the number of the one that vanished.
     assert nas.back_up(1).manifest.seq == first.manifest.seq + 1
 
@@ -176,8 +179,8 @@ def test_parts_larger_than_memory_go_through_the_spool(chain: Chain) -> None:
     nas, _, _ = chain
     expected = describe_tree(nas.dataset.mountpoint)
     spool = Path(nas.config.base_dir) / "spool"
-    (spool / "4242").mkdir(parents=True)
-    (spool / "4242" / "part-000000.age").write_bytes(b"left by a killed restore")
+    (spool / "restore-left").mkdir(parents=True)
+    (spool / "restore-left" / "part-000000.age").write_bytes(b"left by a killed restore")
     limits = replace(nas.config.limits, chunk_size=64 * KIB, memory_limit=2 * 64 * KIB)
     tight = replace(nas, config=replace(nas.config, limits=limits))
     tight.restore()

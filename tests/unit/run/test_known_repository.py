@@ -308,3 +308,24 @@ def test_nothing_to_accept_changes_nothing(fleet: Fleet) -> None:
     fleet.back_up(0)
     report = look(fleet, accept_losses=True)
     assert (report.exit_code, report.warnings) == (0, ())
+
+
+def test_a_repository_is_given_up_by_hand_alone(fleet: Fleet) -> None:
+    """A memory that is lost is no reason to let go of what another configuration needs."""
+    first = fleet.back_up(0).manifest
+    (pin,) = (fleet.root / "state/state/repositories").iterdir()
+    pin.unlink()
+    fleet.use_repository("other", MemoryStore(location="memory://other/"))
+    second = fleet.back_up(0).manifest
+    assert fleet.held() == {first.snapshot.name, second.snapshot.name}
+
+
+def test_a_repository_that_moved_to_another_destination_keeps_its_holds(fleet: Fleet) -> None:
+    first, store = fleet.back_up(0).manifest, fleet.store
+    fleet.use_repository("moved", store)
+    fleet.write(2)
+    fleet.back_up(1)
+    fleet.use_repository("fake", MemoryStore())
+    look(fleet, accept_losses=True)
+    newest = fleet.back_up(0).manifest
+    assert {first.snapshot.name, newest.snapshot.name} <= fleet.held()

@@ -55,7 +55,7 @@ def test_an_unreadable_memory_is_no_memory(tmp_path: Path, content: str) -> None
 def test_it_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "state").touch()
     assert highest_seen(tmp_path, REPOSITORY, SERIES) == 0
-    with pytest.raises(OSError, match="Not a directory"):
+    with pytest.raises(OSError, match="File exists"):
         remember(tmp_path, REPOSITORY, SERIES, 1)
 
 

@@ -62,7 +62,6 @@ OTHER: dict[str, Any] = {
     "base_guid": None,
     "level": 2,
     "flags": ("-L",),
-    "zfs_version": "zfs-2.3.3",
     "part_size": 65537,
     "recipients": (OTHER_RECIPIENT, RECIPIENT),
     "storage_class": "GLACIER",
@@ -70,6 +69,7 @@ OTHER: dict[str, Any] = {
 """Another value for each field that shapes bytes or says what they are."""
 
 OWN: dict[str, Any] = {
+    "zfs_version": "zfs-2.3.3",
     "backup_id": "20260131T020000Z-L1-00000000",
     "snapshot": "",
     "snapshot_guid": "",

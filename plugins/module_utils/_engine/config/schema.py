@@ -19,7 +19,21 @@ from ..values.config import Config, LocalSettings, S3Settings, StorageClasses, T
 from ..values.storage_classes import ARCHIVE_CLASSES, READABLE_CLASSES
 from ..zfs.names import check_dataset_name, check_pool_name
 from .limits import read_limits
-from .readers import choice, endpoint, flag, list_of, matching, path, path_text, prefix, scalar, size, text, whole
+from .readers import (
+    choice,
+    duration,
+    endpoint,
+    flag,
+    list_of,
+    matching,
+    path,
+    path_text,
+    prefix,
+    scalar,
+    size,
+    text,
+    whole,
+)
 from .yaml_nodes import Key, Keys, Node, parse_yaml, read_mapping, require
 
 _HOST = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
@@ -52,6 +66,7 @@ def read_config(file: Path, content: bytes, *, writes: bool = True) -> Config:
         s3=s3,
         local=local,
         limits=read_limits(root, values, on_s3=s3 is not None),
+        patience_s=values.get("patience"),
         tasks=values.get("tasks", ()),
     )
 
@@ -177,6 +192,7 @@ ROOT: Keys = {
     "memory_limit": Key(size(), "all buffers together"),
     "workers": Key(whole(1, 64), "uploads or downloads at once"),
     "bandwidth_limit": Key(size(least=0), "bytes per second for uploads; 0 is no limit"),
+    "patience": Key(duration, "how long a transfer waits for an endpoint that is away; default: 6h, at a terminal 5m"),
     "proof": Key(flag, "decrypts again what a backup stores, to find bits that flip in memory"),
     "tasks": Key(_tasks, ""),
 }

@@ -51,6 +51,7 @@ from .durable_files import sync_directory
 SUFFIX = ".journal"
 MAX_LINE_BYTES: Final = 1024 * 1024
 MAX_PART_LINE_BYTES: Final = part_list.MAX_LINE_BYTES + 64
+_FOREIGN: Final = {errno.ELOOP, errno.EISDIR, errno.ENOTDIR, errno.ENXIO}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,8 @@ class Binding:
 
     def fits(self, now: Binding) -> bool:
         """Whether a run whose binding would be ``now`` may continue the backup with this binding."""
-        own = {"backup_id", "snapshot", "snapshot_guid", "level_requested", "reason"}
+        # Another version of ZFS nearly always sends the same bytes, and every part is compared.
+        own = {"backup_id", "snapshot", "snapshot_guid", "level_requested", "reason", "zfs_version"}
         shaping = (one.name for one in fields(self) if one.name not in own)
         return all(getattr(self, name) == getattr(now, name) for name in shaping)
 
@@ -126,20 +128,18 @@ class Journal:
 
         Raises :class:`JournalDamaged` if the backup cannot be continued.
         """
-        with _explained(path, "read"):
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-            with os.fdopen(descriptor, "rb") as file:
-                first = file.readline(MAX_LINE_BYTES)
-                if not first.endswith(b"\n"):
-                    raise JournalDamaged("its first line is missing")
-                journal = cls(path, _read_binding(first))
-                offset = len(first)
-                while line := file.readline(MAX_LINE_BYTES):
-                    if not line.endswith(b"\n") and len(line) < MAX_LINE_BYTES:
-                        journal._torn_at = offset
-                        break
-                    journal._replay(line, offset)
-                    offset += len(line)
+        with _explained(path, "read"), os.fdopen(_open(path), "rb") as file:
+            first = file.readline(MAX_LINE_BYTES)
+            if not first.endswith(b"\n"):
+                raise JournalDamaged("its first line is missing")
+            journal = cls(path, _read_binding(first))
+            offset = len(first)
+            while line := file.readline(MAX_LINE_BYTES):
+                if not line.endswith(b"\n") and len(line) < MAX_LINE_BYTES:
+                    journal._torn_at = offset
+                    break
+                journal._replay(line, offset)
+                offset += len(line)
         return journal
 
     def known(self, index: int) -> Part | None:
@@ -295,10 +295,15 @@ def backup_id_of(path: Path) -> BackupId:
 def hold_named_in(path: Path) -> tuple[str, str] | None:
     """Return snapshot and tag of the hold that the first line of a damaged journal speaks of, if it can be read."""
     try:
-        binding = _read_binding(path.read_bytes().partition(b"\n")[0])
+        with os.fdopen(_open(path), "rb") as file:
+            binding = _read_binding(file.readline(MAX_LINE_BYTES))
     except (OSError, ValueError):
         return None
     return binding.snapshot, hold_tag(binding.repository_id)
+
+
+def _open(path: Path) -> int:
+    return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)  # never waits for a pipe
 
 
 def _read_binding(line: bytes) -> Binding:
@@ -317,5 +322,7 @@ def _explained(path: Path, done: str) -> Iterator[None]:
             f"The journal {path} could not be {done}",
             subject=str(path),
             answer=error.strerror or str(error),
-            next_step="Make base_dir writable and free some space, then run the same command again: it resumes",
+            next_step=f"Something that zrb did not write is at {path}: look at it and move it away"
+            if error.errno in _FOREIGN
+            else "Make base_dir writable and free some space, then run the same command again: it resumes",
         ) from error

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from ..errors import LocalStateError, Locked
 from ..values.repository import encode_component
+from .durable_files import make_private
 
 _FLOCK = struct.Struct("hhqqi0q")
 """``struct flock``: type, whence, start, length, pid."""
@@ -54,7 +55,7 @@ class DatasetLocks:
                 next_step="Wait until it has ended, then run the same command again; its lock ends with the process",
             ) from error
         with _explained(self._base_dir):
-            note.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(note.parent)
             note.write_text(f"pid {os.getpid()}\n")
 
 
@@ -63,7 +64,7 @@ def dataset_locks(base_dir: Path) -> Iterator[DatasetLocks]:
     """Provide the locks of a run, and release them at its end. Raises :class:`LocalStateError`."""
     path = base_dir / "run" / ".lock"
     with _explained(base_dir):
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(path.parent)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         yield DatasetLocks(base_dir, descriptor)

@@ -10,10 +10,11 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from ..errors import LocalStateError
 from ..values.field_types import Line, RepositoryId
-from ..values.json_records import read_record, write_record
+from ..values.json_records import listed, read_record, text, write_record
 from ..values.strict_json import canonical_json, parse_object
 from .durable_files import replace_durably
 
@@ -22,11 +23,15 @@ _MAX_BYTES = 16_384
 
 @dataclass(frozen=True, slots=True)
 class KnownRepository:
-    """The repository at a destination. ``host`` is the name under which this machine last backed up to it, or empty."""
+    """The repository at a destination, if there is one. ``host`` is the name under which this machine last backed up to
+    it, or empty; ``former`` are those that were there before, and that somebody gave up by hand."""
 
     destination: Line
-    repository_id: RepositoryId
+    repository_id: RepositoryId | None
     host: Line
+    former: Annotated[
+        tuple[str, ...], listed(text("the id of a repository", "[0-9a-f]{32}", most=32), least=0, most=99)
+    ]
 
 
 def known_repository(base_dir: Path, destination: str) -> KnownRepository | None:
@@ -48,15 +53,21 @@ def remember_repository(base_dir: Path, known: KnownRepository) -> None:
         ) from error
 
 
-def forget_repository(base_dir: Path, destination: str) -> None:
-    """Know nothing of ``destination`` any more."""
-    _path(base_dir, destination).unlink(missing_ok=True)
+def replace_repository(base_dir: Path, destination: str, repository_id: str | None) -> None:
+    """Give up the repository that is known at ``destination``, and remember another one there, or none.
+
+    Raises :class:`LocalStateError`.
+    """
+    before = known_repository(base_dir, destination)
+    former = dict.fromkeys((*before.former, before.repository_id)) if before else {}
+    ids = tuple(one for one in former if one not in (None, repository_id))
+    remember_repository(base_dir, KnownRepository(destination, repository_id, "", ids))
 
 
 def former_repositories(base_dir: Path) -> frozenset[str]:
-    """Return the ids of repositories that were backed up to or read, and are at no destination any more."""
-    known = {one.repository_id for path in (base_dir / _DIRECTORY).glob("*.json") if (one := _read(path))}
-    return frozenset(path.name for path in (base_dir / "state" / "seen").glob("*")) - known
+    """Return the ids of repositories that were given up, and are at no destination any more."""
+    known = [one for path in (base_dir / _DIRECTORY).glob("*.json") if (one := _read(path))]
+    return frozenset(one for each in known for one in each.former) - {each.repository_id for each in known}
 
 
 _DIRECTORY = Path("state", "repositories")

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import LocalStateError
+from .durable_files import make_private
 
 _PREFIX = "restore-"
 
@@ -43,7 +44,7 @@ class Spool:
         """Return the directory, ready for use."""
         if self._own is None:
             try:
-                self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+                make_private(self._root)
                 with _alone(self._root):  # a new directory has no lock yet, and looks abandoned
                     self._remove_stale()
                     own = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=self._root))

@@ -13,6 +13,9 @@ from typing import Literal
 KIB = 1024
 MIB = 1024 * KIB
 
+PATIENCE_S = 6 * 3600
+PATIENCE_AT_A_TERMINAL_S = 5 * 60
+
 ChecksumMode = Literal["auto", "required", "off"]
 RawMode = Literal["auto", "always", "never"]
 
@@ -120,6 +123,8 @@ class Config:
     s3: S3Settings | None = None
     local: LocalSettings | None = None
     limits: Limits = Limits()
+    patience_s: int | None = None
+    """How long a transfer waits for a storage that is away. ``None``: it depends on who waits."""
     tasks: tuple[Task, ...] = ()
 
     @property

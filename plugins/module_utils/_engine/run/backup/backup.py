@@ -325,7 +325,8 @@ class _TaskRun:
     def _store(self, work: _Work) -> tuple[StoredStream, PartsSummary]:
         """Store the stream, and the list of its parts."""
         binding, journal = work.journal.binding, work.journal
-        if gone := journal.reconcile(self.store, work.progress):
+        patience = self.context.patience
+        if gone := patience.insist(lambda: journal.reconcile(self.store, work.progress)):
             work.progress.log(
                 f"{gone} parts that were stored are not in the repository any longer and are sent again. Look for a "
                 "lifecycle rule or somebody who deletes.",
@@ -342,6 +343,7 @@ class _TaskRun:
             part_size=binding.part_size,
             ledger=journal,
             moved=moved.add,
+            patience=patience,
         )
         pipeline = BackupPipeline(
             plan_backup_buffers(work.limits, cores=usable_cores(), stream_bytes=work.estimate),
@@ -362,7 +364,7 @@ class _TaskRun:
             send.kill()
             raise
         self.context.checkpoint("stream-stored")
-        parts = list_parts(self.context, self.store, journal, stored)
+        parts = patience.insist(lambda: list_parts(self.context, self.store, journal, stored))
         self.context.checkpoint("parts-listed")
         return stored, parts
 

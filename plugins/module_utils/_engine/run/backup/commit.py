@@ -171,7 +171,8 @@ def commit(context: Context, store: Store, signing_key: SigningKey, survey: Surv
     key = survey.series.manifest_key(manifest.backup_id)
     envelope = signing_key.sign(payload)
     context.checkpoint("manifest-signed")
-    store.put(key, envelope, storage_class=context.config.storage_classes.manifest)
+    storage_class = context.config.storage_classes.manifest
+    context.patience.insist(lambda: store.put(key, envelope, storage_class=storage_class))
     context.checkpoint("manifest-stored")
     return key
 

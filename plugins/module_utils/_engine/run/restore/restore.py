@@ -13,6 +13,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -178,8 +179,10 @@ class _Restore:
     def _receive(self, manifest: Manifest) -> None:
         receiver = LazyReceive(self._context, self._plan.target, manifest)
         try:
-            source = Source(self._store, self._spool.directory, self._count)
-            with open_part_list(self._store, manifest) as parts:
+            patience = self._context.patience
+            source = Source(self._store, self._spool.directory, self._count, patience)
+            with ExitStack() as stack:
+                parts = patience.insist(lambda: stack.enter_context(open_part_list(self._store, manifest)))
                 self._pipeline.fetch_stream(manifest, parts, source, receiver.write)
             self._context.checkpoint("stream-written")
             receiver.finish()

@@ -14,7 +14,7 @@ from ...plan.chain import check_series
 from ...repository.catalogue import Catalogue, read_catalogue
 from ...repository.identity import RepositoryIdentity, write_identity
 from ...state.heads import read_head, remember, series_seen
-from ...state.repositories import KnownRepository, forget_repository, remember_repository
+from ...state.repositories import replace_repository
 from ...store.protocol import Store
 from ...values.config import Task
 from ..context import Context
@@ -64,7 +64,7 @@ def _accept_identity(
     if identity is None:
         repository_id = _signed_id(store, catalogue, known)
         if repository_id is None:
-            forget_repository(context.base_dir, context.config.destination)
+            replace_repository(context.base_dir, context.config.destination, None)
             return [f"Accepted: {store.location} is empty. The next backup begins a new repository there."], None
         identity = write_identity(store, RepositoryIdentity(repository_id=repository_id, created=context.clock()))
         told.append(f"The identity {repository_id} of {store.location} was made again from its signed manifests.")
@@ -72,9 +72,7 @@ def _accept_identity(
         for problem in catalogue.problems:
             if known and not isinstance(problem, RepositoryChanged):
                 raise problem
-        remember_repository(
-            context.base_dir, KnownRepository(context.config.destination, identity.repository_id, host="")
-        )
+        replace_repository(context.base_dir, context.config.destination, identity.repository_id)
         if known:
             told.append(
                 f"Accepted: {store.location} is the repository {identity.repository_id}, and no longer {known}."
