@@ -24,7 +24,7 @@ CARRIED = {
     "atime": "off",
     "xattr": "sa",
     "org.example:owner": "Anna Müller; rm -rf / $(reboot)",
-    "zrb:note": "kept",
+    "org.example:note": "kept",
 }
 
 
