@@ -329,3 +329,17 @@ def test_a_repository_that_moved_to_another_destination_keeps_its_holds(fleet: F
     look(fleet, accept_losses=True)
     newest = fleet.back_up(0).manifest
     assert {first.snapshot.name, newest.snapshot.name} <= fleet.held()
+
+
+@pytest.mark.parametrize("stray", [0, 1])
+def test_only_a_manifest_of_the_series_that_is_there_accounts_for_a_number(fleet: Fleet, stray: int) -> None:
+    """A damaged one is told once, as damage. A removed one is missed, whatever else lies among the manifests."""
+    results = [fleet.back_up(0), fleet.back_up(0)]
+    fleet.store.corrupt(results[1].manifest_key, 400)
+    (problem,) = list_backups(fleet.context()).problems
+    assert problem.subject == results[1].manifest_key
+    fleet.store.remove(results[1].manifest_key)
+    for _ in range(stray):
+        fleet.store.put("manifests/nas1/tank/data/left-there", b"x")
+    assert BackupsVanished in {type(one) for one in list_backups(fleet.context()).problems}
+    assert [type(error) for _name, error in fleet.run(0).failures] == [BackupsVanished]

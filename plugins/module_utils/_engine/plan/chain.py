@@ -161,15 +161,16 @@ class Loss:
         )
 
 
-def check_series(entries: Sequence[CataloguedManifest], *, highest_seen: int = 0) -> list[Loss]:
+def check_series(entries: Sequence[CataloguedManifest], *, highest_seen: int = 0, refused: int = 0) -> list[Loss]:
     """What the numbers and hashes of a series betray: backups that were removed, exchanged or made twice.
 
-    ``highest_seen`` is the highest number that this reader has seen in the series before, 0 for none.
+    ``highest_seen`` is the highest number that this reader has seen in the series before, 0 for none. ``refused``
+    manifests of the series are there and damaged or not trusted: a problem of their own, but they did not vanish.
     """
     ordered = sorted(entries, key=lambda entry: (entry.manifest.seq, entry.manifest.backup_id))
     losses = [loss for older, newer in pairwise(ordered) for loss in _joint(older, newer)]
     newest = ordered[-1].manifest.seq if ordered else 0
-    if newest < highest_seen:
+    if newest + refused < highest_seen:
         sentence = (
             f"The repository shows {newest} as the newest backup of this dataset, and number {highest_seen} was seen "
             "before: the newest backups were removed, or an old state of the repository is shown."

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -38,6 +39,14 @@ class Catalogue:
     manifests: tuple[CataloguedManifest, ...]
     problems: tuple[EngineError, ...]
     identity: RepositoryIdentity | None = None
+
+    def refused(self, series: Series) -> int:
+        """How many manifests of ``series`` are there and were left out."""
+        count = 0
+        for problem in self.problems:
+            with suppress(ManifestInvalid):
+                count += parse_manifest_key(problem.subject)[0] == series
+        return count
 
 
 def read_catalogue(

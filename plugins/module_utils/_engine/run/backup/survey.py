@@ -137,11 +137,9 @@ def survey_dataset(context: Context, store: Store, dataset_name: str) -> Survey:
             f"{series.host}. If only its name changed, set `host: {known.host}`."
         )
     head = read_head(context.base_dir, repository_id, series)
-    losses = check_series(catalogue.manifests, highest_seen=head.seq)
-    newest = max((entry.manifest.seq for entry in catalogue.manifests), default=0)
+    losses = check_series(catalogue.manifests, highest_seen=head.seq, refused=catalogue.refused(series))
     for loss in losses:
-        # Those that are there and damaged did not vanish: they are no base, and a problem of their own.
-        if loss.newest and loss.key not in head.accepted and newest + len(catalogue.problems) < head.seq:
+        if loss.newest and loss.key not in head.accepted:
             raise loss.error(series)
     told = {*head.reported, *head.accepted}
     warnings += [loss.sentence for loss in losses if loss.key not in told]

@@ -143,7 +143,7 @@ def _warnings(
     warnings = [problem.explain() for problem in catalogue.problems]
     repository_id = catalogue.identity.repository_id if catalogue.identity else ""
     head = read_head(context.base_dir, repository_id, series)
-    for loss in check_series(catalogue.manifests, highest_seen=head.seq):
+    for loss in check_series(catalogue.manifests, highest_seen=head.seq, refused=catalogue.refused(series)):
         if loss.key in head.accepted:
             continue
         if loss.newest and selection.backup_id is None:

@@ -18,7 +18,6 @@ from ...config.tasks import as_tasks, covered_by_any
 from ...errors import EngineError, IntegrityError, LocalStateError, NoSuchBackup, ThawNeeded, UsageError
 from ...plan.chain import check_series, walk_chain
 from ...repository.catalogue import Catalogue, read_catalogue
-from ...repository.identity import RepositoryIdentity
 from ...repository.part_list import open_part_list
 from ...seal.signing import no_trusted_signer
 from ...state.heads import read_head, remember, series_seen
@@ -176,7 +175,7 @@ def verify(  # noqa: PLR0913 - the options of the command
     for series in all_series:
         found_in_series = [found for found in catalogue.manifests if found.manifest.series == series]
         problems += _chain_problems(found_in_series, [manifest for manifest in chosen if manifest.series == series])
-        problems += _losses(context, series, found_in_series, catalogue.identity)
+        problems += _losses(context, series, found_in_series, catalogue)
     problems += run.check(chosen)
     report = VerifyReport(
         depth=depth,
@@ -298,17 +297,18 @@ def _read_catalogue(context: Context, signers: Sequence[str], host: str) -> Cata
 
 
 def _losses(
-    context: Context, series: Series, found: Sequence[CataloguedManifest], identity: RepositoryIdentity | None
+    context: Context, series: Series, found: Sequence[CataloguedManifest], catalogue: Catalogue
 ) -> list[Problem]:
-    if identity is None:
+    if catalogue.identity is None:
         return []  # which is a problem already, and the worse one
-    head = read_head(context.base_dir, identity.repository_id, series)
+    repository_id = catalogue.identity.repository_id
+    head = read_head(context.base_dir, repository_id, series)
     with suppress(OSError):  # a machine that only verifies may have no state directory; the next check then knows less
         newest = max((entry.manifest.seq for entry in found), default=0)
-        remember(context.base_dir, identity.repository_id, series, newest)
+        remember(context.base_dir, repository_id, series, newest)
     return [
         Problem(loss.error(series), dataset=series.dataset)
-        for loss in check_series(found, highest_seen=head.seq)
+        for loss in check_series(found, highest_seen=head.seq, refused=catalogue.refused(series))
         if loss.key not in head.accepted
     ]
 
