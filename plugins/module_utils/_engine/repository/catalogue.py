@@ -38,10 +38,12 @@ def read_catalogue(
     trusted: Sequence[str],
     host: str | None = None,
     dataset: str | None = None,
+    recursive: bool = False,
     allow_unsigned: bool = False,
     workers: int = 8,
 ) -> Catalogue:
-    """All committed backups, of one ``host`` or one ``dataset`` (full name) where given.
+    """All committed backups, of one ``host`` or one ``dataset`` (full name) where given; ``recursive``: and those of
+    all datasets below it.
 
     A manifest that is damaged, that nobody trusted signed, or that stands under another key than it names is left
     out and reported. Raises ``SignatureInvalid`` where no trusted signer is given at all, unless ``allow_unsigned``,
@@ -50,7 +52,7 @@ def read_catalogue(
     if not trusted and not allow_unsigned:
         raise no_trusted_signer()
     problems: list[EngineError] = []
-    keys = _manifest_keys(store, host, dataset, problems)
+    keys = _manifest_keys(store, host, dataset, problems, recursive=recursive)
     identity = _identity(store, problems, expected=bool(keys))
     read = partial(_read_manifest, store, identity=identity, trusted=trusted, allow_unsigned=allow_unsigned)
     found: list[CataloguedManifest] = []
@@ -65,7 +67,7 @@ def read_catalogue(
 
 
 def _manifest_keys(
-    store: Store, host: str | None, dataset: str | None, problems: list[EngineError]
+    store: Store, host: str | None, dataset: str | None, problems: list[EngineError], *, recursive: bool
 ) -> list[tuple[str, Series, BackupId]]:
     keys: list[tuple[str, Series, BackupId]] = []
     for item in store.list(_prefix(host, dataset)):
@@ -75,7 +77,7 @@ def _manifest_keys(
             problems.append(error)
             continue
         # The manifests of child datasets lie under the prefix of their parent.
-        if dataset in (None, series.dataset):
+        if recursive or dataset in (None, series.dataset):
             keys.append((item.key, series, backup_id))
     return keys
 

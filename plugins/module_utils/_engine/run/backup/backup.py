@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from ...config.key_files import read_signing_key
 from ...config.tasks import task_datasets
@@ -32,17 +33,20 @@ from ...stream.backup import BackupPipeline, StoredStream
 from ...stream.pace import Pace
 from ...stream.part_uploads import Destination
 from ...stream.threads import usable_cores
-from ...values.config import Limits, Task
+from ...values.config import MIB, Limits, Task
 from ...values.progress import Progress
 from ...values.repository import BackupId, check_level
-from ...values.zfs import Snapshot
+from ...values.zfs import Snapshot, SnapshotFacts
 from ..context import Context
 from .commit import build_manifest, check_stream_edges, commit, finish_commit, rehearse_manifest
 from .recovery import give_up, recover
 from .results import BackupOutcome, BackupPlan, BackupResult
-from .survey import Decision, Survey, binding_for, decide, survey_dataset
+from .survey import Decision, Survey, binding_for, decide, look, survey_dataset
 
 __all__ = ["BackupOutcome", "BackupPlan", "BackupResult", "back_up", "plan_backup"]
+
+TINY_BYTES: Final = 16 * MIB
+"""What was written since the base is estimate enough for such an increment: no sizes depend on it."""
 
 
 def plan_backup(context: Context, *, task: Task, level: int, strict_level: bool = False) -> list[BackupPlan]:
@@ -55,10 +59,11 @@ def plan_backup(context: Context, *, task: Task, level: int, strict_level: bool 
         identity = read_identity(store) or RepositoryIdentity(repository_id="", created=context.clock())
         plans = []
         at_once = _at_one_time(context)
-        for name in task_datasets(context.zfs, task):
-            decision = decide(
-                at_once, identity, task, survey_dataset(context, store, name), level=level, strict=strict_level
-            )
+        names = task_datasets(context.zfs, task)
+        landscape = look(context, store, task)
+        for name in names:
+            survey = survey_dataset(context, landscape, name)
+            decision = decide(at_once, identity, task, survey, level=level, strict=strict_level)
             plans.append(_plan(context, store, decision))
         return plans
     finally:
@@ -133,6 +138,9 @@ def _sizes(context: Context, decision: Decision, stream_bytes: int | None) -> Li
 def _estimate(context: Context, decision: Decision, snapshot: Snapshot | None) -> int | None:
     """Bytes of the stream, as zfs send foretells them, else about, else ``None``."""
     base, flags = decision.choice.base_source, decision.choice.flags
+    written = _written_since_base(decision, snapshot) if snapshot else None
+    if written is not None and written <= TINY_BYTES:
+        return written
     told = context.zfs.estimate_bytes(snapshot.name, base=base, flags=flags) if snapshot else None
     if told is not None:
         return told
@@ -141,12 +149,26 @@ def _estimate(context: Context, decision: Decision, snapshot: Snapshot | None) -
     )
 
 
+def _written_since_base(decision: Decision, snapshot: Snapshot) -> int | None:
+    base = decision.choice.base
+    if base is None:
+        return None
+    total = 0
+    for one in (*decision.survey.snapshots, snapshot):
+        if base.snapshot.createtxg < one.createtxg <= snapshot.createtxg and one.written is None:
+            return None
+        if base.snapshot.createtxg < one.createtxg < snapshot.createtxg or one is snapshot:
+            total += one.written or 0
+    return total
+
+
 @dataclass(frozen=True, slots=True)
 class _Work:
     """One dataset of a run, ready to be sent."""
 
     decision: Decision
     snapshot: Snapshot
+    properties: dict[str, str]
     journal: Journal
     progress: Logged
     estimate: int | None
@@ -215,12 +237,20 @@ class _TaskRun:
         progress.finish(status="failed", result=dict(error.facts()))
 
     def _decide_all(self, locks: ExitStack, identity: RepositoryIdentity, level: int, strict: bool) -> list[Decision]:
-        decisions = []
-        at_once = _at_one_time(self.context)
-        for name in task_datasets(self.context.zfs, self.task):
+        locked, decisions = [], []
+        for name in task_datasets(self.context.zfs, self.task) if self.task.recursive else [self.task.dataset_name]:
             try:
                 locks.enter_context(dataset_lock(self.context.base_dir, name))
-                survey = survey_dataset(self.context, self.store, name)
+                locked.append(name)
+            except EngineError as error:
+                self._failed(name, self._progress_for(name), error)
+        if not locked:
+            return []
+        at_once = _at_one_time(self.context)
+        landscape = look(self.context, self.store, self.task)
+        for name in locked:
+            try:
+                survey = survey_dataset(self.context, landscape, name)
                 decision = decide(at_once, identity, self.task, survey, level=level, strict=strict)
                 recover(self.context, self.store, decision)
                 decisions.append(decision)
@@ -229,39 +259,56 @@ class _TaskRun:
         return decisions
 
     def _begin_all(self, identity: RepositoryIdentity, decisions: Sequence[Decision]) -> list[_Work]:
-        snapshots = self._snapshots_for(decisions)
+        zfs, tag = self.context.zfs, self.task.hold_tag
+        decisions = self._take_snapshots(decisions)
         self.context.checkpoint("snapshot-taken")
+        facts: dict[str, SnapshotFacts] = {}
+        decisions = self._together(lambda names: facts.update(zfs.described(names)), decisions)
+        decisions = self._together(lambda names: zfs.hold_all(names, tag), decisions)
         works = []
         for decision in decisions:
-            snapshot = snapshots.get(decision.snapshot_name)
-            if snapshot is None:
-                continue
+            snapshot, properties = facts[decision.snapshot_name].snapshot, facts[decision.snapshot_name].properties
             progress = self._progress_for(decision.survey.dataset.name)
             try:
-                self.context.zfs.hold(snapshot.name, self.task.hold_tag)
                 self.context.checkpoint("snapshot-held")
                 estimate = _estimate(self.context, decision, snapshot)
                 limits = _sizes(self.context, decision, estimate)
                 journal = decision.journal or self._new_journal(identity, decision, snapshot, limits.part_size)
-                works.append(_Work(decision, snapshot, journal, progress, estimate, limits))
+                works.append(_Work(decision, snapshot, properties, journal, progress, estimate, limits))
             except EngineError as error:
                 self._failed(decision.survey.dataset.name, progress, error)
         return works
 
-    def _snapshots_for(self, decisions: Sequence[Decision]) -> dict[str, Snapshot]:
-        """The snapshots to send by name. Those to be taken are taken at one instant, or none of them is."""
-        snapshots = [decision.snapshot for decision in decisions if decision.snapshot]
+    def _take_snapshots(self, decisions: Sequence[Decision]) -> list[Decision]:
+        """Take the snapshots that are missing at one instant, or none of them; the decisions whose snapshot exists."""
         missing = [decision for decision in decisions if decision.snapshot is None]
         try:
             for decision in missing:
                 note_pending(self._state_dir(decision), decision.snapshot_name)
             if missing:
-                snapshots += self.context.zfs.create_snapshots([decision.snapshot_name for decision in missing])
+                self.context.zfs.take_snapshots([decision.snapshot_name for decision in missing])
         except EngineError as error:
             for decision in missing:
-                name = decision.survey.dataset.name
-                self._failed(name, self._progress_for(name), error)
-        return {snapshot.name: snapshot for snapshot in snapshots}
+                self._fail(decision, error)
+            return [decision for decision in decisions if decision.snapshot]
+        return list(decisions)
+
+    def _together(self, action: Callable[[Sequence[str]], None], decisions: Sequence[Decision]) -> list[Decision]:
+        """``action`` on the snapshots of all; if that fails, on each alone, so that one does not disturb the others.
+        Those for which it did not fail."""
+        try:
+            if decisions:
+                action([decision.snapshot_name for decision in decisions])
+        except EngineError as error:
+            if len(decisions) > 1:
+                return [decision for each in decisions for decision in self._together(action, [each])]
+            self._fail(decisions[0], error)
+            return []
+        return list(decisions)
+
+    def _fail(self, decision: Decision, error: EngineError) -> None:
+        name = decision.survey.dataset.name
+        self._failed(name, self._progress_for(name), error)
 
     def _new_journal(
         self, identity: RepositoryIdentity, decision: Decision, snapshot: Snapshot, part_size: int
@@ -292,7 +339,9 @@ class _TaskRun:
         for sentence in (*work.decision.warnings, too_many):
             if sentence:
                 work.progress.log(sentence, level="warning")
-        rehearse_manifest(self.context, work.survey, work.journal.binding, work.snapshot, job=self.job)
+        rehearse_manifest(
+            self.context, work.survey, work.journal.binding, work.snapshot, properties=work.properties, job=self.job
+        )
         try:
             stored = self._store(work)
         except (StreamNotReproducible, ObjectExists) as error:
@@ -344,13 +393,19 @@ class _TaskRun:
     def _commit(self, work: _Work, stored: StoredStream, started: float) -> BackupResult:
         context, survey = self.context, work.survey
         work.progress.advance("commit", current=stored.stream_bytes, total=stored.stream_bytes)
-        manifest = build_manifest(context, survey, work.journal.binding, work.snapshot, stored, job=self.job)
+        manifest = build_manifest(
+            context, survey, work.journal.binding, work.snapshot, stored, properties=work.properties, job=self.job
+        )
         try:
             key = commit(context, self.store, self.signing_key, survey, manifest)
         except ObjectExists:
             # Something else took this id: a run that resumed would end here again.
             give_up(self.store, work.journal, work.progress)
             raise
+        # The survey is older than a snapshot that this run took, and than its hold.
+        held = replace(work.snapshot, user_holds=max(1, work.snapshot.user_holds))
+        others = (one for one in survey.snapshots if one.guid != held.guid)
+        survey = replace(survey, snapshots=(*others, held))
         warnings = [*work.decision.warnings, *finish_commit(context, self.task, survey, manifest, work.journal)]
         warnings += work.progress.warnings
         result = BackupResult(

@@ -7,8 +7,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
-from ...errors import EngineError, StreamDamaged
+from ...errors import EngineError, NoSuchSnapshot, StreamDamaged
 from ...plan.chain import next_place
 from ...plan.holds import snapshots_to_release
 from ...seal.signing import SigningKey
@@ -62,9 +63,10 @@ def build_manifest(
     snapshot: Snapshot,
     stored: StoredStream,
     *,
+    properties: dict[str, str],
     job: dict[str, str],
 ) -> Manifest:
-    """The manifest of a stream that is stored whole."""
+    """The manifest of a stream that is stored whole; ``properties`` are the local ones of the dataset."""
     base = survey.committed(binding.base_id) if binding.base_id else None
     seq, previous = next_place(survey.entries)
     backup_id = BackupId(binding.backup_id)
@@ -88,14 +90,20 @@ def build_manifest(
         encryption=Encryption(binding.recipients),
         part_size=binding.part_size,
         parts=stored.parts,
-        properties=context.zfs.local_properties(dataset.name),
+        properties=properties,
         tool=f"zrb {VERSION}",
         job=job,
     )
 
 
 def rehearse_manifest(
-    context: Context, survey: Survey, binding: Binding, snapshot: Snapshot, *, job: dict[str, str]
+    context: Context,
+    survey: Survey,
+    binding: Binding,
+    snapshot: Snapshot,
+    *,
+    properties: dict[str, str],
+    job: dict[str, str],
 ) -> None:
     """Raise :class:`ManifestInvalid` now for what would make the manifest invalid after days of uploading: a name, a
     property, a number that the format does not allow."""
@@ -103,7 +111,7 @@ def rehearse_manifest(
     key = survey.series.part_key(BackupId(binding.backup_id), binding.level, 0)
     part = Part(0, key, 1, digest, 1000, digest, Checksum("none", ""))
     one_byte = StoredStream(stream_bytes=1, blake3=digest, parts=(part,), parts_resumed=0)
-    encode_manifest(build_manifest(context, survey, binding, snapshot, one_byte, job=job))
+    encode_manifest(build_manifest(context, survey, binding, snapshot, one_byte, properties=properties, job=job))
 
 
 def commit(context: Context, store: Store, signing_key: SigningKey, survey: Survey, manifest: Manifest) -> str:
@@ -119,7 +127,7 @@ def commit(context: Context, store: Store, signing_key: SigningKey, survey: Surv
 
 def finish_commit(context: Context, task: Task, survey: Survey, manifest: Manifest, journal: Journal) -> list[str]:
     """What follows a commit: bookmark, holds, journal. Nothing here can fail a backup; what goes wrong is returned
-    as sentences. Safe to repeat after a crash."""
+    as sentences. Safe to repeat after a crash. ``survey`` knows the snapshot, unless it is gone."""
     warnings: list[str] = []
 
     def attempt(step: str, action: Callable[[], None]) -> None:
@@ -141,14 +149,14 @@ def finish_commit(context: Context, task: Task, survey: Survey, manifest: Manife
 def _bookmark(context: Context, survey: Survey, manifest: Manifest) -> None:
     if not context.zfs.capabilities.bookmarks:
         return
-    # Read again: the survey was read before this run took its snapshot.
-    for snapshot in context.zfs.snapshots(survey.dataset.name):
-        if snapshot.guid == manifest.snapshot.guid:
+    snapshot = survey.snapshot_with(manifest.snapshot.guid)
+    if snapshot is not None:
+        with suppress(NoSuchSnapshot):
             context.zfs.bookmark(snapshot.name, f"{snapshot.dataset_name}#{snapshot.short_name}")
 
 
 def _release(context: Context, task: Task, survey: Survey, manifest: Manifest) -> None:
     others = [other for other in survey.manifests if other.backup_id != manifest.backup_id]
-    snapshots = context.zfs.snapshots(survey.dataset.name)
-    for snapshot in snapshots_to_release([*others, manifest], snapshots):
-        context.zfs.release(snapshot.name, task.hold_tag)
+    for snapshot in snapshots_to_release([*others, manifest], survey.snapshots):
+        with suppress(NoSuchSnapshot):
+            context.zfs.release(snapshot.name, task.hold_tag)

@@ -9,12 +9,13 @@ Reading changes nothing; :func:`decide` is what ``--dry-run`` shows and what a r
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from ...errors import NoSuchSnapshot
+from ...errors import ManifestInvalid, NoSuchSnapshot
 from ...plan.chain import check_series, oldest_first
 from ...plan.levels import BaseChoice, choose_base, send_flags
 from ...repository.catalogue import read_catalogue
@@ -25,8 +26,8 @@ from ...state.locks import dataset_state_dir
 from ...store.protocol import Store
 from ...values.config import Task
 from ...values.manifest import CataloguedManifest, Encryption, Manifest
-from ...values.repository import Series, new_backup_id
-from ...values.zfs import Bookmark, Dataset, Pool, Snapshot
+from ...values.repository import Series, new_backup_id, parse_manifest_key
+from ...values.zfs import Bookmark, Dataset, Inventory, Pool, Snapshot
 from ...zfs.names import snapshot_name
 from ..context import Context
 
@@ -109,23 +110,56 @@ class Decision:
         )
 
 
-def survey_dataset(context: Context, store: Store, dataset_name: str) -> Survey:
-    """Read everything that a decision about ``dataset_name`` depends on."""
-    dataset = context.zfs.dataset(dataset_name)
-    series = Series(host=context.config.host, dataset=dataset_name)
-    catalogue = read_catalogue(store, trusted=context.trusted_signers(), host=series.host, dataset=series.dataset)
+@dataclass(frozen=True, slots=True)
+class Landscape:
+    """What one look at ZFS and one at the repository say about all datasets of a task, by their names."""
+
+    pool: Pool
+    inventories: dict[str, Inventory]
+    repository_id: str
+    entries: dict[str, list[CataloguedManifest]]
+    problems: dict[str, list[str]]
+    """Sentences; those under an empty name are about the repository."""
+
+
+def look(context: Context, store: Store, task: Task) -> Landscape:
+    """Read what :func:`survey_dataset` needs. The locks of the datasets must be held, so that nothing of it changes."""
+    root, host = task.dataset_name, context.config.host
+    catalogue = read_catalogue(
+        store, trusted=context.trusted_signers(), host=host, dataset=root, recursive=task.recursive
+    )
+    inventories = {found.dataset.name: found for found in context.zfs.inventory(root, recursive=task.recursive)}
+    entries, problems = defaultdict(list), defaultdict(list)
+    for entry in catalogue.manifests:
+        entries[entry.manifest.dataset.name].append(entry)
+    for problem in catalogue.problems:
+        try:
+            name = parse_manifest_key(problem.subject)[0].dataset
+        except ManifestInvalid:
+            name = ""
+        problems[name].append(problem.explain())
     repository_id = catalogue.identity.repository_id if catalogue.identity else ""
+    pool = context.zfs.pool(inventories[root].dataset.pool_name)
+    return Landscape(pool, inventories, repository_id, entries, problems)
+
+
+def survey_dataset(context: Context, landscape: Landscape, dataset_name: str) -> Survey:
+    """Everything that a decision about ``dataset_name`` depends on."""
+    found = landscape.inventories.get(dataset_name) or context.zfs.inventory(dataset_name)[0]
+    series = Series(host=context.config.host, dataset=dataset_name)
+    entries = tuple(landscape.entries.get(dataset_name, ()))
+    repository_id = landscape.repository_id
     journals, damaged = _load_journals(dataset_state_dir(context.base_dir, dataset_name))
-    warnings = [problem.explain() for problem in catalogue.problems]
-    warnings += check_series(catalogue.manifests, highest_seen=highest_seen(context.base_dir, repository_id, series))
+    warnings = [*landscape.problems.get("", ()), *landscape.problems.get(dataset_name, ())]
+    warnings += check_series(entries, highest_seen=highest_seen(context.base_dir, repository_id, series))
     return Survey(
         repository_id=repository_id,
         series=series,
-        dataset=dataset,
-        pool=context.zfs.pool(dataset.pool_name),
-        snapshots=tuple(context.zfs.snapshots(dataset_name)),
-        bookmarks=tuple(context.zfs.bookmarks(dataset_name)),
-        entries=catalogue.manifests,
+        dataset=found.dataset,
+        pool=landscape.pool,
+        snapshots=found.snapshots,
+        bookmarks=found.bookmarks,
+        entries=entries,
         journals=tuple(journal for journal in journals if journal.binding.repository_id == repository_id),
         damaged_journals=tuple(damaged),
         bound_snapshots=frozenset(journal.binding.snapshot for journal in journals),
