@@ -86,7 +86,6 @@ requirements:
   - blake3 >= 1.0
   - boto3 >= 1.36, for repositories in S3
   - cryptography >= 42
-  - pyrage >= 1.3
   - PyYAML >= 6.0, for O(config)
 notes:
   - The module runs C(zfs) on the machine that it is run on, as the user that it is run as. That user needs root's

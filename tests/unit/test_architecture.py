@@ -51,7 +51,6 @@ ONLY_IN = {
     "boto3": {"store"},
     "botocore": {"store"},
     "urllib3": {"store"},
-    "pyrage": {"seal"},
     "blake3": {"seal"},
     "cryptography": {"seal"},
     "yaml": {"config"},
@@ -133,7 +132,7 @@ def violations(found: list[str]) -> None:
 def test_the_imports_were_found() -> None:
     """The other tests prove nothing about an empty list."""
     assert {room for room, _ in ENGINE_IMPORTS} >= {"run", "stream", "plan", "zfs", "store", "seal", "values", "cli"}
-    assert {found.top for _, found in ENGINE_IMPORTS} >= {"subprocess", "botocore", "pyrage", "blake3", "cryptography"}
+    assert {found.top for _, found in ENGINE_IMPORTS} >= {"subprocess", "botocore", "blake3", "cryptography"}
     assert any(found.room and found.late for _, found in ENGINE_IMPORTS)
 
 

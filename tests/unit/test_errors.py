@@ -81,9 +81,9 @@ def test_facts_are_for_machines() -> None:
 
 
 def test_a_missing_library_says_where_and_how() -> None:
-    error = LibraryMissing.named("pyrage", ImportError("No module named 'pyrage'"))
+    error = LibraryMissing.named("blake3", ImportError("No module named 'blake3'"))
     assert isinstance(error, UsageError)
     assert error.explain() == (
-        f"The Python library pyrage is needed and cannot be imported by {sys.executable}: No module named 'pyrage'. "
-        "Install it there, e.g. with the role zrb.fleet.runtime or `pip install pyrage`."
+        f"The Python library blake3 is needed and cannot be imported by {sys.executable}: No module named 'blake3'. "
+        "Install it there, e.g. with the role zrb.fleet.runtime or `pip install blake3`."
     )

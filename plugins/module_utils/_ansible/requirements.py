@@ -17,7 +17,6 @@ LIBRARIES = {
     "boto3": "boto3 >= 1.36",
     "cryptography": "cryptography >= 42",
     "jmespath": "jmespath >= 1.0",
-    "pyrage": "pyrage >= 1.3",
     "yaml": "PyYAML >= 6.0",
 }
 """Import name to requirement."""
@@ -34,7 +33,7 @@ def require(module: AnsibleModule, *names: str) -> None:
 
 def require_engine(module: AnsibleModule) -> None:
     """The same for all that reading and writing a repository needs."""
-    names = ["bitmath", "blake3", "cryptography", "pyrage", "yaml"]
+    names = ["bitmath", "blake3", "cryptography", "yaml"]
     if module.params["bucket"] is not None:
         names.append("boto3")
     require(module, *names)

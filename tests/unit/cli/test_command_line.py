@@ -70,7 +70,7 @@ def test_help_loads_no_library() -> None:
         text=True,
         check=True,
     ).stdout.splitlines()[-1]
-    heavy = {"boto3", "botocore", "rich", "yaml", "pyrage", "blake3", "cryptography", "jmespath", "bitmath"}
+    heavy = {"boto3", "botocore", "rich", "yaml", "blake3", "cryptography", "jmespath", "bitmath"}
     assert heavy & set(loaded.split()) == set()
 
 

@@ -2,4 +2,4 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""age, hashing, signing: bytes in, bytes out. The only room that imports pyrage, blake3 and cryptography."""
+"""age, hashing, signing: bytes in, bytes out. The only room that imports blake3 and cryptography."""
