@@ -11,6 +11,7 @@ import os
 import select
 import threading
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 from zrb.store.protocol import BrokenOff
@@ -204,6 +205,23 @@ class TestPace:
             pace.wait_for(5, patient)
         patient.close()
         assert waited == [pytest.approx(0.5), pytest.approx(1.0)]
+
+    def test_several_pipelines_share_it_and_break_off_alone(self, failure: Failure) -> None:
+        """A store has one flow; whose transfer it is, the thread that moves the bytes tells."""
+        pace, moved = Pace(0), []
+        pace.flow(10)  # of no pipeline
+        healthy = Failure()
+        pipelines = [Threads(2, each, name="test", begin=partial(pace.join, each)) for each in (failure, healthy)]
+        failure.set(OSError("broken"))
+        pace.join(failure)
+        with pytest.raises(BrokenOff):
+            pace.flow(10)
+        for threads in pipelines:
+            threads.submit(lambda: moved.append(pace.flow(10)))
+            assert threads.stop()
+        assert moved == [None]
+        healthy.check()
+        healthy.close()
 
 
 class TestThreads:

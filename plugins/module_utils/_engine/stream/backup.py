@@ -46,7 +46,6 @@ from ..errors import EngineError, MemoryFault, StreamNotReproducible
 from ..plan.buffers import BufferLayout
 from ..seal.age import AgeSealer, Run
 from ..seal.hashing import part_hasher, stream_hasher
-from ..store.protocol import free_flow
 from ..values.manifest import Checksum, Part
 from .buffers import BufferPool
 from .failure import Failure
@@ -90,6 +89,14 @@ class BackupPipeline:
         self.uploaders = uploaders
         self.pace = pace or Pace(0)
         self.proof = proof
+        self._stream: _Stream | None = None
+        self._stopped: BaseException | None = None
+
+    def stop(self, error: BaseException) -> None:
+        """Make ``error`` the failure of the stream that another thread stores, and of all that follow."""
+        self._stopped, stream = error, self._stream
+        if stream is not None:
+            stream.failure.set(error)
 
     def store_stream(self, source_fd: int, destination: Destination, *, at_end: AtEnd) -> StoredStream:
         """Read ``source_fd`` to its end and store it.
@@ -98,10 +105,13 @@ class BackupPipeline:
         early: the last, short part is then never counted as stored. On any failure everything stops, open uploads are
         aborted, and the first error is raised.
         """
-        stream = _Stream(self, destination)
+        self._stream = stream = _Stream(self, destination)
+        if self._stopped is not None:
+            stream.failure.set(self._stopped)
         try:
             return stream.store(source_fd, at_end)
         finally:
+            self._stream = None
             stream.close()
 
 
@@ -121,11 +131,13 @@ class _Stream:
         self._hashing = Turns(self.failure)
         self._proving = Turns(self.failure)
         self._seals = Threads(layout.threads, self.failure, name="seal")
-        self._transfers = Threads(pipeline.uploaders, self.failure, name="transfer")
+        self._transfers = Threads(
+            pipeline.uploaders, self.failure, name="transfer", begin=partial(pipeline.pace.join, self.failure)
+        )
         self.uploads = Uploads(destination, self.chunks, self._transfers, self.failure)
         # A directory keeps no checksums, so it would take the hash of a chunk for nothing.
         self._chunk_hashes = destination.store.kind == "s3"
-        destination.store.regulate(partial(pipeline.pace.wait_for, failure=self.failure))
+        destination.store.regulate(pipeline.pace.flow)
 
     def store(self, source_fd: int, at_end: AtEnd) -> StoredStream:
         """Read the stream in this thread; all else happens in the others."""
@@ -141,7 +153,6 @@ class _Stream:
     def close(self) -> None:
         """Stop all threads, abort what was not completed, and free the buffers."""
         ended = [self._seals.stop(), self._transfers.stop()]
-        self._destination.store.regulate(free_flow)
         if self.failure.happened:
             self.uploads.abort()
         if all(ended):  # else a request that hangs still reads one of them

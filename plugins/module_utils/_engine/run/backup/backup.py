@@ -10,18 +10,20 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from ...config.key_files import read_signing_key
 from ...config.tasks import task_datasets
 from ...errors import ConfigError, EngineError, ObjectExists, StreamNotReproducible
-from ...plan.buffers import plan_backup_buffers
+from ...plan.buffers import plan_backup_buffers, plan_lanes
 from ...plan.parts import check_part_count, count_parts
 from ...plan.sizes import choose_sizes
 from ...report.logs import Logged
+from ...report.queued import Held
 from ...repository.identity import RepositoryIdentity, ensure_identity, read_identity
 from ...seal.age import AgeSealer
 from ...seal.signing import SigningKey
@@ -30,9 +32,10 @@ from ...state.locks import dataset_lock, dataset_state_dir
 from ...state.pending_snapshot import clear_pending, note_pending
 from ...store.protocol import Store
 from ...stream.backup import BackupPipeline, StoredStream
+from ...stream.failure import Failure
 from ...stream.pace import Pace
 from ...stream.part_uploads import Destination
-from ...stream.threads import usable_cores
+from ...stream.threads import Threads, usable_cores
 from ...values.config import MIB, Limits, Task
 from ...values.progress import Progress
 from ...values.repository import BackupId, check_level
@@ -180,6 +183,11 @@ class _Work:
     def survey(self) -> Survey:
         return self.decision.survey
 
+    @property
+    def is_small(self) -> bool:
+        """Whether the stream is one request, as far as is known."""
+        return self.estimate is not None and self.estimate <= self.limits.chunk_size // 2
+
 
 class _TaskRun:
     """One run of one task."""
@@ -201,20 +209,74 @@ class _TaskRun:
         self.pace = Pace(context.config.limits.bandwidth_limit)
         self.job = job
         self.failures: list[tuple[str, EngineError]] = []
+        self._failure = Failure()
+        self._pipelines: list[BackupPipeline] = []
 
     def run(self, level: int, *, strict: bool) -> BackupOutcome:
         """Decide for every dataset, snapshot all at one instant, then send one after the other."""
-        results: list[BackupResult] = []
-        with ExitStack() as locks:
+        with closing(self._failure), ExitStack() as locks:
             identity = ensure_identity(self.store, now=self.context.clock(), new_id=self._new_repository_id())
             decisions = self._decide_all(locks, identity, level, strict)
-            for work in self._begin_all(identity, decisions):
-                name = work.survey.dataset.name
-                try:
-                    results.append(self._back_up(identity, work))
-                except EngineError as error:
-                    self._failed(name, work.progress, error)
+            results = self._back_up_all(identity, self._begin_all(identity, decisions))
+        order = {decision.survey.dataset.name: place for place, decision in enumerate(decisions)}
+        self.failures.sort(key=lambda failure: order.get(failure[0], -1))
         return BackupOutcome(tuple(results), tuple(self.failures))
+
+    def _back_up_all(self, identity: RepositoryIdentity, works: Sequence[_Work]) -> list[BackupResult]:
+        """Small streams run beside each other, so that a slow one does not hold the others; the large ones, which use
+        the whole machine, one after another in a lane of their own. The results are in the order of ``works``."""
+        small = [work for work in works if work.is_small]
+        large = [work for work in works if not work.is_small]
+        if len(works) < 2 or not small:
+            return [result for work in works for result in self._attempt(identity, work)]
+        largest = max((work.limits for work in works), key=lambda limits: limits.chunk_size)
+        lanes, of_small, of_large = plan_lanes(largest, cores=usable_cores(), small=len(small), large=bool(large))
+        found: dict[str, list[BackupResult]] = {}
+
+        def back_up_small(work: _Work) -> None:
+            name = work.survey.dataset.name
+            held = Held(self.context.progress)
+            limits = replace(work.limits, workers=of_small.workers)
+            result = self._attempt(identity, replace(work, limits=limits, progress=self._progress_for(name, held)))
+            with self._failure.changed:
+                held.release()
+                found[name] = result
+                self._failure.changed.notify_all()
+
+        def back_up_large() -> None:
+            for work in large:
+                limits = replace(work.limits, memory_limit=of_large.memory_limit)
+                result = self._attempt(identity, replace(work, limits=limits))
+                with self._failure.changed:
+                    found[work.survey.dataset.name] = result
+                    self._failure.changed.notify_all()
+
+        threads = Threads(lanes, self._failure, name="dataset")
+        try:
+            for work in small[: lanes - 1]:
+                threads.submit(partial(back_up_small, work))
+            if large:
+                threads.submit(back_up_large)
+            for work in small[lanes - 1 :]:
+                threads.submit(partial(back_up_small, work))
+            with self._failure.changed:
+                self._failure.wait_until(lambda: len(found) == len(works))
+        except BaseException as error:
+            self._failure.set(error)
+            for pipeline in list(self._pipelines):
+                pipeline.stop(error)
+            raise
+        finally:
+            threads.stop()
+        return [result for work in works for result in found[work.survey.dataset.name]]
+
+    def _attempt(self, identity: RepositoryIdentity, work: _Work) -> list[BackupResult]:
+        """The result of one dataset, or none if it failed."""
+        try:
+            return [self._back_up(identity, work)]
+        except EngineError as error:
+            self._failed(work.survey.dataset.name, work.progress, error)
+            return []
 
     def _state_dir(self, decision: Decision) -> Path:
         return dataset_state_dir(self.context.base_dir, decision.survey.dataset.name)
@@ -222,10 +284,10 @@ class _TaskRun:
     def _new_repository_id(self) -> str:
         return "".join(self.context.token() for _piece in range(4))
 
-    def _progress_for(self, dataset: str) -> Logged:
+    def _progress_for(self, dataset: str, progress: Progress | None = None) -> Logged:
         context = self.context
         return Logged(
-            context.progress,
+            progress or context.progress,
             log_dir=Path(context.config.log_dir),
             dataset=dataset,
             job_id=self.job.get("id", ""),
@@ -376,6 +438,8 @@ class _TaskRun:
             pace=self.pace,
             proof=work.limits.proof,
         )
+        self._pipelines.append(pipeline)
+        self._failure.check()
         send = self.context.zfs.send(work.snapshot.name, base=work.decision.choice.base_source, flags=binding.flags)
 
         def at_end(head: bytes, tail: bytes) -> None:
