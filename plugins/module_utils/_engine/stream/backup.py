@@ -48,7 +48,7 @@ from ..seal.age import AgeSealer, Run
 from ..seal.hashing import part_hasher, stream_hasher
 from ..values.manifest import Checksum, Part
 from .buffers import BufferPool
-from .failure import Failure
+from .failure import SIGNAL_DELAY_S, Failure
 from .pace import Pace
 from .part_uploads import Chunk, Destination, Uploads
 from .threads import Threads, Turns
@@ -387,7 +387,8 @@ class _Reader:
     def _fill(self, view: memoryview) -> int:
         filled = 0
         while filled < len(view):
-            self._poll.poll()
+            while not self._poll.poll(SIGNAL_DELAY_S * 1000):
+                pass
             self._stream.failure.check()
             count = os.readv(self._fd, [view[filled:]])
             if count == 0:

@@ -10,6 +10,8 @@ import os
 import threading
 from collections.abc import Callable
 
+SIGNAL_DELAY_S = 1.0
+
 
 class Failure:
     """Holds the first error, and the one condition on which the threads of a pipeline wait for each other.
@@ -44,7 +46,8 @@ class Failure:
         """Return when ``ready()`` is true; the caller holds ``changed``. Raises the error as soon as there is one."""
         self.check()
         while not ready():
-            self.changed.wait()
+            # The system may give a signal to any thread, and only the main thread handles it, once it is awake.
+            self.changed.wait(SIGNAL_DELAY_S)
             self.check()
 
     def wait(self, timeout_s: float) -> bool:
