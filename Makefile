@@ -3,7 +3,7 @@
 PYTHON ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help schema venv demo demo-clean docs test unit lint sanity bench clean testbed testbed-down test-openzfs
+.PHONY: help schema venv demo demo-clean docs test unit lint sanity sanity-all ansible-test release bench clean testbed testbed-down test-openzfs
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,14 +28,23 @@ test: .venv/.installed  ## Run all tests, Ansible's own too; says what it skippe
 unit: .venv/.installed  ## Run the unit tests alone: no root, no network, seconds
 	@.venv/bin/pytest tests/unit
 
-schema: .venv/.installed  ## Write docs/manifest.schema.json anew from the fields of the manifest
+schema: .venv/.installed  ## Write docs/*.schema.json anew from the fields of the records
 	@.venv/bin/python -m tests.docs.schema
 
 lint: .venv/.installed  ## Check style, types, playbooks, roles and changelog
 	@tests/setup/lint
 
-sanity: .venv/.installed  ## Run ansible-test sanity
+sanity: .venv/.installed  ## Run ansible-test sanity with the ansible-core of .venv
 	@tests/setup/sanity
+
+sanity-all:  ## Run ansible-test sanity with each supported ansible-core; skips, and names, what has no Python here
+	@tests/setup/sanity-all
+
+ansible-test: .venv/.installed  ## Run ansible-test units and integration in a plain checkout (root)
+	@tests/setup/ansible-test
+
+release: .venv/.installed  ## Build and check the archive, and say what would be published; publishes nothing
+	@tests/setup/release
 
 # MACHINES=1..3 of them; TESTS="FILE..." runs those inside, and not what belongs to the host.
 testbed: .venv/.installed  ## Start virtual machines with the OpenZFS kernel module that stay (root to build the image)

@@ -6,9 +6,13 @@
 
 from __future__ import annotations
 
+import atexit
+import importlib.util
 import os
+import re
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,12 +20,32 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-pytest_plugins = ["tests.integration.zfs_fixtures", "tests.integration.s3_fixtures", "tests.integration.nas_fixtures"]
+_KEY = re.compile(r"(age|zrbsign|key-|pq-)1!?\w{10}", re.IGNORECASE)
+ROOT = Path(__file__).resolve().parents[1]
+
 
 KEPT = {"PATH", "USER", "LOGNAME", "TMPDIR", "CI"}
 KEPT_PREFIXES = ("ZRB_TEST_", "PYTEST_", "COV")
 """What tests take from their surroundings, besides the cache, which holds machines. The terminal, the language,
 proxies, and what AWS tools and Ansible find in a home directory are the same wherever they run."""
+
+
+def install_for_this_run() -> None:
+    """Let tests, and the commands that they start, import the engine as ``zrb``: `ansible-test units` runs where it is
+    not installed, and knows nothing of pyproject.toml."""
+    places = [tempfile.mkdtemp(prefix="zrbtest-engine-"), str(ROOT)]
+    atexit.register(shutil.rmtree, places[0])
+    Path(places[0], "zrb").symlink_to(ROOT / "plugins" / "module_utils" / "_engine")
+    sys.path[:0] = places
+    os.environ["PYTHONPATH"] = os.pathsep.join([places[0], *filter(None, [os.environ.get("PYTHONPATH")])])
+    # What ansible-test tells the processes that it runs tests in.
+    KEPT.update(name for name in os.environ if name.startswith(("ANSIBLE_", "PYTHON")))
+
+
+if importlib.util.find_spec("zrb") is None:
+    install_for_this_run()
+
+pytest_plugins = ["tests.integration.zfs_fixtures", "tests.integration.s3_fixtures", "tests.integration.nas_fixtures"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -39,6 +63,11 @@ def pytest_configure(config: pytest.Config) -> None:
 # A busy machine is no reason to fail: how long an example takes says nothing about the code.
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Keys are made at random: with them in their names, tests would be others in each process of pytest-xdist."""
+    return re.sub(r"[A-Za-z0-9]{20,}", "KEY", val) if isinstance(val, str) and _KEY.search(val) else None
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """Used as ``zrb.fleet.attributes`` and, for modules that only look, ``zrb.fleet.attributes.info``."""
+    """Used as ``zrb.fleet.attributes`` and, for modules that only look, ``zrb.fleet.attributes.info``. Modules that are
+    in one action group alone say so with ``.group_config`` and ``.group_s3``; the others do with ``engine``."""
 
     DOCUMENTATION = r"""
 options: {}
@@ -21,11 +22,6 @@ attributes:
     description:
       - When run twice in a row outside check mode, with the same arguments, the second invocation indicates no change.
       - This assumes that the system controlled or queried by the module has not changed in a relevant way.
-  action_group:
-    description: Use C(group/zrb.fleet.all) in C(module_defaults) to set defaults for this module.
-    support: full
-    membership:
-      - zrb.fleet.all
 """
 
     INFO = r"""
@@ -43,4 +39,24 @@ attributes:
     support: full
     details:
       - This action does not modify state.
+"""
+
+    GROUP_CONFIG = r"""
+options: {}
+attributes:
+  action_group:
+    description: Use C(group/zrb.fleet.config) in C(module_defaults) to set O(config) for all modules that have it.
+    support: full
+    membership:
+      - zrb.fleet.config
+"""
+
+    GROUP_S3 = r"""
+options: {}
+attributes:
+  action_group:
+    description: Use C(group/zrb.fleet.s3) in C(module_defaults) to set options of the S3 connection.
+    support: full
+    membership:
+      - zrb.fleet.s3
 """

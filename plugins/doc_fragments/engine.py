@@ -9,16 +9,17 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """Used as ``zrb.fleet.engine``, ``zrb.fleet.engine.source`` and ``zrb.fleet.engine.writing``."""
+    """Used as ``zrb.fleet.engine`` and ``zrb.fleet.engine.zfs``, ``.source`` and ``.writing``."""
 
     DOCUMENTATION = r"""
 options:
   config:
     description:
       - Configuration file of the C(zrb) command, on the machine that the module runs on.
-      - Instead of it, the same things can be said with the options O(repository) or O(bucket) and those beside them.
-        O(host), O(trusted_signers), O(memory_limit), O(workers), O(bandwidth_limit) and the S3 connection options can
-        be given together with O(config), and then count more than what it says.
+      - Use either this or the options that describe a repository, such as O(repository) or O(bucket).
+      - O(host), O(trusted_signers), O(memory_limit), O(workers), O(bandwidth_limit) and the options of the S3
+        connection can be combined with O(config). O(trusted_signers) adds to those in the file; the others override
+        the file.
     type: path
   repository:
     description:
@@ -30,96 +31,104 @@ options:
     type: str
   prefix:
     description:
-      - What the names of all objects in O(bucket) begin with, such as V(zfs-backups/).
+      - Prefix of the names of all objects in O(bucket), such as V(zfs-backups/).
     type: str
   expected_bucket_owner:
     description:
-      - Account that O(bucket) must belong to; requests to a bucket of another owner fail.
+      - Account that must own O(bucket). Requests to a bucket of another account fail.
     type: str
   checksums:
     description:
-      - Whether checksums go with each upload to O(bucket). V(auto) learns from the endpoint what it can do.
-      - The default is V(auto).
+      - Whether to send checksums with each upload to O(bucket). V(auto) finds out what the endpoint supports.
+      - If unset, V(auto).
     type: str
     choices: [auto, required, "off"]
   host:
     description:
-      - Name of the machine in the repository; the short name of the host where none is given.
+      - Name of the machine in the repository.
+      - If unset, the name in O(config), or the short host name.
     type: str
   base_dir:
     description:
       - Directory for state, locks and the spool.
-      - The default is V(/var/lib/zrb).
+      - If unset, V(/var/lib/zrb).
     type: path
   trusted_signers:
     description:
-      - Public signing keys whose backups are accepted, besides that of the machine's own signing key.
+      - Public signing keys whose backups are accepted, in addition to the machine's own key.
     type: list
     elements: str
   memory_limit:
     description:
       - Limit of all buffers together, such as V(1GiB).
-      - The default is V(512MiB).
+      - If unset, the limit in O(config), or V(512MiB).
     type: str
   workers:
     description:
-      - Number of parts that are uploaded or downloaded at once.
-      - The default is V(4).
+      - Number of parts to upload or download at the same time.
+      - If unset, the number in O(config), or V(4).
     type: int
   bandwidth_limit:
     description:
-      - Limit of the transfer in bytes per second, such as V(20MiB); V(0) for none.
-      - The default is V(0).
+      - Limit of the transfer in bytes per second, such as V(20MiB). V(0) means no limit.
+      - If unset, the limit in O(config), or V(0).
     type: str
 attributes:
   action_group:
     description:
-      - Use C(group/zrb.fleet.repository) in C(module_defaults) to set defaults for all modules that work with a
-        repository, or C(group/zrb.fleet.all) for all modules.
+      - Use C(group/zrb.fleet.repository) in C(module_defaults) to set any option that describes a repository or an S3
+        connection, for all modules that have these options.
+      - Use C(group/zrb.fleet.config) to set O(config), and C(group/zrb.fleet.s3) to set options of the S3 connection.
     support: full
     membership:
-      - zrb.fleet.all
+      - zrb.fleet.config
       - zrb.fleet.repository
+      - zrb.fleet.s3
 requirements:
   - python >= 3.11
   - bitmath >= 2.0
   - blake3 >= 1.0
   - boto3 >= 1.36, for repositories in S3
-  - cryptography >= 42
-  - PyYAML >= 6.0, for O(config)
+  - cryptography >= 48
+  - PyYAML >= 6.0
+"""
+
+    ZFS = r"""
+options: {}
 notes:
-  - The module runs C(zfs) on the machine that it is run on, as the user that it is run as. That user needs root's
-    rights, or those that C(zfs allow) gives.
+  - The module runs C(zfs) on the machine and as the user that it runs as. That user must be root, or must have been
+    delegated these rights with C(zfs allow).
 """
 
     SOURCE = r"""
 options:
   task:
     description:
-      - Name of the task in O(config) that says which dataset is meant.
+      - Name of a task in O(config), which names the dataset.
     type: str
   dataset:
     description:
-      - Full name of the dataset, such as V(tank/home), where no task of O(config) names it.
+      - Full name of the dataset, such as V(tank/home), if no task in O(config) names it.
     type: str
   recursive:
     description:
-      - Take in all filesystems and volumes below O(dataset), snapshotted at the same instant.
-      - The default is V(false).
+      - Include all filesystems and volumes below O(dataset), with snapshots taken at the same instant.
+      - If unset, V(false).
     type: bool
   exclude:
     description:
-      - Globs of datasets to leave out where O(recursive) is V(true), by full name or by the name below O(dataset).
+      - Globs of datasets to leave out if O(recursive=true). A glob is compared with the full name and with the name
+        below O(dataset).
     type: list
     elements: str
   snapshot_prefix:
     description:
       - Snapshots are named V({prefix}_level{N}_{UTC time}).
-      - The default is V(zrb).
+      - If unset, V(zrb).
     type: str
   level:
     description:
-      - V(0) for all of the dataset, V(1) to V(4) for what has changed since the newest backup of the level below.
+      - V(0) stores all of the dataset. V(1) to V(4) store what has changed since the newest backup of the level below.
     type: int
     choices: [0, 1, 2, 3, 4]
     required: true
@@ -134,40 +143,40 @@ options:
     elements: str
   signing_key:
     description:
-      - File of the private key that signs the manifest of the backup.
+      - File with the private key that signs the manifest of the backup.
     type: path
   manifest_storage_class:
     description:
-      - S3 storage class of manifests. They must never need to be thawed.
-      - The default is V(STANDARD).
+      - S3 storage class of manifests. Choose one that never needs thawing.
+      - If unset, V(STANDARD).
     type: str
   storage_classes:
     description:
-      - S3 storage classes of the data, one per level beginning with level 0; the last one counts for all levels after
-        it.
-      - The default is V([STANDARD]).
+      - S3 storage classes of the data, one for each level, starting with level 0. The last one also applies to all
+        higher levels.
+      - If unset, V([STANDARD]).
     type: list
     elements: str
   part_size:
     description:
       - How much of the stream goes into one object, such as V(1GiB).
-      - If it is left out, it is chosen for each backup. Check mode shows it.
+      - If unset, chosen for each backup. Check mode shows it.
     type: str
   chunk_size:
     description:
-      - How much goes into one request; parts larger than that are multipart uploads.
-      - If it is left out, it is chosen for each backup. Check mode shows it.
+      - How much goes into one request. Larger parts become multipart uploads.
+      - If unset, chosen for each backup. Check mode shows it.
     type: str
   raw:
     description:
-      - Whether blocks are sent as they are on disk. V(auto) sends encrypted datasets raw, so that the repository never
-        sees their plain content and no key needs to be loaded.
-      - The default is V(auto).
+      - Whether to send blocks as they are on disk. V(auto) sends encrypted datasets raw, so that no ZFS key needs to be
+        loaded.
+      - If unset, V(auto).
     type: str
     choices: [auto, always, never]
   take_snapshot:
     description:
-      - V(false) backs up the newest snapshot that has the prefix and the level in its name, instead of a new one.
-      - The default is V(true).
+      - V(false) backs up the newest existing snapshot with the prefix and the level in its name.
+      - If unset, V(true), which takes a new snapshot.
     type: bool
 """

@@ -17,8 +17,8 @@ description:
   - Writes a private age key (an identity) to a file that only its owner can read, and returns the public key (the
     recipient) that belongs to it.
   - A file that exists is never overwritten, and a file that is not an age identity is an error.
-  - The private key never appears in a result, a diff or a log. Backups need only the public key. Keep the private key
-    away from the machines that make backups, with a copy that survives the loss of this one.
+  - The private key never appears in a result, a diff or a log. Backups need only the public key. Make the private key
+    where you will need it, not on the machines that make backups, and keep a copy in another place.
 extends_documentation_fragment:
   - ansible.builtin.files
   - zrb.fleet.attributes
@@ -30,7 +30,7 @@ attributes:
   diff_mode:
     support: full
     details:
-      - Shows that the file appears, never its content.
+      - Shows that the file appears or that its permissions change, never its content.
   idempotent:
     support: full
 options:
@@ -53,9 +53,10 @@ options:
     default: hybrid
   mode:
     description:
-      - Permissions of the file; V(0600) where none are given.
-      - The other modules refuse a private key that others than its owner can read.
+      - Permissions of the file. If unset, a new file gets V(0600), and one that exists keeps what it has.
+      - A private key that others than its owner can read is refused, here and by the other modules.
 requirements:
+  - python >= 3.11
   - cryptography >= 48
 seealso:
   - module: zrb.fleet.signing_keygen
@@ -63,10 +64,12 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Make the key pair that restores will need
+- name: Make the key pair that restores will need, on the machine that runs Ansible and on no NAS
   zrb.fleet.age_keygen:
-    path: /etc/zrb/age.key
+    path: /srv/zrb/age.key
   register: age_key
+  delegate_to: localhost
+  run_once: true
 
 - name: Make one that every age knows, and that a quantum computer could break
   zrb.fleet.age_keygen:
@@ -77,11 +80,12 @@ EXAMPLES = r"""
   ansible.builtin.debug:
     var: age_key.public_key
 
-- name: Make a key pair on the machine that runs Ansible, for its user alone
+- name: Make the second key pair, which nobody may change
   zrb.fleet.age_keygen:
-    path: /srv/zrb/restore.key
+    path: /srv/zrb/second.key
     mode: "0400"
   delegate_to: localhost
+  run_once: true
 """
 
 RETURN = r"""
@@ -89,30 +93,57 @@ path:
   description: The file of the private key.
   returned: always
   type: str
-  sample: /etc/zrb/age.key
+  sample: /srv/zrb/age.key
 public_key:
-  description: The public key; V(null) in check mode where the file does not exist yet.
+  description: The public key; V(null) in check mode if the file does not exist yet.
   returned: success
   type: str
   sample: age1pq1x34nzsvr0rxjsgdn8zgyhfe8j7ceq5r9rdelkjuh3y235jzxshfg87pzf5zr…
+error:
+  description: Kind of the failure, such as V(KeyFileError).
+  returned: failure
+  type: str
+  sample: KeyFileError
+exit_code:
+  description: The exit code that the C(zrb) command has for this failure.
+  returned: failure
+  type: int
+  sample: 2
+problem:
+  description: What was tried, and on which object.
+  returned: failure
+  type: str
+  sample: The key file /etc/zrb/x.key cannot be written
+subject:
+  description: The object alone.
+  returned: failure
+  type: str
+  sample: /etc/zrb/x.key
+answer:
+  description: What the operating system said.
+  returned: failure
+  type: str
+  sample: No such file or directory
+next_step:
+  description: What to do about it.
+  returned: failure
+  type: str
+  sample: Make sure that the directory /etc/zrb exists, has room, and lets you write
 """
 
-from ..module_utils._ansible.key_file import AGE_KEY_FILE, create_key_module, ensure_key
+from ..module_utils._ansible.arguments import AGE_KEY_FILE
 from ..module_utils._ansible.requirements import require
-from ..module_utils._ansible.results import fail_from
-from ..module_utils._engine.errors import EngineError
-from ..module_utils._engine.run.keys import write_age_key
+from ..module_utils._ansible.results import end
 
 
 def main() -> None:
     """Run the module."""
-    module = create_key_module(AGE_KEY_FILE)
+    module = AGE_KEY_FILE.create_module(add_file_common_args=True)
     require(module, "cryptography")
-    try:
-        result = ensure_key(module, lambda path: write_age_key(path, kind=module.params["type"]))
-    except EngineError as error:
-        fail_from(module, error)
-    module.exit_json(**result)
+    # Only now, since what it imports needs the Python that was asked for.
+    from ..module_utils._ansible.key_file import ensure_age_key
+
+    end(module, ensure_age_key)
 
 
 if __name__ == "__main__":

@@ -23,10 +23,11 @@ description:
   - S3 checks what the rules say, and its answer is shown. Check mode does not ask it.
   - It warns of rules, named here or not, that can delete backups by their age or move manifests to an archive.
   - A backup repository needs one rule, which removes multipart uploads that were never completed. Some endpoints remove
-    them by themselves and refuse that rule, as MinIO does. Backups are deleted by C(zrb cleanup), which knows which of
-    them others depend on.
+    them by themselves and refuse that rule, as MinIO does. A rule that deletes objects by their age knows nothing of
+    backups that others build upon, and makes those useless.
 extends_documentation_fragment:
   - zrb.fleet.attributes
+  - zrb.fleet.attributes.group_s3
   - zrb.fleet.s3
 attributes:
   check_mode:
@@ -46,7 +47,7 @@ options:
   rules:
     description:
       - The rules. A rule that exists with the same id is replaced by what is said here.
-      - Where O(state=absent), only O(rules[].id) counts.
+      - If O(state=absent), only O(rules[].id) counts.
     type: list
     elements: dict
     required: true
@@ -63,7 +64,7 @@ options:
         default: true
       prefix:
         description:
-          - Only objects whose names begin with this. Where it is empty, all objects of the bucket.
+          - Only objects whose names begin with this. If it is empty, all objects of the bucket.
         type: str
         default: ""
       tags:
@@ -118,7 +119,7 @@ options:
             required: true
           newer_noncurrent_versions:
             description:
-              - How many of the newest of these versions are kept where they are.
+              - How many of the newest of these versions are not moved.
             type: int
       expiration_days:
         description:
@@ -161,7 +162,7 @@ options:
     description:
       - What the names of all objects of the backup repository in the bucket begin with, such as V(zfs-backups/), so
         that warnings are given for just the rules that concern it.
-      - Where it is not given, warnings are given for rules without a prefix, and for those whose prefix has a part
+      - If it is not given, warnings are given for rules without a prefix, and for those whose prefix has a part
         C(data) or C(manifests).
     type: str
   expected_bucket_owner:
@@ -181,6 +182,7 @@ options:
     default: 60
 requirements:
   - python >= 3.11
+  - boto3 >= 1.36
 notes:
   - The credentials need C(s3:GetLifecycleConfiguration) and C(s3:PutLifecycleConfiguration). Those that make backups
     should not have the second one, so run this from the controller, with others.
@@ -196,7 +198,7 @@ EXAMPLES = r"""
       - id: zrb-abort-incomplete-uploads
         abort_incomplete_multipart_upload_days: 14
 
-- name: Move monthly backups to an archive, and remove for good what cleanup deleted, in a bucket with versioning
+- name: Move backups to an archive, and remove deleted versions for good after a month, in a bucket with versioning
   zrb.fleet.s3_lifecycle:
     bucket: my-backup-bucket
     endpoint_url: https://s3.example.org
@@ -248,23 +250,51 @@ rules:
       enabled: true
       prefix: ""
       abort_incomplete_multipart_upload_days: 14
+error:
+  description: Kind of the failure, such as V(NoSuchDataset).
+  returned: failure
+  type: str
+  sample: NoSuchDataset
+exit_code:
+  description: The exit code that the C(zrb) command has for this failure.
+  returned: failure
+  type: int
+  sample: 6
+problem:
+  description: What was tried, and on which object.
+  returned: failure
+  type: str
+  sample: The dataset tank/hom does not exist
+subject:
+  description: The object alone.
+  returned: failure
+  type: str
+  sample: tank/hom
+answer:
+  description: What ZFS, S3 or the operating system said.
+  returned: failure
+  type: str
+  sample: "cannot open 'tank/hom': dataset does not exist"
+next_step:
+  description: What to do about it.
+  returned: failure
+  type: str
+  sample: Check the name with `zfs list`
 """
 
-from ..module_utils._ansible.bucket_lifecycle import LIFECYCLE, ensure_lifecycle
+from ..module_utils._ansible.arguments import LIFECYCLE
 from ..module_utils._ansible.requirements import require
-from ..module_utils._ansible.results import fail_from
-from ..module_utils._engine.errors import EngineError
+from ..module_utils._ansible.results import end
 
 
 def main() -> None:
     """Run the module."""
     module = LIFECYCLE.create_module()
     require(module, "boto3")
-    try:
-        result = ensure_lifecycle(module)
-    except EngineError as error:
-        fail_from(module, error)
-    module.exit_json(**result)
+    # Only now, since what it imports needs the Python that was asked for.
+    from ..module_utils._ansible.bucket_lifecycle import ensure_lifecycle
+
+    end(module, ensure_lifecycle)
 
 
 if __name__ == "__main__":

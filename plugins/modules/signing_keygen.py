@@ -30,7 +30,7 @@ attributes:
   diff_mode:
     support: full
     details:
-      - Shows that the file appears, never its content.
+      - Shows that the file appears or that its permissions change, never its content.
   idempotent:
     support: full
 options:
@@ -41,10 +41,11 @@ options:
     required: true
   mode:
     description:
-      - Permissions of the file; V(0600) where none are given.
-      - The other modules refuse a private key that others than its owner can read.
+      - Permissions of the file. If unset, a new file gets V(0600), and one that exists keeps what it has.
+      - A private key that others than its owner can read is refused, here and by the other modules.
 requirements:
-  - cryptography >= 42
+  - python >= 3.11
+  - cryptography >= 48
 seealso:
   - module: zrb.fleet.age_keygen
   - module: zrb.fleet.zfs_backup
@@ -71,28 +72,55 @@ path:
   type: str
   sample: /etc/zrb/signing.key
 public_key:
-  description: The public key; V(null) in check mode where the file does not exist yet.
+  description: The public key; V(null) in check mode if the file does not exist yet.
   returned: success
   type: str
-  sample: zrbsign1qyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqs8ez5wr
+  sample: zrbsign1uhggabp6w5fiwhzgspttmiwm3c3xcwbrhpwht6g7xs2vdnf63b3xqojhoy
+error:
+  description: Kind of the failure, such as V(KeyFileError).
+  returned: failure
+  type: str
+  sample: KeyFileError
+exit_code:
+  description: The exit code that the C(zrb) command has for this failure.
+  returned: failure
+  type: int
+  sample: 2
+problem:
+  description: What was tried, and on which object.
+  returned: failure
+  type: str
+  sample: The key file /etc/zrb/x.key cannot be written
+subject:
+  description: The object alone.
+  returned: failure
+  type: str
+  sample: /etc/zrb/x.key
+answer:
+  description: What the operating system said.
+  returned: failure
+  type: str
+  sample: No such file or directory
+next_step:
+  description: What to do about it.
+  returned: failure
+  type: str
+  sample: Make sure that the directory /etc/zrb exists, has room, and lets you write
 """
 
-from ..module_utils._ansible.key_file import create_key_module, ensure_key
+from ..module_utils._ansible.arguments import KEY_FILE
 from ..module_utils._ansible.requirements import require
-from ..module_utils._ansible.results import fail_from
-from ..module_utils._engine.errors import EngineError
-from ..module_utils._engine.run.keys import write_signing_key
+from ..module_utils._ansible.results import end
 
 
 def main() -> None:
     """Run the module."""
-    module = create_key_module()
+    module = KEY_FILE.create_module(add_file_common_args=True)
     require(module, "cryptography")
-    try:
-        result = ensure_key(module, write_signing_key)
-    except EngineError as error:
-        fail_from(module, error)
-    module.exit_json(**result)
+    # Only now, since what it imports needs the Python that was asked for.
+    from ..module_utils._ansible.key_file import ensure_signing_key
+
+    end(module, ensure_signing_key)
 
 
 if __name__ == "__main__":

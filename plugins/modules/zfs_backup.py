@@ -14,16 +14,17 @@ version_added: 0.1.0
 author:
   - zrb.fleet contributors (@zrb-fleet)
 description:
-  - Takes a snapshot, sends it through age encryption to the repository in parts, and commits the backup by its signed
-    manifest. Nothing is stored unencrypted, and no copy of the stream is made on the machine.
-  - Level 0 is all of the dataset. A backup of a higher level is what has changed since the newest backup of the level
-    below. Where that one is missing, the lowest level that is possible is taken, and the result says why, unless
-    O(strict_level=true).
-  - A run that was interrupted is resumed by the next one.
-  - What is backed up, and where to, is said either by O(config) and O(task), or by O(dataset), O(recipients) and
-    O(repository) or O(bucket).
+  - Takes a snapshot, sends it in parts through age encryption to the repository, and commits the backup with a signed
+    manifest. Nothing is stored unencrypted, and there is no temporary copy of the stream on disk.
+  - A level 0 backup holds all of the dataset. A backup of a higher level holds what has changed since the newest backup
+    of the level below. If that one is missing, the module makes the next lower level that is possible, and the result
+    says why. O(strict_level=true) makes this an error instead.
+  - The next run resumes a run that was interrupted.
+  - Specify what to back up, and where to, with O(config) and O(task), or with O(dataset), O(recipients),
+    O(signing_key), and O(repository) or O(bucket).
 extends_documentation_fragment:
   - zrb.fleet.engine
+  - zrb.fleet.engine.zfs
   - zrb.fleet.attributes
   - zrb.fleet.engine.source
   - zrb.fleet.engine.writing
@@ -32,26 +33,27 @@ attributes:
   check_mode:
     support: full
     details:
-      - Takes no snapshot and stores nothing; RV(plan) says what would be done.
+      - Takes no snapshot and stores nothing. RV(plan) tells what would be done, and RV(backups) is empty.
   diff_mode:
     support: full
     details:
-      - Shows which backups would be, or have been, added.
+      - Shows which backups were added, or would be added.
   idempotent:
     support: partial
     details:
-      - Every run makes a new backup, unless O(unless_newer_than) says that a fresh one is enough.
+      - Every run makes a new backup, unless O(unless_newer_than) finds one that is fresh enough.
 options:
   strict_level:
     description:
-      - Fail instead of making a backup of a lower level, where the one that O(level) builds upon is missing.
+      - Fail instead of making a backup of a lower level if the one that O(level) builds upon is missing.
     type: bool
     default: false
   unless_newer_than:
     description:
-      - Make no backup where each dataset has one of O(level), or of a lower and thus more complete level, that is
-        younger than this. A number with V(s), V(m), V(h), V(d) or V(w), such as V(20h).
-      - The age is that of the manifest, which is written when all is stored. Backups from the future do not count.
+      - Make no backup if each dataset has one that is younger than this, of O(level) or of a lower and thus more
+        complete level. A number with V(s), V(m), V(h), V(d) or V(w), such as V(20h).
+      - The age of a backup is the age of its snapshot. A backup does not count if its snapshot lies in the future, or
+        if parts of it, or a backup that it builds upon, are missing.
     type: str
   job:
     description:
@@ -123,8 +125,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 backups:
-  description: The backups that were committed, one for each dataset; empty where nothing was done.
-  returned: always, except in check mode
+  description: The backups that were committed, one for each dataset. Empty in check mode and if nothing was done.
+  returned: success, or failure of some datasets of a recursive task
   type: list
   elements: dict
   contains:
@@ -149,7 +151,7 @@ backups:
       type: int
       sample: 1
     reason:
-      description: Why it is not the level that was asked for; empty where it is.
+      description: Why it is not the level that was asked for. Empty if it is.
       type: str
       sample: ""
     base:
@@ -200,13 +202,13 @@ backups:
       type: float
       sample: 1.743
     warnings:
-      description: What is worth knowing although it succeeded.
+      description: What is worth knowing although the backup succeeded. Ansible shows these as warnings too.
       type: list
       elements: str
       sample: []
 failures:
-  description: Datasets whose backup failed, where that of others succeeded.
-  returned: failure, where some datasets of a recursive task failed
+  description: The datasets whose backup failed, each with the same keys as a failure of the module.
+  returned: failure of one dataset or more, after the backup has begun
   type: list
   elements: dict
   sample:
@@ -214,7 +216,7 @@ failures:
       error: SendFailed
       problem: zfs send of tank/home/alice@zrb_level0_20260131T020000Z failed
 plan:
-  description: What would be done, one for each dataset; empty where a fresh backup is enough.
+  description: What would be done, one entry for each dataset. Empty if fresh backups are enough.
   returned: in check mode
   type: list
   elements: dict
@@ -236,7 +238,7 @@ plan:
       type: int
       sample: 1
     reason:
-      description: Why it is not the level that was asked for; empty where it is.
+      description: Why it is not the level that was asked for. Empty if it is.
       type: str
       sample: ""
     base:
@@ -256,11 +258,11 @@ plan:
       elements: str
       sample: ["-L", "-c"]
     estimated_bytes:
-      description: Size of the stream, where this ZFS can tell.
+      description: Size of the stream, if this ZFS can tell.
       type: int
       sample: 73400320
     parts:
-      description: Number of parts, where the size is known.
+      description: Number of parts, if the size is known.
       type: int
       sample: 5
     part_size:
@@ -283,30 +285,62 @@ plan:
       description: The interrupted backup that would be resumed.
       type: str
       sample: null
+    warnings:
+      description: What to know before, such as another level than was asked for, or manifests that were refused.
+      type: list
+      elements: str
+      sample: []
 fresh:
-  description: The backups that are fresh enough, by dataset, where O(unless_newer_than) was given and none was needed.
-  returned: where nothing was done
+  description: The backups that are fresh enough, by dataset.
+  returned: if O(unless_newer_than) found a backup for each dataset, and nothing was done
   type: dict
   sample:
     tank/home: 20260131T020000Z-L1-5d41402a
+error:
+  description: Kind of the failure, such as V(NoSuchDataset).
+  returned: failure
+  type: str
+  sample: NoSuchDataset
+exit_code:
+  description: The exit code that the C(zrb) command has for this failure.
+  returned: failure
+  type: int
+  sample: 6
+problem:
+  description: What was tried, and on which object.
+  returned: failure
+  type: str
+  sample: The dataset tank/hom does not exist
+subject:
+  description: The object alone.
+  returned: failure
+  type: str
+  sample: tank/hom
+answer:
+  description: What ZFS, S3 or the operating system said.
+  returned: failure
+  type: str
+  sample: "cannot open 'tank/hom': dataset does not exist"
+next_step:
+  description: What to do about it.
+  returned: failure
+  type: str
+  sample: Check the name with `zfs list`
 """
 
 from ..module_utils._ansible.arguments import BACKUP
-from ..module_utils._ansible.backup import run_backup
-from ..module_utils._ansible.requirements import require_engine
-from ..module_utils._ansible.results import fail_from
-from ..module_utils._engine.errors import EngineError
+from ..module_utils._ansible.requirements import engine_libraries, require
+from ..module_utils._ansible.results import end
 
 
 def main() -> None:
     """Run the module."""
     module = BACKUP.create_module()
-    require_engine(module)
-    try:
-        result = run_backup(module)
-    except EngineError as error:
-        fail_from(module, error)
-    module.exit_json(**result)
+    require(module, *engine_libraries(module.params))
+    # Only now, since what it imports needs the Python that was asked for.
+    from ..module_utils._ansible.backup import run_backup
+
+    end(module, run_backup)
 
 
 if __name__ == "__main__":

@@ -14,22 +14,23 @@ version_added: 0.1.0
 author:
   - zrb.fleet contributors (@zrb-fleet)
 description:
-  - Brings back the whole chain up to the chosen backup, level by level, into a dataset that does not exist yet.
-  - Before anything is received, the signatures of all manifests are checked, and all parts must be there and readable.
-    Each part is checked before it is decrypted, and the end of a stream is held back until all of it has the right
-    hash.
+  - Restores the whole chain up to the chosen backup, level by level, into a dataset that does not exist yet.
+  - Before it receives anything, the module checks the signatures of all manifests, and that all parts are there and
+    readable. It checks each part before it decrypts it, and holds back the end of each stream until the hash of the
+    whole stream is right.
   - The new dataset is not mounted. It gets C(mountpoint=none) and C(canmount=noauto), so that it cannot cover anything,
     and C(sharenfs=off) and C(sharesmb=off), so that it is not shared as its parent may be.
-  - Of an existing dataset nothing is ever changed or overwritten.
+  - Never changes or overwrites anything in an existing dataset.
 extends_documentation_fragment:
   - zrb.fleet.engine
+  - zrb.fleet.engine.zfs
   - zrb.fleet.attributes
   - zrb.fleet.s3
 attributes:
   check_mode:
     support: full
     details:
-      - Downloads manifests only; RV(plan) says what would be restored, from which storage classes.
+      - Downloads manifests only. RV(plan) tells what would be restored, and from which storage classes.
   diff_mode:
     support: full
   idempotent:
@@ -50,11 +51,12 @@ options:
     required: true
   host:
     description:
-      - Name of the machine that made the backups. The default is this machine.
+      - Name of the machine that made the backups.
+      - If unset, the name in O(config), or the short host name of this machine.
     type: str
   private_key:
     description:
-      - File, on the machine that the module runs on, of the private age key. Bring it for the restore, and take it away
+      - File with the private age key, on the machine that the module runs on. Bring it for the restore, and remove it
         afterwards.
       - Not needed in check mode.
     type: path
@@ -71,17 +73,16 @@ options:
   at:
     description:
       - Restore the newest backup whose snapshot was taken at this time or before.
-      - The time is in ISO 8601, such as V(2026-01-31T02:00Z).
-        Without a time zone, the time is UTC.
+      - The time is in ISO 8601, such as V(2026-01-31T02:00Z). Without a time zone, the time is UTC.
     type: str
   only:
     description:
-      - Restore the chosen backup alone, onto O(target), which was restored up to its base before.
+      - Restore only the chosen backup, onto a O(target) that was restored up to its base before.
     type: bool
     default: false
   allow_unsigned:
     description:
-      - Accept backups that no trusted key signed. Whoever could write to the repository then decides what is restored.
+      - Accept backups that no trusted key signed. Whoever can write to the repository then decides what is restored.
     type: bool
     default: false
 seealso:
@@ -98,12 +99,29 @@ EXAMPLES = r"""
   check_mode: true
   register: planned
 
-- name: Restore the newest state
-  zrb.fleet.zfs_restore:
-    config: /etc/zrb/config.yaml
-    dataset: tank/home
-    target: tank/restored
-    private_key: /run/zrb/age.key
+- name: Restore the newest state, with the private key on the machine for no longer than that takes
+  block:
+    - name: Make a directory in memory
+      ansible.builtin.file:
+        path: /run/zrb
+        state: directory
+        mode: "0700"
+    - name: Bring the private key
+      ansible.builtin.copy:
+        src: /srv/zrb/age.key
+        dest: /run/zrb/age.key
+        mode: "0600"
+    - name: Restore
+      zrb.fleet.zfs_restore:
+        config: /etc/zrb/config.yaml
+        dataset: tank/home
+        target: tank/restored
+        private_key: /run/zrb/age.key
+  always:
+    - name: Remove the private key
+      ansible.builtin.file:
+        path: /run/zrb/age.key
+        state: absent
 
 - name: Restore the state of a certain day on another machine, whose own key is not known here
   zrb.fleet.zfs_restore:
@@ -114,15 +132,15 @@ EXAMPLES = r"""
     dataset: tank/home
     at: "2026-01-31T00:00Z"
     target: tank/nas1-home
-    private_key: /run/zrb/age.key
+    private_key: /media/usb/age.key
     trusted_signers:
-      - zrbsign1qyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqs8ez5wr
+      - zrbsign1uhggabp6w5fiwhzgspttmiwm3c3xcwbrhpwht6g7xs2vdnf63b3xqojhoy
 """
 
 RETURN = r"""
 restored:
   description: What was restored.
-  returned: where something was restored
+  returned: if something was restored
   type: dict
   contains:
     target:
@@ -147,13 +165,13 @@ restored:
       type: float
       sample: 71.2
     warnings:
-      description: What is worth knowing although it succeeded.
+      description: What is worth knowing although the restore succeeded. Ansible shows these as warnings too.
       type: list
       elements: str
       sample: []
 plan:
   description: What would be restored.
-  returned: in check mode, where something would be restored
+  returned: in check mode, if something would be restored
   type: dict
   contains:
     dataset:
@@ -193,27 +211,54 @@ plan:
       sample: []
 snapshot_guid:
   description: Guid of the newest snapshot of O(target), which is that of the chosen backup.
-  returned: where the target was restored before
+  returned: if the target was restored before
   type: str
   sample: "5817345090174523456"
+error:
+  description: Kind of the failure, such as V(NoSuchDataset).
+  returned: failure
+  type: str
+  sample: NoSuchDataset
+exit_code:
+  description: The exit code that the C(zrb) command has for this failure.
+  returned: failure
+  type: int
+  sample: 6
+problem:
+  description: What was tried, and on which object.
+  returned: failure
+  type: str
+  sample: The dataset tank/hom does not exist
+subject:
+  description: The object alone.
+  returned: failure
+  type: str
+  sample: tank/hom
+answer:
+  description: What ZFS, S3 or the operating system said.
+  returned: failure
+  type: str
+  sample: "cannot open 'tank/hom': dataset does not exist"
+next_step:
+  description: What to do about it.
+  returned: failure
+  type: str
+  sample: Check the name with `zfs list`
 """
 
 from ..module_utils._ansible.arguments import RESTORE
-from ..module_utils._ansible.requirements import require_engine
-from ..module_utils._ansible.restore import run_restore
-from ..module_utils._ansible.results import fail_from
-from ..module_utils._engine.errors import EngineError
+from ..module_utils._ansible.requirements import engine_libraries, require
+from ..module_utils._ansible.results import end
 
 
 def main() -> None:
     """Run the module."""
     module = RESTORE.create_module()
-    require_engine(module)
-    try:
-        result = run_restore(module)
-    except EngineError as error:
-        fail_from(module, error)
-    module.exit_json(**result)
+    require(module, *engine_libraries(module.params))
+    # Only now, since what it imports needs the Python that was asked for.
+    from ..module_utils._ansible.restore import run_restore
+
+    end(module, run_restore)
 
 
 if __name__ == "__main__":

@@ -15,17 +15,19 @@ author:
   - zrb.fleet contributors (@zrb-fleet)
 description:
   - Takes a snapshot with the name and the hold that M(zrb.fleet.zfs_backup) expects with
-    O(zrb.fleet.zfs_backup#module:take_snapshot=false). Useful where the moment of the snapshot matters, such as while a
-    database is quiet, and the backup may come later.
-  - The dataset is said either by O(config) and O(task), or by O(dataset).
+    O(zrb.fleet.zfs_backup#module:take_snapshot=false). Useful if the moment of the snapshot matters, for example while
+    a database is quiet, and the backup may follow later.
+  - Specify the dataset with O(config) and O(task), or with O(dataset).
 extends_documentation_fragment:
   - zrb.fleet.attributes
+  - zrb.fleet.attributes.group_config
   - zrb.fleet.engine.source
+  - zrb.fleet.engine.zfs
 attributes:
   check_mode:
     support: full
     details:
-      - RV(planned) says which snapshots would be taken, with the time of now in their names.
+      - RV(planned) and RV(snapshot) tell which snapshots would be taken, with the current time in their names.
   diff_mode:
     support: full
   idempotent:
@@ -38,10 +40,9 @@ options:
       - Configuration file of the C(zrb) command, on the machine that the module runs on.
     type: path
 requirements:
-  - PyYAML >= 6.0, for O(config)
-notes:
-  - The module runs C(zfs) on the machine that it is run on, as the user that it is run as. That user needs root's
-    rights, or those that C(zfs allow) gives.
+  - python >= 3.11
+  - bitmath >= 2.0
+  - PyYAML >= 6.0
 seealso:
   - module: zrb.fleet.zfs_backup
 """
@@ -67,8 +68,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 snapshot:
-  description: The snapshot that was taken.
-  returned: success, except in check mode
+  description: The snapshot that was taken. In check mode, what only ZFS can tell is V(null).
+  returned: success
   type: dict
   contains:
     name:
@@ -102,24 +103,51 @@ planned:
   type: list
   elements: str
   sample: [tank/home@zrb_level1_20260131T020000Z]
+error:
+  description: Kind of the failure, such as V(NoSuchDataset).
+  returned: failure
+  type: str
+  sample: NoSuchDataset
+exit_code:
+  description: The exit code that the C(zrb) command has for this failure.
+  returned: failure
+  type: int
+  sample: 6
+problem:
+  description: What was tried, and on which object.
+  returned: failure
+  type: str
+  sample: The dataset tank/hom does not exist
+subject:
+  description: The object alone.
+  returned: failure
+  type: str
+  sample: tank/hom
+answer:
+  description: What ZFS, S3 or the operating system said.
+  returned: failure
+  type: str
+  sample: "cannot open 'tank/hom': dataset does not exist"
+next_step:
+  description: What to do about it.
+  returned: failure
+  type: str
+  sample: Check the name with `zfs list`
 """
 
 from ..module_utils._ansible.arguments import SNAPSHOT
 from ..module_utils._ansible.requirements import require
-from ..module_utils._ansible.results import fail_from
-from ..module_utils._ansible.snapshot import run_snapshot
-from ..module_utils._engine.errors import EngineError
+from ..module_utils._ansible.results import end
 
 
 def main() -> None:
     """Run the module."""
     module = SNAPSHOT.create_module()
-    require(module, *(["yaml"] if module.params["config"] else []))
-    try:
-        result = run_snapshot(module)
-    except EngineError as error:
-        fail_from(module, error)
-    module.exit_json(**result)
+    require(module, "bitmath", "yaml")
+    # Only now, since what it imports needs the Python that was asked for.
+    from ..module_utils._ansible.snapshot import run_snapshot
+
+    end(module, run_snapshot)
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ def _dry_run(scratch: Path) -> float | None:
 
 @contextmanager
 def _dataset(place: Path) -> Iterator[str | None]:
-    """A dataset on a pool of its own; ``None`` where no ZFS runs."""
+    """A dataset on a pool of its own; ``None`` if no ZFS runs."""
     zpool = shutil.which("zpool", path="/usr/local/sbin:/usr/sbin:/sbin:/usr/bin")
     if zpool is None or subprocess.run([zpool, "list"], capture_output=True, check=False).returncode:
         yield None
@@ -101,4 +101,4 @@ tasks:
 
 
 def _zrb() -> list[str]:
-    return [sys.executable, "-m", "zrb"]
+    return [sys.executable, "-m", "zrb.command"]

@@ -6,11 +6,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from pathlib import Path
 from tests.bench.measure import Measured, run
 from tests.bench.servers import BUCKET, KEYS, Endpoint
 
+MIB = 1024 * 1024
 Round = Callable[[Path], Measured]
 """Stores or restores once, in a fresh directory; what it prepares there is not measured."""
 
@@ -59,6 +61,38 @@ def to_directory(source: Path, recipient: str, programs: Programs) -> Comparison
         fed_by=["cat", str(source)],
     )
     return Comparison("Backup from a pipe to a directory", contenders)
+
+
+def from_directory(source: Path, keys: tuple[str, str], scratch: Path) -> Comparison:
+    """Restores from a directory into a pipe, which is what ``verify --depth decrypt`` does too."""
+    identity, recipient = keys
+    stored = scratch / "stored"
+    (stored / "zrb").mkdir(parents=True)
+    described = stored / "described.json"
+    described.write_text(_zrb(source, str(stored / "zrb"), recipient).stdout)
+    identity_file = stored / "identity"
+    identity_file.write_text(identity + "\n")
+    split = f"split -b 256M -a 6 -d --filter='age -r {recipient} > $FILE' - {stored}/part-"
+    run(["sh", "-c", split], fed_by=["cat", str(source)])
+    ours = [sys.executable, "-m", "tests.bench.ours", "fetch", str(stored / "zrb"), identity, str(described)]
+    piped = ["sh", "-c", f"for part in {stored}/part-*; do age -d -i {identity_file} $part; done"]
+    return Comparison(
+        "Restore from a directory into a pipe",
+        {"zrb": lambda _place: _into_pipe(ours, {}), "age -d": lambda _place: _into_pipe(piped, {})},
+    )
+
+
+def scaling(source: Path, recipient: str, size: int) -> Comparison:
+    """What a backup's speed depends on: cores and the size of parts. What is stored is thrown away."""
+
+    def store(*options: str, cores: int = len(os.sched_getaffinity(0))) -> Round:
+        chosen = ",".join(map(str, sorted(os.sched_getaffinity(0))[:cores]))
+        return lambda _place: _zrb(source, "discard", recipient, *options, before=("taskset", "-c", chosen))
+
+    rows = {"zrb": store(), "zrb on one core": store(cores=1)}
+    rows |= {f"zrb, parts of {size // parts // MIB or 1} MiB": store(f"part_size={size // parts}") for parts in (2, 32)}
+    rows["zrb, memory_limit 128 MiB"] = store(f"memory_limit={128 * MIB}")
+    return Comparison("Backup from a pipe, thrown away", rows)
 
 
 def to_sink(source: Path, recipient: str, endpoint: Endpoint) -> Comparison:
@@ -130,9 +164,15 @@ def _version(path: str) -> str:
 
 
 def _zrb(
-    source: Path, place: str, recipient: str, *options: str, prefix: str = "zrb", environment: Mapping[str, str] = {}
+    source: Path,
+    place: str,
+    recipient: str,
+    *options: str,
+    prefix: str = "zrb",
+    environment: Mapping[str, str] = {},
+    before: Sequence[str] = (),
 ) -> Measured:
-    command = [sys.executable, "-m", "tests.bench.ours", "store", place, recipient, *options]
+    command = [*before, sys.executable, "-m", "tests.bench.ours", "store", place, recipient, *options]
     return run(command, env={**KEYS, **environment, "BENCH_PREFIX": f"{prefix}/"}, fed_by=["cat", str(source)])
 
 

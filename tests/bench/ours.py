@@ -43,8 +43,11 @@ from tests.fixtures.sample_manifests import sample_manifest
 SERIES = Series(host="bench", dataset="tank/data")
 
 
-class NoLedger:
-    """Remembers nothing."""
+class Ledger:
+    """Remembers the parts of one stream."""
+
+    def __init__(self) -> None:
+        self.parts: dict[int, Part] = {}
 
     def known(self, index: int) -> Part | None:
         """Nothing was stored before."""
@@ -57,7 +60,8 @@ class NoLedger:
         """Nothing."""
 
     def stored(self, part: Part) -> None:
-        """Nothing."""
+        """Remember it."""
+        self.parts[part.index] = part
 
 
 class DiscardedUpload:
@@ -121,12 +125,13 @@ def store(place: str, recipient: str, *options: str) -> None:
         proof=bool(limits.proof),
     )
     backup_id = BackupId("20260131T020000Z-L0-00000001")
+    ledger = Ledger()
     destination = Destination(
         store=open_place(place),
         key_of=lambda index: SERIES.part_key(backup_id, 0, index),
         storage_class="STANDARD",
         part_size=limits.part_size,
-        ledger=NoLedger(),
+        ledger=ledger,
         moved=lambda count: None,
     )
     stored = pipeline.store_stream(sys.stdin.fileno(), destination, at_end=lambda head, tail: None)
@@ -134,7 +139,10 @@ def store(place: str, recipient: str, *options: str) -> None:
         "bytes": stored.stream_bytes,
         "blake3": stored.blake3,
         "part_size": limits.part_size,
-        "parts": [[p.index, p.key, p.plain_bytes, p.plain_blake3, p.bytes, p.sha256] for p in stored.parts],
+        "parts": [
+            [p.index, p.key, p.plain_bytes, p.plain_blake3, p.bytes, p.sha256]
+            for p in map(ledger.parts.__getitem__, range(stored.parts))
+        ],
     }
     print(json.dumps(described))
 
@@ -147,13 +155,13 @@ def fetch(place: str, identity: str, described: str) -> None:
         sample_manifest(1, sizes=(1,), created=datetime(2026, 1, 31, 2, tzinfo=UTC)),
         part_size=known["part_size"],
         stream=StreamDigest(known["bytes"], known["blake3"]),
-        parts=tuple(Part(*fields, Checksum("none", "")) for fields in known["parts"]),
     )
+    parts = [Part(*fields, Checksum("none", "")) for fields in known["parts"]]
     layout = plan_restore_buffers(limits, cores=usable_cores())
     pipeline = RestorePipeline(layout, opener=AgeOpener([identity]), downloaders=limits.workers)
     with tempfile.TemporaryDirectory() as spool:
         source = Source(open_place(place), lambda: Path(spool), lambda count: None)
-        pipeline.fetch_stream(manifest, source, _write_all)
+        pipeline.fetch_stream(manifest, parts, source, _write_all)
 
 
 def _write_all(view: memoryview) -> None:

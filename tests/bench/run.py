@@ -79,17 +79,18 @@ class Bench:
             subprocess.run(["head", "-c", str(size), "/dev/urandom"], stdout=file, check=True)
         # Of the classic kind, which every age opens: the payload is the same for both.
         keys = new_identity("classic")
-        if False:
-            self.compare(contenders.to_directory(source, keys[1], programs), scratch, size, floor_for=(source, keys[1]))
+        self.compare(contenders.to_directory(source, keys[1], programs), scratch, size, floor_for=(source, keys[1]))
+        self.compare(contenders.from_directory(source, keys, scratch), scratch, size)
+        shutil.rmtree(scratch / "stored")
         for tls in (False, True):
             with servers.sink(scratch, tls=tls) as endpoint:
                 self.compare(contenders.to_sink(source, keys[1], endpoint), scratch, size)
         if server := programs.path("minio"):
             with servers.minio(Path(server), scratch / "minio") as endpoint:
-                if False:
-                    self.compare(contenders.to_minio(source, keys[1], programs, endpoint), scratch, size)
+                self.compare(contenders.to_minio(source, keys[1], programs, endpoint), scratch, size)
                 self.compare(contenders.from_minio(source, keys, programs, endpoint, scratch), scratch, size)
             shutil.rmtree(scratch / "minio")
+        self.compare(contenders.scaling(source, keys[1], size), scratch, size)
         source.unlink()
         self.memory(keys[1], long_gib)
         self._console.print(commands.table(scratch))

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""docs/manifest.schema.json, generated from the fields of the manifest; ``make schema`` writes it anew."""
+"""The JSON Schemas in docs/, generated from the fields of the records; ``make schema`` writes them anew."""
 
 from __future__ import annotations
 
@@ -12,41 +12,55 @@ from typing import Any
 
 from zrb.values import field_types
 from zrb.values.json_records import schema_of
-from zrb.values.manifest import Manifest
+from zrb.values.manifest import Manifest, Part
 
-PATH = Path(__file__).parents[2] / "docs/manifest.schema.json"
+DOCS = Path(__file__).parents[2] / "docs"
 WORDS: dict[str, dict[str, Any]] = {
     name: rule.schema for name, word in vars(field_types).items() for rule in getattr(word, "__metadata__", ())
 }
 """The vocabulary: each word becomes a definition of the schema."""
 
 
-def manifest_schema() -> dict[str, Any]:
-    """What docs/manifest.schema.json has to say."""
+def schemas() -> dict[str, dict[str, Any]]:
+    """Every published schema, by the name of its file."""
+    return {
+        "manifest.schema.json": _schema(
+            Manifest, "urn:zrb:manifest:1", "Payload of a zrb manifest, format 1", allOf=_BETWEEN_FIELDS
+        ),
+        "part.schema.json": _schema(Part, "urn:zrb:part:1", "A line of a list of parts, format 1"),
+    }
+
+
+def _schema(kind: type[Any], identity: str, title: str, **more: Any) -> dict[str, Any]:
+    body = {**_named(schema_of(kind)), **more}
+    definitions = {name: {key: _named(part) for key, part in schema.items()} for name, schema in WORDS.items()}
+    used = json.dumps([body, definitions["Texts"]] if "Texts" in json.dumps(body) else body)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "$id": "urn:zrb:manifest:1",
-        "title": "Payload of a zrb manifest, format 1",
+        "$id": identity,
+        "title": title,
         "description": "Generated. docs/format.md has the rules between fields, which readers check too.",
-        **_named(schema_of(Manifest)),
-        "allOf": [
-            {
-                "description": "A level 0 has no base, any other level has one.",
-                "oneOf": [
-                    {"properties": {"level": {"const": 0}, "base": {"type": "null"}}},
-                    {"properties": {"level": {"minimum": 1}, "base": {"type": "object"}}},
-                ],
-            },
-            {
-                "description": "The first backup of a series names no previous one; a later one only if it was lost.",
-                "oneOf": [
-                    {"properties": {"seq": {"const": 1}, "previous": {"type": "null"}}},
-                    {"properties": {"seq": {"minimum": 2}}},
-                ],
-            },
-        ],
-        "$defs": {name: {key: _named(part) for key, part in schema.items()} for name, schema in WORDS.items()},
+        **body,
+        "$defs": {name: one for name, one in definitions.items() if f'#/$defs/{name}"' in used},
     }
+
+
+_BETWEEN_FIELDS = [
+    {
+        "description": "A level 0 has no base, any other level has one.",
+        "oneOf": [
+            {"properties": {"level": {"const": 0}, "base": {"type": "null"}}},
+            {"properties": {"level": {"minimum": 1}, "base": {"type": "object"}}},
+        ],
+    },
+    {
+        "description": "The first backup of a series names no previous one; a later one only if it was lost.",
+        "oneOf": [
+            {"properties": {"seq": {"const": 1}, "previous": {"type": "null"}}},
+            {"properties": {"seq": {"minimum": 2}}},
+        ],
+    },
+]
 
 
 def laid_out(value: object, indent: str = "") -> str:
@@ -72,4 +86,5 @@ def _named(schema: Any) -> Any:
 
 
 if __name__ == "__main__":
-    PATH.write_text(laid_out(manifest_schema()) + "\n", encoding="utf-8")
+    for file_name, schema in schemas().items():
+        (DOCS / file_name).write_text(laid_out(schema) + "\n", encoding="utf-8")

@@ -20,8 +20,10 @@ from zrb.run.keys import write_age_key, write_signing_key
 from zrb.seal.age import public_of
 from zrb.values.recipients import KeyKind
 
+from plugins.module_utils._ansible.requirements import LIBRARIES
 from tests.docs.page import Command, blocks_of
 from tests.docs.stage import AGE_KEY, ROOT, RUN_ELSEWHERE, SECOND_AGE_KEY, SIGNER, Stage
+from tests.docs.wheels import write_wheels
 from tests.fixtures.age_tools import program
 from tests.fixtures.file_tree import Description, change_tree, compare, describe_tree, make_tree
 from tests.integration.s3_fixtures import ACCESS_KEY, SECRET_KEY, LocalBucket
@@ -51,8 +53,8 @@ def stage(zpool: MadePool, home: MadeDataset, bucket: LocalBucket, tmp_path: Pat
     keys, config = "genkey|signing-key", directory / "etc" / "config.yaml"
     program.write_text(
         "#!/bin/sh\n"
-        f'case $1 in {keys}) exec {sys.executable} -m zrb "$@" ;; esac\n'
-        f'command=$1; shift; exec {sys.executable} -m zrb "$command" --config {config} "$@"\n'
+        f'case $1 in {keys}) exec {sys.executable} -m zrb.command "$@" ;; esac\n'
+        f'command=$1; shift; exec {sys.executable} -m zrb.command "$command" --config {config} "$@"\n'
     )
     program.chmod(0o755)
 
@@ -101,27 +103,53 @@ def back_up_three_levels(stage: Stage, files: Path) -> Description:
     return describe_tree(files)
 
 
-def test_readme(stage: Stage, home: MadeDataset) -> None:
-    settle(stage)
-    files = describe_tree(home.mountpoint)
-    collections = subprocess.run([ROOT / "tests/setup/collection"], check=True, capture_output=True, text=True)
-    stage.environment |= {
-        "ANSIBLE_COLLECTIONS_PATH": collections.stdout.strip(),
-        "ANSIBLE_CONFIG": str(stage.directory / "ansible.cfg"),
-        "ANSIBLE_HOME": str(stage.directory / "ansible"),
-        "ANSIBLE_INVENTORY": "localhost,",
-        "ANSIBLE_TRANSPORT": "local",
-        "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
-        "ANSIBLE_NOCOLOR": "1",
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    """The collection's archive, moved away from the checkout."""
+    built = subprocess.run([ROOT / "tests/setup/archive"], check=True, capture_output=True, text=True).stdout.strip()
+    return Path(shutil.copy(built, tmp_path))
+
+
+def test_readme_by_a_new_user_with_the_archive_alone(
+    zpool: MadePool, home: MadeDataset, bucket: LocalBucket, archive: Path, tmp_path: Path
+) -> None:
+    """In an empty home directory, and with the libraries that the page itself installs."""
+    directory = tmp_path / "user"
+    for name in ("usb", "wheels"):
+        (directory / name).mkdir(parents=True)
+    (directory / "ansible.cfg").write_text("[defaults]\n")
+    write_wheels([str(library) for library in LIBRARIES.values()], directory / "wheels")
+    places: dict[str, str | Callable[[], str]] = {
+        "tank": zpool.name,
+        "collection install zrb.fleet": f"collection install --offline {archive}",
+        "region: us-east-1": f"region: us-east-1\n      base_dir: {directory}/state",
+        "my-backup-bucket": bucket.name,
+        "https://s3.example.net": bucket.endpoint,
+        "/usr/bin/python3": sys._base_executable,  # type: ignore[attr-defined]
+        **{place: str(directory / place.rpartition("/")[2]) for place in ("/opt/zrb", "/media/usb", "/etc/zrb")},
+        **{place: str(directory / place.rpartition("/")[2]) for place in ("/dev/shm", "/mnt/home")},
     }
-    (stage.directory / "ansible.cfg").write_text("[defaults]\n")
+    (directory / "shm").mkdir()
+    environment = {
+        "ANSIBLE_CONFIG": str(directory / "ansible.cfg"),
+        "ANSIBLE_NOCOLOR": "1",
+        "ANSIBLE_TRANSPORT": "local",
+        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "HOME": str(directory),
+        "PIP_FIND_LINKS": str(directory / "wheels"),
+        "PIP_NO_INDEX": "1",
+    }
+    stage = Stage(directory, places, environment)
+    files = describe_tree(home.mountpoint)
     stage.play(ROOT / "README.md")
-    restored = stage.here("tank/restored")
-    command("zfs", "set", f"mountpoint={stage.directory / 'home'}", restored)
-    stage.run(
-        Command("zfs get -H -o value mounted tank/restored | grep -q yes || zfs mount tank/restored", ()), "after"
-    )
-    assert compare(files, describe_tree(stage.directory / "home")) == []
+    assert compare(files, describe_tree(directory / "home")) == []
+    assert not (directory / "shm" / "zrb-age.key").exists()
+    installed = directory / ".ansible" / "collections" / "ansible_collections"
+    listed = Command("ansible-galaxy collection list zrb.fleet", (f"# {installed}",))
+    stage.run(listed, "after")
+    assert str(ROOT) not in "".join(path.read_text() for path in directory.glob("*.yml"))
 
 
 def test_first_backup(stage: Stage) -> None:
@@ -207,11 +235,16 @@ def test_pages_of_reference(stage: Stage, page: str) -> None:
     stage.play(DOCS / page)
 
 
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "CODE_OF_CONDUCT.md"])
+def test_pages_of_the_checkout(tmp_path: Path, page: str) -> None:
+    """Their commands are run elsewhere; here it is found out that they are known."""
+    Stage(tmp_path, {}).play(ROOT / page)
+
+
 def test_no_page_is_forgotten() -> None:
     played = Path(__file__).read_text(encoding="utf-8")
-    pages = [ROOT / "README.md", *DOCS.glob("*.md")]
-    for page in pages:
-        assert page.name in played
+    for page in (*ROOT.glob("*.md"), *DOCS.glob("*.md")):
+        assert page.name in played or page.name == "CHANGELOG.md"
         fences = sum(line.lstrip().startswith("```") for line in page.read_text(encoding="utf-8").splitlines())
         assert fences == 2 * len(blocks_of(page)), f"{page.name} has a block that the tests do not see"
 

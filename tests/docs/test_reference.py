@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import re
 from dataclasses import fields
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from zrb import errors
 from zrb.cli.parser import build_parser
 from zrb.config import schema
@@ -22,7 +24,10 @@ from zrb.config.schema import read_config
 from zrb.run.verify import DEPTHS
 from zrb.seal.age import new_identity
 from zrb.values.manifest_json import decode_manifest
+from zrb.values.part_list import decode_part
+from zrb.values.strict_json import canonical_json
 
+from plugins.module_utils._ansible.requirements import LIBRARIES
 from tests.docs.page import Block, blocks_of
 from tests.docs.stage import AGE_KEY, ROOT, SECOND_AGE_KEY
 
@@ -129,8 +134,11 @@ def test_the_configuration_of_the_page_shows_the_defaults(tmp_path: Path) -> Non
 
 def test_the_manifest_that_is_shown_is_one() -> None:
     shown: list[Any] = [json.loads(block.text) for block in blocks_of(DOCS / "format.md") if block.language == "json"]
-    manifest, envelope = shown
-    assert decode_manifest(json.dumps(manifest).encode()).level == 1
+    manifest, part, envelope = shown
+    decoded = decode_manifest(json.dumps(manifest).encode())
+    line = canonical_json(part) + b"\n"
+    assert decode_part(line).bytes == decoded.parts.stored_bytes
+    assert (len(line), hashlib.sha256(line).hexdigest()) == (decoded.parts.bytes, decoded.parts.sha256)
     assert list(envelope) == ["payloadType", "payload", "signatures"]
 
 
@@ -140,12 +148,20 @@ def test_the_schema_is_of_all_fields_that_the_page_names() -> None:
     assert set(manifest) == set(schema["required"])
 
 
-@pytest.mark.parametrize("page", [ROOT / "README.md", *sorted(DOCS.glob("*.md"))], ids=lambda page: page.name)
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted(DOCS.glob("*.md"))]
+IN_REPOSITORY = "https://github.com/zrb-fleet/zrb.fleet/blob/main/"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", page.read_text(encoding="utf-8")):
+    text = page.read_text(encoding="utf-8")
+    for path in re.findall(rf"\]\({re.escape(IN_REPOSITORY)}([^)]+)\)", text):
+        assert (ROOT / path).exists(), path
+    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", text):
         name, _, anchor = target.partition("#")
         linked = (page.parent / name) if name else page
         assert linked.exists(), target
+        assert not name or page.name != "README.md", f"{target}: Galaxy shows this page without the files around it"
         if anchor:
             headings = re.findall(r"^#+ (.+)$", linked.read_text(encoding="utf-8"), re.MULTILINE)
             assert anchor in {heading.lower().replace(" ", "-").replace(".", "") for heading in headings}, target
@@ -164,5 +180,17 @@ def test_architecture_names_every_room_and_no_file_that_is_gone() -> None:
 
 def test_readme_says_what_is_needed() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    for text in ("make demo", "make test", "Python 3.11", "ansible-core 2.19"):
+    for text in ("Python 3.11", "ansible-core 2.18"):
         assert text in readme
+    (prepare,) = [block for block in blocks_of(ROOT / "README.md") if block.path == "prepare.yml"]
+    assert yaml.safe_load(prepare.text)[0]["vars"]["libraries"] == [
+        str(library).replace(" ", "") for library in LIBRARIES.values()
+    ]
+    for module in (ROOT / "plugins/modules").glob("*.py"):
+        assert f"| `zrb.fleet.{module.stem}` |" in readme
+
+
+def test_every_target_is_there_that_contributors_are_told_of() -> None:
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    for target in re.findall(r"`make ([a-z-]+)`", (ROOT / "CONTRIBUTING.md").read_text()):
+        assert target in targets

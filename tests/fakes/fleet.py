@@ -15,13 +15,14 @@ from random import Random
 from typing import Any
 
 from zrb.repository.catalogue import read_catalogue
+from zrb.repository.part_list import open_part_list
 from zrb.run.backup import BackupOutcome, BackupPlan, BackupResult, back_up, plan_backup
 from zrb.run.context import Context
 from zrb.run.keys import write_signing_key
 from zrb.run.restore import RestoreResult, RestoreSelection, restore
 from zrb.seal.age import new_identity
 from zrb.values.config import KIB, MIB, Config, Limits, S3Settings, Task
-from zrb.values.manifest import Manifest
+from zrb.values.manifest import Manifest, Part
 
 from tests.fakes.store import MemoryStore
 from tests.fakes.zfs import FakeZfs
@@ -29,7 +30,8 @@ from tests.fakes.zfs import FakeZfs
 NOON = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 LIMITS = Limits(part_size=64 * KIB, chunk_size=16 * KIB, memory_limit=20 * MIB, workers=3)
 DATASET = "tank/data"
-TAG = "zrb:nightly"
+TAG = "zrb:00000001"
+"""Of the repository that the first run makes."""
 
 
 def random_bytes(length: int, seed: int = 1) -> bytes:
@@ -114,6 +116,11 @@ class Fleet:
         """Another configuration from now on."""
         self.config = replace(self.config, **changes)
 
+    def use_repository(self, bucket: str, store: MemoryStore) -> None:
+        """Another destination from now on."""
+        self.change_config(s3=S3Settings(bucket=bucket))
+        self.store = store
+
     def change_limits(self, **changes: Any) -> None:
         """Other limits from now on."""
         self.change_config(limits=replace(self.config.limits, **changes))
@@ -143,6 +150,11 @@ class Fleet:
         (plan,) = plan_backup(self.context(), task=self.task, level=level, strict_level=strict)
         return plan
 
+    def parts(self, manifest: Manifest) -> tuple[Part, ...]:
+        """The parts of a backup, from its list."""
+        with open_part_list(self.store, manifest) as parts:
+            return tuple(parts)
+
     def restore(self, target: str = "tank/restore/copy", **selection: Any) -> RestoreResult:
         """A restore, which has to succeed."""
         context = self.context()
@@ -166,10 +178,10 @@ class Fleet:
         return sorted(self.root.rglob("*.journal"))
 
     def held(self) -> set[str]:
-        """Full names of the snapshots of all datasets that the task holds."""
+        """Full names of the snapshots of all datasets that zrb holds, for whatever task or repository."""
         return {
             snapshot.name
             for dataset in self.zfs.descendants("tank")
             for snapshot in self.zfs.snapshots(dataset)
-            if TAG in self.zfs.tags(snapshot.name)
+            if any(tag.startswith("zrb:") for tag in self.zfs.tags(snapshot.name))
         }

@@ -10,7 +10,7 @@ import hashlib
 import threading
 from base64 import b64encode
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import count
 from typing import Literal
@@ -31,7 +31,9 @@ from zrb.store.protocol import Buffer, Flow, StoredObject, free_flow
 from zrb.values.manifest import Checksum
 
 ARCHIVE_CLASSES = {"GLACIER", "DEEP_ARCHIVE"}
-Operation = Literal["put", "open_upload", "put_chunk", "complete", "abort_upload", "holds", "head", "get", "read_into"]
+Operation = Literal[
+    "put", "open_upload", "put_chunk", "complete", "abort_upload", "holds", "head", "get", "read_into", "list"
+]
 
 
 @dataclass
@@ -71,8 +73,15 @@ class MemoryStore:
     ``calls`` has every call, ``unfinished`` the uploads neither completed nor aborted.
     """
 
-    def __init__(self, *, kind: Literal["s3", "directory"] = "s3", location: str = "memory://repository/") -> None:
+    def __init__(
+        self,
+        *,
+        kind: Literal["s3", "directory"] = "s3",
+        location: str = "memory://repository/",
+        keeps_checksums: bool = True,
+    ) -> None:
         self._kind: Literal["s3", "directory"] = kind
+        self._keeps_checksums = keeps_checksums
         self._location = location
         self._objects: dict[str, _Object] = {}
         self._faults: list[_Fault] = []
@@ -149,10 +158,10 @@ class MemoryStore:
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         check_prefix(prefix)
-        with self._lock:
+        with _Call(self, "list", prefix):
             found = sorted((key, _stored(key, entry)) for key, entry in self._objects.items() if key.startswith(prefix))
         for _, entry in found:
-            yield entry
+            yield replace(entry, checksum=Checksum("none", "", entry.checksum.etag))
 
     def close(self) -> None:
         self.closed = True
@@ -184,7 +193,14 @@ class MemoryStore:
 
     def replace(self, key: str, content: bytes) -> None:
         """Put other content there, as one with write access to the bucket could."""
-        self._objects[key] = _Object(content, _sha256(content), "STANDARD", datetime.now(UTC))
+        checksum = _sha256(content) if self._keeps_checksums else Checksum("none", "")
+        self._objects[key] = _Object(content, checksum, "STANDARD", datetime.now(UTC))
+
+    def copy(self, key: str, chunks: int) -> None:
+        """Write the same content again in so many chunks, as an honest copy does: its checksums are other ones."""
+        content = self._objects[key].content
+        etag = f"{_md5(f'{chunks} chunks of {_md5(content)}'.encode())}-{chunks}" if self._keeps_checksums else ""
+        self._objects[key].checksum = Checksum("none", "", etag)
 
     def remove(self, key: str) -> None:
         """Delete an object."""
@@ -218,8 +234,9 @@ class MemoryStore:
     def _write(self, key: str, content: bytes, checksum: Checksum, storage_class: str) -> Checksum:
         found = self._objects.get(key)
         if found is None:
-            self._objects[key] = _Object(content, checksum, storage_class, datetime.now(UTC))
-            return checksum
+            kept = checksum if self._keeps_checksums else Checksum("none", "")
+            self._objects[key] = _Object(content, kept, storage_class, datetime.now(UTC))
+            return kept
         if found.content != content:
             raise _other_content(key)
         return found.checksum
@@ -261,7 +278,10 @@ class MemoryUpload:
     def expected_checksum(self) -> Checksum:
         pieces = [chunk.proof for chunk in self._chunks.whole()]
         digests = b"".join(hashlib.sha256(piece).digest() for piece in pieces)
-        return Checksum("sha256-composite", f"{b64encode(hashlib.sha256(digests).digest()).decode()}-{len(pieces)}")
+        if not self._store._keeps_checksums:
+            return Checksum("none", "")
+        composite = f"{b64encode(hashlib.sha256(digests).digest()).decode()}-{len(pieces)}"
+        return Checksum("sha256-composite", composite, f"{_md5(b''.join(pieces))}-{len(pieces)}")
 
     def complete(self) -> Checksum:
         with self._store._called("complete", self._key):
@@ -308,7 +328,11 @@ def _as_announced(key: str, data: Buffer, sha256: bytes | None) -> bytes:
 
 
 def _sha256(content: bytes) -> Checksum:
-    return Checksum("sha256", b64encode(hashlib.sha256(content).digest()).decode())
+    return Checksum("sha256", b64encode(hashlib.sha256(content).digest()).decode(), _md5(content))
+
+
+def _md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
 def _stored(key: str, found: _Object) -> StoredObject:

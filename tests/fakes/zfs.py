@@ -36,7 +36,7 @@ from zrb.zfs import names as check
 from zrb.zfs.command import check_send_flags
 from zrb.zfs.failures import zfs_failure
 from zrb.zfs.process import Ended
-from zrb.zfs.receiving import AT_REST
+from zrb.zfs.receiving import AT_REST, RECEIVED_BY
 
 from tests.fakes.zfs_streams import (
     FakeReceive,
@@ -101,7 +101,7 @@ class FakeZfs:
         self._datasets: dict[str, _Dataset] = {}
         self._snapshots: dict[str, _Snapshot] = {}
         self._bookmarks: dict[str, Bookmark] = {}
-        self._failures: dict[str, list[EngineError]] = {}
+        self._failures: dict[str, list[BaseException]] = {}
         self._sent = 0
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
         """Time of the next snapshot; it moves on by a second with each."""
@@ -154,7 +154,7 @@ class FakeZfs:
             raise self._error(f"Cannot destroy {name}", "dataset is busy", name)
         del self._snapshots[name]
 
-    def fail(self, method: str, error: EngineError, *, times: int = 1) -> None:
+    def fail(self, method: str, error: BaseException, *, times: int = 1) -> None:
         """Make the next calls of a method of the protocol raise ``error``."""
         self._failures[method] = [error] * times
 
@@ -281,7 +281,7 @@ class FakeZfs:
             stream, fault = b"", SendFault(0, stderr=failure.problem)
         return FakeSend(stream, fault, failure=self._stream_failure(SendFailed, f"zfs send of {snapshot}", snapshot))
 
-    def receive(self, target: str, *, type: DatasetType, first: bool) -> FakeReceive:
+    def receive(self, target: str, *, type: DatasetType, first: bool, token: str = "") -> FakeReceive:
         self._maybe_fail("receive")
         check.check_dataset_name(target)
         if first and target in self._datasets:
@@ -294,6 +294,8 @@ class FakeZfs:
         def commit(stream: bytes) -> None:
             try:
                 self._receive(target, type, stream)
+                if first:
+                    self._mark(target, token)
             except ValueError as refusal:
                 raise failure(Ended(1, "", str(refusal))) from refusal
 
@@ -388,6 +390,10 @@ class FakeZfs:
         if found.value.dataset_name != source.dataset_name or found.value.createtxg >= source.createtxg:
             raise self._error(f"cannot send {source.name!r}: not an earlier snapshot from the same fs", "", base)
         return found.value.guid, found.content
+
+    def _mark(self, target: str, token: str) -> None:
+        if token and self._capabilities.receive_properties:
+            self._datasets[target].properties[RECEIVED_BY] = token
 
     def _receive(self, target: str, type: DatasetType, stream: bytes) -> None:
         begin = begin_of(stream)

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 from zrb.config.key_files import read_identities
+from zrb.repository.identity import read_identity
 from zrb.run.backup import BackupResult, back_up
 from zrb.run.context import Context
 from zrb.run.keys import write_age_key, write_signing_key
@@ -21,8 +23,11 @@ from zrb.run.restore import RestoreResult, RestoreSelection, restore
 from zrb.store.open import open_store
 from zrb.store.protocol import Store
 from zrb.values.config import KIB, MIB, Config, Limits, LocalSettings, S3Settings, Task
+from zrb.values.manifest import Manifest, Part
+from zrb.values.repository import hold_tag
 from zrb.zfs.command import CommandZfs
 
+from tests.fixtures.committed_repository import parts_of
 from tests.fixtures.file_tree import Description, compare, describe_tree
 from tests.integration.zfs_fixtures import MadeDataset, MadePool, command, create_dataset
 
@@ -94,6 +99,17 @@ class Nas:
         differences = compare(expected, self.files_of(dataset))
         assert differences == []
 
+    @property
+    def hold_tag(self) -> str:
+        """Tag of the holds of its backups, once there is a repository."""
+        store = self.store()
+        try:
+            identity = read_identity(store)
+        finally:
+            store.close()
+        assert identity is not None
+        return hold_tag(identity.repository_id)
+
     def store(self) -> Store:
         """The repository, for looking at and for damaging."""
         return open_store(self.config)
@@ -105,6 +121,11 @@ class Nas:
             return [item.key for item in store.list(prefix)]
         finally:
             store.close()
+
+    def parts(self, manifest: Manifest) -> tuple[Part, ...]:
+        """The parts of a backup, from its list."""
+        with closing(self.store()) as store:
+            return parts_of(store, manifest)
 
 
 @pytest.fixture(params=["directory", "s3"])
@@ -137,6 +158,7 @@ def new_nas(
         recipients=(identity.public,),
         signing_key=PurePosixPath(keys / "signing.key"),
         limits=limits or (SMALL_S3 if "s3" in repository else SMALL),
+        patience_s=0,
         tasks=(Task(name="test", pool=pool.name, dataset="data", **task),),
         **repository,
     )

@@ -6,17 +6,33 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from zrb.errors import UsageError
+from zrb.seal.age import check_recipient
+from zrb.seal.signing import check_signer
 from zrb.version import VERSION
+
+from plugins.module_utils._ansible import arguments
+from plugins.module_utils._ansible.requirements import LIBRARIES, PYTHON
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = sorted(path.stem for path in (ROOT / "plugins/modules").glob("*.py"))
-REPOSITORY_MODULES = ["zfs_backup", "zfs_backup_info", "zfs_restore"]
+SPECS = {
+    "age_keygen": arguments.AGE_KEY_FILE,
+    "s3_lifecycle": arguments.LIFECYCLE,
+    "signing_keygen": arguments.KEY_FILE,
+    "zfs_backup": arguments.BACKUP,
+    "zfs_backup_info": arguments.BACKUP_INFO,
+    "zfs_restore": arguments.RESTORE,
+    "zfs_snapshot": arguments.SNAPSHOT,
+}
 
 
 def load(path: str) -> Any:
@@ -27,10 +43,15 @@ def test_the_collection_has_the_version_of_the_engine() -> None:
     assert load("galaxy.yml")["version"] == VERSION
 
 
-def test_action_groups_hold_their_modules() -> None:
+GROUPS = {"config": {"config"}, "s3": set(arguments.S3.options), "repository": set(arguments.REPOSITORY.options)}
+"""What a group of modules is for: the options that can be set for all of its members."""
+
+
+def test_an_action_group_holds_the_modules_that_have_all_its_options() -> None:
     groups = load("meta/runtime.yml")["action_groups"]
-    assert groups["all"] == MODULES
-    assert groups["repository"] == REPOSITORY_MODULES
+    assert groups.keys() == GROUPS.keys()
+    for group, options in GROUPS.items():
+        assert groups[group] == [module for module in MODULES if options <= set(SPECS[module].options)], group
 
 
 def test_what_is_not_part_of_the_collection_stays_out_of_its_archive() -> None:
@@ -40,19 +61,49 @@ def test_what_is_not_part_of_the_collection_stays_out_of_its_archive() -> None:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_a_module_is_thin(module: str) -> None:
-    code = (ROOT / "plugins/modules" / f"{module}.py").read_text().partition("\nRETURN = ")[2].partition('\n"""\n')[2]
-    imports = [line.split()[1] for line in code.splitlines() if line.startswith(("from ", "import "))]
-    layer, engine = "..module_utils._ansible.", "..module_utils._engine."
-    assert all(name.startswith((layer, f"{engine}errors", f"{engine}run.")) for name in imports)
-    body = code.partition("def main() -> None:")[2].partition("\nif __name__")[0]
-    assert len(body.strip().splitlines()) <= 15
+    tree = ast.parse((ROOT / "plugins/modules" / f"{module}.py").read_text())
+    names = [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    assert all(name == "__future__" or name.startswith("module_utils._ansible.") for name in names)
+    (main,) = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+    assert (main.end_lineno or 0) - main.lineno <= 12
 
 
-def test_requirements_of_the_package_are_those_that_modules_ask_for() -> None:
-    from plugins.module_utils._ansible.requirements import LIBRARIES
+def test_requirements_are_the_same_in_all_places() -> None:
+    libraries = [str(library) for library in LIBRARIES.values()]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = {requirement.lower() for requirement in project["dependencies"]}
+    assert {library.replace(" ", "").lower() for library in libraries} <= declared
+    python = ".".join(map(str, PYTHON))
+    assert project["requires-python"] == f">={python}"
+    assert load("tests/config.yml")["modules"]["python_requires"] == f">={python}"
+    assert (ROOT / "meta/ee-requirements.txt").read_text().splitlines()[1:] == libraries
 
-    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
-    asked = {requirement.replace(" ", "").lower() for requirement in LIBRARIES.values()}
-    assert asked <= {requirement.replace(" ", "").lower() for requirement in declared}
-    controller = (ROOT / "meta/ee-requirements.txt").read_text().splitlines()[1:]
-    assert controller == list(LIBRARIES.values())
+
+def documentation(module: str, name: str) -> Any:
+    """One of the YAML documents in a module's file."""
+    for statement in ast.parse((ROOT / "plugins/modules" / f"{module}.py").read_text()).body:
+        if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == name:
+            return yaml.safe_load(ast.literal_eval(statement.value))
+    raise AssertionError(f"{module} has no {name}")
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_what_a_failure_returns_is_documented(module: str) -> None:
+    returned = documentation(module, "RETURN")
+    for key in UsageError("x", next_step="y").facts():
+        assert "failure" in returned[key]["returned"], key
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_keys_that_are_shown_could_be_keys(module: str) -> None:
+    text = (ROOT / "plugins/modules" / f"{module}.py").read_text()
+    for key in re.findall(r"\bage1\w{5,}\b(?!…)", text):
+        check_recipient(key)
+    for key in re.findall(r"\bzrbsign1\w{5,}", text):
+        check_signer(key)
+
+
+@pytest.mark.parametrize("fragment", sorted((ROOT / "plugins/doc_fragments").glob("*.py")), ids=lambda path: path.stem)
+def test_a_default_that_ansible_does_not_know_is_not_called_one(fragment: Path) -> None:
+    """``ansible-doc`` shows "default: null" beside it."""
+    assert "default is" not in fragment.read_text()

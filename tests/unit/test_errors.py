@@ -85,5 +85,5 @@ def test_a_missing_library_says_where_and_how() -> None:
     assert isinstance(error, UsageError)
     assert error.explain() == (
         f"The Python library blake3 is needed and cannot be imported by {sys.executable}: No module named 'blake3'. "
-        "Install it there, e.g. with the role zrb.fleet.runtime or `pip install blake3`."
+        f"Install it there: `{sys.executable} -m pip install blake3`."
     )

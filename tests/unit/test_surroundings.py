@@ -25,7 +25,7 @@ def test_what_is_strange_outside_is_not_seen_inside() -> None:
     ended = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests],
         cwd=ROOT,
-        env=os.environ | STRANGE,
+        env={name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")} | STRANGE,
         capture_output=True,
         text=True,
         check=False,

@@ -2,16 +2,22 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Argument specifications that compose. Their documentation twins are in ``plugins/doc_fragments``."""
+"""Argument specifications that compose. Their documentation twins are in ``plugins/doc_fragments``.
+
+This file, and what else a module imports before it has checked its interpreter, runs on any Python that Ansible does.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ansible.module_utils.basic import AnsibleModule
 
-Option = dict[str, Any]
+if TYPE_CHECKING:
+    from typing import Any
+
+    Option = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -30,11 +36,11 @@ class ArgumentSpec:
         if twice:
             raise ValueError(f"Options specified twice: {', '.join(sorted(twice))}")
         return ArgumentSpec(
-            options=self.options | other.options,
+            options={**self.options, **other.options},
             mutually_exclusive=self.mutually_exclusive + other.mutually_exclusive,
             required_one_of=self.required_one_of + other.required_one_of,
             required_together=self.required_together + other.required_together,
-            required_by=self.required_by | other.required_by,
+            required_by={**self.required_by, **other.required_by},
         )
 
     def create_module(self, **arguments: Any) -> AnsibleModule:

@@ -2,29 +2,48 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The options that modules share, and the specification of each module that uses them. Twin of
-``plugins/doc_fragments/engine.py``.
+"""The options of all modules. Twin of ``plugins/doc_fragments``, where what modules share is documented.
 
-Hardly any has a default here: what is not given is left to the configuration file, or to the engine.
+Hardly any has a default here: what is not given is left to the configuration file, or to the engine. Runs on any
+Python that Ansible does: see ``argument_spec``.
 """
 
 from __future__ import annotations
 
-from .argument_spec import ArgumentSpec, Option
-from .s3_options import S3
+from typing import TYPE_CHECKING
+
+from .argument_spec import ArgumentSpec
+
+if TYPE_CHECKING:
+    from .argument_spec import Option
 
 _TEXT: Option = {"type": "str"}
 _TEXTS: Option = {"type": "list", "elements": "str"}
+_INT: Option = {"type": "int"}
 _PATH: Option = {"type": "path"}
 _LEVEL: Option = {"type": "int", "choices": [0, 1, 2, 3, 4]}
 
-# Options that say what a configuration file says too; host, trusted_signers and the S3 connection can go with one.
-_INSTEAD_OF_CONFIG = (
-    *("repository", "bucket", "prefix", "expected_bucket_owner", "checksums", "base_dir"),
-    *("memory_limit", "workers", "bandwidth_limit"),
+S3 = ArgumentSpec(
+    options={
+        "access_key": {"type": "str", "no_log": False},
+        "secret_key": {"type": "str", "no_log": True},
+        "session_token": {"type": "str", "no_log": True},
+        "profile": {"type": "str"},
+        "region": {"type": "str"},
+        "endpoint_url": {"type": "str"},
+        "aws_ca_bundle": {"type": "path"},
+        "validate_certs": {"type": "bool", "default": True},
+    },
+    mutually_exclusive=(("profile", "access_key"),),
+    required_together=(("access_key", "secret_key"),),
+    required_by={"session_token": ("access_key",)},
 )
+"""A connection to S3, its options named as in amazon.aws."""
 
-_REPOSITORY = S3 + ArgumentSpec(
+# What a configuration file says is not said again; the other options of a repository can go with one.
+_INSTEAD_OF_CONFIG = ("repository", "bucket", "prefix", "expected_bucket_owner", "checksums", "base_dir")
+
+REPOSITORY = S3 + ArgumentSpec(
     options={
         "config": _PATH,
         "repository": _PATH,
@@ -36,7 +55,7 @@ _REPOSITORY = S3 + ArgumentSpec(
         "base_dir": _PATH,
         "trusted_signers": _TEXTS,
         "memory_limit": _TEXT,
-        "workers": {"type": "int"},
+        "workers": _INT,
         "bandwidth_limit": _TEXT,
     },
     mutually_exclusive=(("repository", "bucket"), *(("config", name) for name in _INSTEAD_OF_CONFIG)),
@@ -82,7 +101,7 @@ _WRITING = ArgumentSpec(
 )
 
 BACKUP = (
-    _REPOSITORY
+    REPOSITORY
     + _SOURCE
     + _WRITING
     + ArgumentSpec(
@@ -93,12 +112,20 @@ BACKUP = (
         }
     )
 )
-BACKUP_INFO = _REPOSITORY + ArgumentSpec(
-    options={"task": _TEXT, "dataset": _TEXT, "level": _LEVEL, "since": _TEXT, "until": _TEXT, "query": _TEXT},
+BACKUP_INFO = REPOSITORY + ArgumentSpec(
+    options={
+        "task": _TEXT,
+        "dataset": _TEXT,
+        "level": _LEVEL,
+        "since": _TEXT,
+        "until": _TEXT,
+        "max_age": _TEXT,
+        "query": _TEXT,
+    },
     mutually_exclusive=(("task", "dataset"),),
     required_by={"task": ("config",)},
 )
-RESTORE = _REPOSITORY + ArgumentSpec(
+RESTORE = REPOSITORY + ArgumentSpec(
     options={
         "dataset": {"type": "str", "required": True},
         "target": {"type": "str", "required": True},
@@ -112,3 +139,53 @@ RESTORE = _REPOSITORY + ArgumentSpec(
     mutually_exclusive=(("level", "backup_id", "at"),),
 )
 SNAPSHOT = ArgumentSpec(options={"config": _PATH}) + _SOURCE
+KEY_FILE = ArgumentSpec(options={"path": {"type": "path", "required": True}})
+AGE_KEY_FILE = KEY_FILE + ArgumentSpec(
+    options={"type": {"type": "str", "choices": ["hybrid", "classic"], "default": "hybrid"}}
+)
+
+_RULE: dict[str, Option] = {
+    "id": {"type": "str", "required": True},
+    "enabled": {"type": "bool", "default": True},
+    "prefix": {"type": "str", "default": ""},
+    "tags": {"type": "dict", "default": {}},
+    "object_size_greater_than": _INT,
+    "object_size_less_than": _INT,
+    "transitions": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {"storage_class": {"type": "str", "required": True}, "days": _INT, "date": _TEXT},
+        "mutually_exclusive": [("days", "date")],
+        "required_one_of": [("days", "date")],
+    },
+    "noncurrent_version_transitions": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "storage_class": {"type": "str", "required": True},
+            "days": {"type": "int", "required": True},
+            "newer_noncurrent_versions": _INT,
+        },
+    },
+    "expiration_days": _INT,
+    "expiration_date": _TEXT,
+    "expired_object_delete_marker": {"type": "bool"},
+    "noncurrent_version_expiration_days": _INT,
+    "newer_noncurrent_versions": _INT,
+    "abort_incomplete_multipart_upload_days": _INT,
+}
+
+LIFECYCLE = S3 + ArgumentSpec(
+    options={
+        "bucket": {"type": "str", "required": True},
+        "prefix": _TEXT,
+        "expected_bucket_owner": {"type": "str", "default": ""},
+        "rules": {"type": "list", "elements": "dict", "required": True, "options": _RULE},
+        "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+        "purge": {"type": "bool", "default": False},
+        "wait": {"type": "bool", "default": True},
+        "wait_timeout": {"type": "int", "default": 60},
+    }
+)

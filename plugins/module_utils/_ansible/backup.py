@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -14,10 +13,11 @@ from ansible.module_utils.basic import AnsibleModule
 from .._engine.config.tasks import task_datasets
 from .._engine.run.backup import BackupOutcome, back_up, plan_backup
 from .._engine.run.context import Context
-from .._engine.run.list import ListedBackup, list_backups
+from .._engine.run.list import list_backups
 from .._engine.values.config import Task
 from .engine_config import config_from, task_from
-from .results import fail_from, pass_on_warnings
+from .freshness import newest_usable
+from .results import facts_of, fail_from, pass_on_warnings
 from .s3_options import warn_if_unverified
 from .times import parse_age
 
@@ -30,11 +30,12 @@ def run_backup(module: AnsibleModule) -> dict[str, Any]:
     task = task_from(params, context.config)
     fresh = _fresh_backups(context, task, level=params["level"], younger_than=params["unless_newer_than"])
     if fresh:
-        return {"changed": False, "fresh": fresh, ("plan" if module.check_mode else "backups"): []}
+        return {"changed": False, "fresh": fresh, "backups": [], **({"plan": []} if module.check_mode else {})}
     if module.check_mode:
         plans = plan_backup(context, task=task, level=params["level"], strict_level=params["strict_level"])
+        pass_on_warnings(module, (warning for plan in plans for warning in plan.warnings))
         planned = [plan.as_json() for plan in plans]
-        return {"changed": True, "plan": planned, "diff": _diff(planned)}
+        return {"changed": True, "backups": [], "plan": planned, "diff": _diff(planned)}
     job = {str(key): str(value) for key, value in params["job"].items()}
     outcome = back_up(context, task=task, level=params["level"], strict_level=params["strict_level"], job=job)
     return _result(module, outcome)
@@ -45,16 +46,15 @@ def _fresh_backups(context: Context, task: Task, *, level: int, younger_than: st
     if younger_than is None:
         return {}
     now = context.clock()
-    since = now - parse_age(younger_than, option="unless_newer_than")
-    listed = list_backups(context, task=task).entries
-    fresh = {entry.dataset: str(entry.backup_id) for entry in listed if _suffices(entry, level, since, now)}
+    max_age = parse_age(younger_than, option="unless_newer_than")
     datasets = task_datasets(context.zfs, task)
-    return {name: fresh[name] for name in datasets} if all(name in fresh for name in datasets) else {}
-
-
-def _suffices(entry: ListedBackup, level: int, since: datetime, now: datetime) -> bool:
-    # A backup from the future, made while the clock was wrong, must not suppress all others until then.
-    return entry.level <= level and since < entry.created <= now and not entry.missing_parts
+    newest = newest_usable(list_backups(context, task=task).entries, now=now, max_level=level)
+    fresh = {
+        entry.dataset: str(entry.backup_id)
+        for entry in newest.values()
+        if now - entry.snapshot_creation < max_age and entry.dataset in datasets
+    }
+    return fresh if len(fresh) == len(datasets) else {}
 
 
 def _result(module: AnsibleModule, outcome: BackupOutcome) -> dict[str, Any]:
@@ -62,7 +62,7 @@ def _result(module: AnsibleModule, outcome: BackupOutcome) -> dict[str, Any]:
     pass_on_warnings(module, (warning for result in outcome.results for warning in result.warnings))
     result: dict[str, Any] = {"changed": bool(backups), "backups": backups, "diff": _diff(backups)}
     if outcome.failures:
-        result["failures"] = [{"dataset": name, **error.facts()} for name, error in outcome.failures]
+        result["failures"] = [{"dataset": name, **facts_of(error)} for name, error in outcome.failures]
         fail_from(module, outcome.failures[0][1], **result)
     return result
 

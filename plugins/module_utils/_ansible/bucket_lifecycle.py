@@ -21,58 +21,8 @@ from .._engine.run.lifecycle import (
     plan_bucket_lifecycle,
 )
 from .._engine.values.lifecycle import LifecycleRule
-from .argument_spec import ArgumentSpec, Option
 from .results import pass_on_warnings
-from .s3_options import S3, s3_settings, warn_if_unverified
-
-_INT: Option = {"type": "int"}
-_STR: Option = {"type": "str"}
-
-_RULE: dict[str, Option] = {
-    "id": {"type": "str", "required": True},
-    "enabled": {"type": "bool", "default": True},
-    "prefix": {"type": "str", "default": ""},
-    "tags": {"type": "dict", "default": {}},
-    "object_size_greater_than": _INT,
-    "object_size_less_than": _INT,
-    "transitions": {
-        "type": "list",
-        "elements": "dict",
-        "default": [],
-        "options": {"storage_class": {"type": "str", "required": True}, "days": _INT, "date": _STR},
-        "mutually_exclusive": [("days", "date")],
-        "required_one_of": [("days", "date")],
-    },
-    "noncurrent_version_transitions": {
-        "type": "list",
-        "elements": "dict",
-        "default": [],
-        "options": {
-            "storage_class": {"type": "str", "required": True},
-            "days": {"type": "int", "required": True},
-            "newer_noncurrent_versions": _INT,
-        },
-    },
-    "expiration_days": _INT,
-    "expiration_date": _STR,
-    "expired_object_delete_marker": {"type": "bool"},
-    "noncurrent_version_expiration_days": _INT,
-    "newer_noncurrent_versions": _INT,
-    "abort_incomplete_multipart_upload_days": _INT,
-}
-
-LIFECYCLE = S3 + ArgumentSpec(
-    options={
-        "bucket": {"type": "str", "required": True},
-        "prefix": _STR,
-        "expected_bucket_owner": {"type": "str", "default": ""},
-        "rules": {"type": "list", "elements": "dict", "required": True, "options": _RULE},
-        "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-        "purge": {"type": "bool", "default": False},
-        "wait": {"type": "bool", "default": True},
-        "wait_timeout": {"type": "int", "default": 60},
-    }
-)
+from .s3_options import s3_settings, warn_if_unverified
 
 
 def ensure_lifecycle(module: AnsibleModule) -> dict[str, Any]:

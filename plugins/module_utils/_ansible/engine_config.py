@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,12 @@ _STORAGE_CLASS = {"manifest": "manifest_storage_class", "backup_data": "storage_
 _TASK = {name: name for name in ("recursive", "exclude", "snapshot_prefix", "take_snapshot", "raw")}
 """Keys of the document, each with the option that it stands for."""
 
+_OPTIONS = _ROOT | _S3 | _STORAGE_CLASS
+
+_SIZES = {"part_size", "chunk_size", "memory_limit", "bandwidth_limit"}
+
 _FILE = Path("options")
+_QUOTED_KEY = re.compile(r"`(\w+)`")
 _COMPLAINT = re.compile(r"options:1: (?:`(?P<key>[^`]*)`|the file)")
 
 
@@ -55,6 +60,11 @@ def config_from(params: Params) -> Config:
         return _with_secrets(_read(document, writes="recipients" in params), params)
     config = load_config(Path(params["config"]))
     document.setdefault("base_dir", str(config.base_dir))
+    # Sizes have to fit each other, those of the file and those that are given.
+    for field in fields(config.limits):
+        value = getattr(config.limits, field.name)
+        if value != 0 or value is False:  # 0 stands for what the file leaves out
+            document.setdefault(field.name, value)
     if config.s3 is not None:
         document["s3"] = {"bucket": config.s3.bucket, **_given(params, _S3)}
     else:
@@ -63,6 +73,7 @@ def config_from(params: Params) -> Config:
     config = replace(
         config,
         host=given.host if params["host"] is not None else config.host,
+        limits=given.limits,
         trusted_signers=tuple(dict.fromkeys((*config.trusted_signers, *given.trusted_signers))),
         s3=_overridden(config.s3, given.s3, params) if config.s3 and given.s3 else None,
     )
@@ -114,7 +125,14 @@ def _task(params: Params) -> dict[str, Any]:
 
 
 def _given(params: Params, names: Mapping[str, str]) -> dict[str, Any]:
-    return {key: params[option] for key, option in names.items() if params.get(option) is not None}
+    return {
+        key: _number_if_size(option, params[option]) for key, option in names.items() if params.get(option) is not None
+    }
+
+
+def _number_if_size(option: str, value: Any) -> Any:
+    # Ansible hands over a number of bytes as text; in a file it is a number.
+    return int(value) if option in _SIZES and re.fullmatch("[0-9]{1,18}", value) else value
 
 
 def _read(document: dict[str, Any], *, writes: bool) -> Config:
@@ -134,7 +152,10 @@ def _about_options(error: ConfigError) -> ConfigError:
     option = _option_of(match["key"] or "")
     what = f"The option {option}" if option else "The set of options"
     return ConfigError(
-        what + error.problem[match.end() :], subject=option, answer=error.answer, next_step=error.next_step
+        what + error.problem[match.end() :],
+        subject=option,
+        answer=error.answer,
+        next_step=_QUOTED_KEY.sub(lambda found: f"`{_OPTIONS.get(found[1], found[1])}`", error.next_step),
     )
 
 

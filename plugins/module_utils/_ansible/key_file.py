@@ -13,45 +13,56 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from .._engine.run.keys import KeyWritten
-from .argument_spec import ArgumentSpec
+from .._engine.errors import KeyFileError
+from .._engine.run.keys import KeyWritten, write_age_key, write_signing_key
 
-KEY_FILE = ArgumentSpec(options={"path": {"type": "path", "required": True}})
-AGE_KEY_FILE = KEY_FILE + ArgumentSpec(
-    options={"type": {"type": "str", "choices": ["hybrid", "classic"], "default": "hybrid"}}
-)
-PRIVATE_MODE = "0600"
+Diff = dict[str, dict[str, Any]]
 
 
-def create_key_module(spec: ArgumentSpec = KEY_FILE) -> AnsibleModule:
-    """A module with the options of a key file and those that every Ansible module for files has."""
-    return spec.create_module(add_file_common_args=True)
+def ensure_age_key(module: AnsibleModule) -> dict[str, Any]:
+    """The result of ``age_keygen``. Raises ``KeyFileError``."""
+    return _ensure_key(module, lambda path: write_age_key(path, kind=module.params["type"]))
 
 
-def ensure_key(module: AnsibleModule, write_key: Callable[[Path], KeyWritten]) -> dict[str, Any]:
-    """Make the key file unless it is there, set its permissions, and tell the public key.
+def ensure_signing_key(module: AnsibleModule) -> dict[str, Any]:
+    """The result of ``signing_keygen``. Raises ``KeyFileError``."""
+    return _ensure_key(module, write_signing_key)
 
-    ``write_key`` never overwrites: of a file that is there it reads the public key. The result and the diff
-    never hold the private key. Raises what ``write_key`` raises.
+
+def _ensure_key(module: AnsibleModule, write_key: Callable[[Path], KeyWritten]) -> dict[str, Any]:
+    """Make the key file unless it is there, set the permissions that are given, and tell the public key.
+
+    ``write_key`` never overwrites: of a file that is there it reads the public key. Neither the result nor the diff
+    holds the private key.
     """
     path = Path(module.params["path"])
-    present = os.path.lexists(path)
-    changed = present and _set_attributes(module)
-    public_key = None
-    if present or not module.check_mode:
-        public_key = write_key(path).public
-    if not present and not module.check_mode:
-        _set_attributes(module)
-    result = {"changed": changed or not present, "path": str(path), "public_key": public_key}
-    if not present:
-        after = {"path": str(path), "state": "file"} | ({"public_key": public_key} if public_key else {})
-        result["diff"] = {"before": {"path": str(path), "state": "absent"}, "after": after}
-    return result
+    result: dict[str, Any] = {"changed": True, "path": str(path), "public_key": None}
+    if os.path.lexists(path):
+        diff: Diff = {"before": {"path": str(path)}, "after": {"path": str(path)}}
+        result["changed"] = _set_attributes(module, diff)
+        result["public_key"] = _public_key(
+            path, write_key, permissions_will_change=module.check_mode and result["changed"]
+        )
+    else:
+        diff = {"before": {"path": str(path), "state": "absent"}, "after": {"path": str(path), "state": "file"}}
+        if not module.check_mode:
+            # Made with mode 0600, which it keeps if no mode is given.
+            result["public_key"] = diff["after"]["public_key"] = write_key(path).public
+            _set_attributes(module, {})
+    return {**result, "diff": diff} if result["changed"] else result
 
 
-def _set_attributes(module: AnsibleModule) -> bool:
-    wanted = dict(module.params)
-    if wanted["mode"] is None:
-        wanted["mode"] = PRIVATE_MODE
-    changed: bool = module.set_fs_attributes_if_different(module.load_file_common_arguments(wanted), False)
+def _public_key(path: Path, write_key: Callable[[Path], KeyWritten], *, permissions_will_change: bool) -> str | None:
+    try:
+        return write_key(path).public
+    except KeyFileError:
+        # Others can read the file now, and could not if this were no check.
+        if permissions_will_change and path.is_file() and path.stat().st_mode & 0o077:
+            return None
+        raise
+
+
+def _set_attributes(module: AnsibleModule, diff: Diff) -> bool:
+    wanted = module.load_file_common_arguments(module.params)
+    changed: bool = module.set_fs_attributes_if_different(wanted, False, diff)
     return changed

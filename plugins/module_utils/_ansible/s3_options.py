@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The options of a connection to S3, named as in amazon.aws. Twin of ``plugins/doc_fragments/s3.py``."""
+"""What the options of a connection to S3 mean to the engine."""
 
 from __future__ import annotations
 
@@ -12,26 +12,6 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from .._engine.values.config import S3Credentials, S3Settings
-from .argument_spec import ArgumentSpec, Option
-
-S3_CONNECTION: dict[str, Option] = {
-    "access_key": {"type": "str", "no_log": False},
-    "secret_key": {"type": "str", "no_log": True},
-    "session_token": {"type": "str", "no_log": True},
-    "profile": {"type": "str"},
-    "region": {"type": "str"},
-    "endpoint_url": {"type": "str"},
-    "aws_ca_bundle": {"type": "path"},
-    "validate_certs": {"type": "bool", "default": True},
-}
-
-S3 = ArgumentSpec(
-    options=S3_CONNECTION,
-    mutually_exclusive=(("profile", "access_key"),),
-    required_together=(("access_key", "secret_key"),),
-    required_by={"session_token": ("access_key",)},
-)
-"""The options and the rules between them, for modules that have no configuration file."""
 
 
 def s3_settings(params: Mapping[str, Any], **more: Any) -> S3Settings:

@@ -12,6 +12,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from .._engine.run.context import Context
 from .._engine.run.snapshot import SnapshotTaken, plan_snapshot, take_snapshot
+from .._engine.values.config import Task
 from .engine_config import snapshot_config_from, task_from
 
 
@@ -22,9 +23,19 @@ def run_snapshot(module: AnsibleModule) -> dict[str, Any]:
     task = task_from(params, context.config)
     if module.check_mode:
         planned = plan_snapshot(context, task=task, level=params["level"])
-        return {"changed": True, "planned": planned, "diff": _diff(planned)}
+        return {"changed": True, "planned": planned, "snapshot": _untaken(planned, task), "diff": _diff(planned)}
     taken = take_snapshot(context, task=task, level=params["level"])
     return {"changed": True, "snapshot": taken.as_json(), "diff": _diff(_names(taken))}
+
+
+def _untaken(names: list[str], task: Task) -> dict[str, Any]:
+    """What the result says of a snapshot that would be taken: what only ZFS can give is null."""
+    unknown = {"guid": None, "createtxg": None, "creation": None}
+    untaken: list[dict[str, Any]] = [
+        {"name": name, **unknown, "hold_tag": task.hold_tag, "descendants": []} for name in names
+    ]
+    first, *below = untaken
+    return {**first, "descendants": below}
 
 
 def _names(taken: SnapshotTaken) -> list[str]:

@@ -28,7 +28,7 @@ def parse_age(text: str, *, option: str) -> timedelta:
 
 
 def parse_moment(text: str, *, option: str, now: datetime | None = None) -> datetime:
-    """An ISO 8601 time, in UTC where it names no zone; with ``now``, also an age before it.
+    """An ISO 8601 time, in UTC if it names no zone; with ``now``, also an age before it.
 
     Raises ``UsageError``, which names ``option``.
     """

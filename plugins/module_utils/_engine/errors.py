@@ -11,6 +11,8 @@ Each class stands for one thing that a user can do something about. The exit cod
 from __future__ import annotations
 
 import sys
+import traceback
+from pathlib import Path
 
 
 class Explained(BaseException):
@@ -64,6 +66,35 @@ class Interrupted(Explained):
         self.exit_code = 128 + signal_number
 
 
+class Unexpected(EngineError):
+    """An exception that no part of the engine expects: a defect, or a machine that is out of memory."""
+
+
+def explained(error: Exception) -> EngineError:
+    """Return ``error``, or an :class:`Unexpected` that says what it is and where it was raised."""
+    if isinstance(error, EngineError):
+        return error
+    frames = traceback.extract_tb(error.__traceback__)[-3:]
+    path = ", ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames)
+    unexpected = Unexpected(
+        f"zrb failed with an unexpected {type(error).__name__} ({path})",
+        answer=str(error),
+        next_step="Unless this machine was out of memory, this is a bug: report it, with the output of -v",
+    )
+    unexpected.__cause__ = error
+    return unexpected
+
+
+def without_frames(error: EngineError) -> EngineError:
+    """Return ``error``, to be kept to the end of a run, without the frames that it and its causes passed: these keep
+    the buffers of a whole stream."""
+    one: BaseException | None = error
+    while one is not None:
+        one.__traceback__ = None
+        one = one.__cause__ or one.__context__
+    return error
+
+
 def _stopped(sentence: str) -> str:
     return sentence if sentence.endswith((".", "!", "?")) else sentence + "."
 
@@ -107,7 +138,7 @@ class LibraryMissing(UsageError):
             f"The Python library {library} is needed and cannot be imported by {sys.executable}",
             subject=library,
             answer=str(error),
-            next_step=f"Install it there, e.g. with the role zrb.fleet.runtime or `pip install {library}`",
+            next_step=f"Install it there: `{sys.executable} -m pip install {library}`",
         )
 
     @classmethod
@@ -137,6 +168,14 @@ class IntegrityError(EngineError):
     """Bytes, links or signatures are not what the manifest, or the format, says."""
 
     exit_code = 5
+
+
+class RepositoryChanged(IntegrityError):
+    """The repository at a destination is not the one that this machine knows there, or cannot be told."""
+
+
+class BackupsVanished(IntegrityError):
+    """Backups that a series had are missing, or were exchanged."""
 
 
 class SignatureInvalid(IntegrityError):

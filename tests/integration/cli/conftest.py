@@ -65,7 +65,7 @@ class CommandLine:
     def words(self, *arguments: object) -> list[str]:
         """The command line."""
         command, *options = (str(argument) for argument in arguments)
-        return [sys.executable, "-m", "zrb", command, "--config", str(self.config), *options]
+        return [sys.executable, "-m", "zrb.command", command, "--config", str(self.config), *options]
 
     def context(self, **changes: str) -> dict[str, str]:
         """The environment of the process: credentials, as an administrator would set them."""
@@ -122,6 +122,7 @@ def command_line(nas: Nas) -> CommandLine:
         "chunk_size": f"{config.limits.chunk_size}B",
         "memory_limit": f"{config.limits.memory_limit}B",
         "workers": config.limits.workers,
+        "patience": config.patience_s or 0,
         "tasks": [{"name": nas.task.name, "pool": nas.task.pool, "dataset": nas.task.dataset}],
     }
     if s3:

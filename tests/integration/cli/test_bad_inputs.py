@@ -178,7 +178,7 @@ def test_a_task_that_fails_does_not_stop_the_other(zrb: CommandLine) -> None:
 
 def test_snapshot_of_the_base_that_vanished_means_a_full_backup(zrb: CommandLine) -> None:
     first = zrb.back_up(0)
-    command("zfs", "release", "zrb:test", first["snapshot"])
+    command("zfs", "release", zrb.nas.hold_tag, first["snapshot"])
     command("zfs", "destroy", first["snapshot"])
     for bookmark in CommandZfs().bookmarks(zrb.nas.dataset.name):
         command("zfs", "destroy", bookmark.name)

@@ -56,7 +56,7 @@ def test_a_dry_run_changes_nothing(zrb: CommandLine) -> None:
     before = command("zfs", "list", "-H", "-r", "-t", "all", "-o", "name", zrb.nas.pool.name)
     ended = zrb("backup", "--level", 0, "--dry-run").succeeded()
     header, line = ended.out.splitlines()
-    assert " ".join(header.split()) == "DATASET LEVEL BASE SNAPSHOT FLAGS ESTIMATE PARTS CLASS TO"
+    assert " ".join(header.split()) == "DATASET LEVEL BASE SNAPSHOT FLAGS ESTIMATE PARTS PART SIZE CHUNK CLASS TO"
     assert line.startswith(f"{zrb.nas.dataset.name}      0  -     zrb_level0_")
     (plan,) = zrb("backup", "--level", 0, "--dry-run", "--json").succeeded().document["plans"]
     assert (plan["dataset"], plan["resumes"]) == (zrb.nas.dataset.name, None)

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from typing import Any
 
+import pytest
 import yaml
 
+from plugins.module_utils._ansible.requirements import LIBRARIES
 from tests.integration.modules.conftest import ROOT, Ansible, Nas
 from tests.integration.s3_fixtures import ACCESS_KEY, SECRET_KEY, LocalBucket
+from tests.integration.zfs_fixtures import command
 
 IN_ORDER = [
     "age_keygen",
@@ -50,9 +54,13 @@ def test_ansible_doc_shows_every_module(ansible: Ansible) -> None:
     for name, module in shown.items():
         doc = module["doc"]
         assert all(option["description"] for option in doc["options"].values()), name
-        assert {"check_mode", "diff_mode", "idempotent", "action_group"} <= doc["attributes"].keys(), name
+        assert {"check_mode", "diff_mode", "idempotent"} <= doc["attributes"].keys(), name
         groups = [group for group, members in ACTION_GROUPS.items() if name.removeprefix("zrb.fleet.") in members]
-        assert doc["attributes"]["action_group"]["membership"] == [f"zrb.fleet.{group}" for group in groups], name
+        membership = doc["attributes"].get("action_group", {"membership": []})["membership"]
+        assert membership == [f"zrb.fleet.{group}" for group in groups], name
+        required = [requirement.partition(",")[0] for requirement in doc["requirements"]]
+        assert len(required) == len(set(required)), name
+        assert set(required) <= {"python >= 3.11", *map(str, LIBRARIES.values())}, name
         assert doc["attributes"]["check_mode"]["support"] == "full", name
         assert name in module["examples"], name
         assert all("sample" in value or "contains" in value for value in module["return"].values()), name
@@ -62,11 +70,49 @@ def test_the_examples_run(ansible: Ansible, nas: Nas, bucket: LocalBucket) -> No
     tasks: list[dict[str, Any]] = []
     for module in IN_ORDER:
         tasks += yaml.safe_load(here(documented(module, "EXAMPLES"), module, nas, bucket))
-    ansible.run_playbook(
-        [{"hosts": "localhost", "gather_facts": False, "vars": {"fleet_signers": [nas.signer]}, "tasks": tasks}]
-    )
-    assert (nas.directory / "restore.key").stat().st_mode & 0o777 == 0o400
+    play = {"hosts": "localhost", "gather_facts": False, "vars": {"fleet_signers": [nas.signer]}, "tasks": tasks}
+    ansible.run_playbook([play])
+    assert not (nas.directory / "run" / "age.key").exists()
+    assert (nas.directory / "second.key").stat().st_mode & 0o777 == 0o400
     assert (nas.directory / "localhost.signer").read_text() == f"{nas.signer}\n"
+    listed = command("zfs", "list", "-H", "-t", "all", "-o", "name", "-r", nas.dataset.partition("/")[0])
+    ansible.run_playbook([play], "--check", "--diff")
+    assert listed == command("zfs", "list", "-H", "-t", "all", "-o", "name", "-r", nas.dataset.partition("/")[0])
+
+
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [
+        ("fresh", ""),
+        ("unreadable", "repository"),
+        ("one stale of two", "Stale: zrbtest-never/backed-up"),
+        ("damaged", "ManifestInvalid"),
+        ("emptied", "Stale: "),
+    ],
+)
+def test_the_monitoring_example_is_red_whenever_it_should_be(ansible: Ansible, nas: Nas, state: str, told: str) -> None:
+    config = yaml.safe_load(nas.config.read_text())
+    ansible.play([{"zrb.fleet.zfs_backup": {"config": str(nas.config), "task": "home", "level": 0}}])
+    if state == "unreadable":
+        nas.repository.rename(nas.directory / "elsewhere")
+    elif state == "emptied":
+        nas.repository.rename(nas.directory / "elsewhere")
+        nas.repository.mkdir()
+    elif state == "one stale of two":
+        config["tasks"].append({"name": "other", "pool": "zrbtest-never", "dataset": "backed-up"})
+    elif state == "damaged":
+        (manifest,) = (nas.repository / "manifests").rglob("*-L0-*.json")
+        manifest.with_name(manifest.name.replace("-L0-", "-L1-")).write_text("{}")
+    path = nas.directory / "monitoring.yaml"
+    path.write_text(yaml.safe_dump(config))
+    path.chmod(0o600)
+    examples = documented("zfs_backup_info", "EXAMPLES").replace("/etc/zrb/config.yaml", str(path))
+    tasks = [task for task in yaml.safe_load(examples) if "two days" in task["name"] or "monitoring" in task["name"]]
+    assert len(tasks) == 2
+    said = ansible.run_playbook(
+        [{"hosts": "localhost", "gather_facts": False, "tasks": tasks}], status=2 if told else 0
+    )
+    assert told in said
 
 
 def here(examples: str, module: str, nas: Nas, bucket: LocalBucket) -> str:
@@ -80,14 +126,15 @@ def here(examples: str, module: str, nas: Nas, bucket: LocalBucket) -> str:
         "repository: /mnt/usb/zrb": f"repository: {nas.directory}/usb\n    {state}",
         "/etc/zrb/config.yaml": str(nas.config),
         "/etc/zrb/signing.key": str(nas.signing_key),
-        "/etc/zrb/age.key": str(nas.age_key),
+        "/srv/zrb/age.key": str(nas.age_key),
+        "/media/usb/age.key": str(nas.age_key),
         "/srv/zrb": str(nas.directory),
-        "/run/zrb/age.key": str(nas.age_key),
+        "/run/zrb": str(nas.directory / "run"),
         "tank/restored": f"{nas.restore}/restored",
         "tank/nas1-home": f"{nas.restore}/nas1-home",
         "tank/home": nas.dataset,
         "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p": nas.recipient,
-        "zrbsign1qyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqs8ez5wr": nas.signer,
+        "zrbsign1uhggabp6w5fiwhzgspttmiwm3c3xcwbrhpwht6g7xs2vdnf63b3xqojhoy": nas.signer,
         "2026-01-31T00:00Z": "2100-01-31T00:00Z",
     }
     if module == "zfs_backup":
@@ -96,5 +143,7 @@ def here(examples: str, module: str, nas: Nas, bucket: LocalBucket) -> str:
     for written, meant in replacements.items():
         examples = examples.replace(written, meant)
     if module in {"zfs_backup_info", "zfs_restore"}:
-        examples = examples.replace(f"config: {nas.config}", f"config: {nas.config}\n    host: nas1")
+        examples = re.sub(
+            rf"^( +)config: {nas.config}$", rf"\1config: {nas.config}\n\1host: nas1", examples, flags=re.MULTILINE
+        )
     return examples

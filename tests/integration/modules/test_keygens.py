@@ -42,19 +42,48 @@ def test_a_key_is_made_once_and_told_in_public_only(
 
 
 @pytest.mark.parametrize(("module", "public_prefix"), KEYGENS)
-def test_permissions_are_set_and_kept(ansible: Ansible, tmp_path: Path, module: str, public_prefix: str) -> None:
+def test_permissions_are_those_that_are_asked_for(
+    ansible: Ansible, tmp_path: Path, module: str, public_prefix: str
+) -> None:
+    """As Ansible's own modules for files have it: without ``mode`` a file that exists keeps its own."""
     path = tmp_path / "test.key"
     name = f"zrb.fleet.{module}"
-    made, loosened, again = ansible.play(
+    made, kept, checked, changed, again = ansible.play(
         [
             {name: {"path": str(path), "mode": "0400"}},
-            {"ansible.builtin.file": {"path": str(path), "mode": "0644"}},
-            {name: {"path": str(path)}},
+            {name: {"path": str(path)}, "diff": True},
+            {name: {"path": str(path), "mode": "0600"}, "check_mode": True, "diff": True},
+            {name: {"path": str(path), "mode": "0600"}, "diff": True},
+            {name: {"path": str(path), "mode": "0600"}, "diff": True},
         ]
     )
-    assert (made["changed"], loosened["changed"], again["changed"]) == (True, True, True)
-    assert made["public_key"] == again["public_key"]
+    assert [result["changed"] for result in (made, kept, checked, changed, again)] == [True, False, True, True, False]
+    assert checked["diff"] == changed["diff"]
+    assert (changed["diff"]["before"]["mode"], changed["diff"]["after"]["mode"]) == ("0400", "0600")
+    assert "diff" not in kept
+    assert len({result["public_key"] for result in (made, kept, checked, changed, again)}) == 1
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(("module", "public_prefix"), KEYGENS)
+def test_a_key_that_others_can_read_is_told_and_can_be_closed(
+    ansible: Ansible, tmp_path: Path, module: str, public_prefix: str
+) -> None:
+    path = tmp_path / "test.key"
+    name = f"zrb.fleet.{module}"
+    _made, _loosened, refused, checked, closed = ansible.play(
+        [
+            {name: {"path": str(path)}},
+            {"ansible.builtin.file": {"path": str(path), "mode": "0644"}},
+            {name: {"path": str(path)}},
+            {name: {"path": str(path), "mode": "0600"}, "check_mode": True},
+            {name: {"path": str(path), "mode": "0600"}},
+        ]
+    )
+    assert refused["error"] == "KeyFileError"
+    assert "0644" in refused["msg"]
+    assert (checked["changed"], checked["public_key"]) == (True, None)
+    assert closed["public_key"].startswith(public_prefix)
 
 
 @pytest.mark.parametrize(("module", "other"), [("age_keygen", "signing_keygen"), ("signing_keygen", "age_keygen")])

@@ -13,7 +13,8 @@ from pathlib import Path
 from tests.integration.modules.conftest import ROOT, Ansible
 
 TOP_LEVEL = {
-    *("FILES.json", "MANIFEST.json", "CHANGELOG.md", "LICENSE", "README.md", "pyproject.toml"),
+    *("FILES.json", "MANIFEST.json", "LICENSE", "README.md", "pyproject.toml"),
+    *("CHANGELOG.md", "CODE_OF_CONDUCT.md", "CONTRIBUTING.md"),
     *("changelogs", "docs", "meta", "playbooks", "plugins", "roles"),
 }
 

@@ -36,6 +36,7 @@ def test_check_mode_plans_and_each_run_makes_a_backup(ansible: Ansible, nas: Nas
     assert planned["dataset"] == nas.dataset
     assert (planned["level"], planned["level_requested"], planned["base"]) == (0, 1, None)
     assert planned["reason"]
+    assert first["warnings"] == made["warnings"] == [planned["reason"]]
     assert planned["destination"] == str(nas.repository)
 
     (full,) = made["backups"]
@@ -71,17 +72,18 @@ def test_a_fresh_backup_is_enough(ansible: Ansible, nas: Nas) -> None:
     assert lower["changed"] is False
 
 
-def test_a_fresh_increment_is_no_fresh_full_backup(ansible: Ansible, nas: Nas) -> None:
+def test_a_fresh_increment_counts_only_with_its_base(ansible: Ansible, nas: Nas) -> None:
     def options(level: int) -> dict[str, Any]:
         return {**nas.explicit, "level": level, "unless_newer_than": "1w"}
 
     explicit = {**nas.explicit, "level": 1}
     _full, _increment = ansible.play([{BACKUP: {**nas.explicit, "level": 0}}, {BACKUP: explicit}])
-    manifests = sorted((nas.repository / "manifests").rglob("*-L0-*.json"))
-    manifests[0].unlink()
+    (enough,) = ansible.play([{BACKUP: options(1), "check_mode": True}])
+    assert enough["changed"] is False
+    (manifest,) = (nas.repository / "manifests").rglob("*-L0-*.json")
+    manifest.unlink()
     full, increment = ansible.play([{BACKUP: options(0), "check_mode": True}, {BACKUP: options(1), "check_mode": True}])
-    assert full["changed"] is True
-    assert increment["changed"] is False
+    assert (full["changed"], increment["changed"]) == (True, True)
 
 
 def test_a_config_and_its_task_do_the_same(ansible: Ansible, nas: Nas) -> None:
@@ -104,7 +106,7 @@ def test_defaults_of_the_action_group_hold(ansible: Ansible, nas: Nas) -> None:
             {"zrb.fleet.zfs_backup_info": {"task": "home"}},
             {"zrb.fleet.zfs_restore": {"dataset": nas.dataset, "target": f"{nas.restore}/x"}, "check_mode": True},
         ],
-        play={"module_defaults": {"group/zrb.fleet.all": {"config": str(nas.config)}}},
+        play={"module_defaults": {"group/zrb.fleet.config": {"config": str(nas.config)}}},
     )
     assert taken["snapshot"]["name"].startswith(f"{nas.dataset}@zrb_level0_")
     assert listed["backups"][0]["backup_id"] == made["backups"][0]["backup_id"]
@@ -181,7 +183,7 @@ BAD_INPUT: list[tuple[dict[str, Any], str]] = [
     ({"unless_newer_than": "yesterday"}, "The option unless_newer_than cannot be 'yesterday'."),
     ({"dataset": "zrbtest-no-such-pool/x"}, "zrbtest-no-such-pool"),
     ({"signing_key": "/nonexistent/signing.key"}, "The key file /nonexistent/signing.key does not exist."),
-    ({"exclude": ["x"]}, "The option exclude has no meaning in a task that is not recursive"),
+    ({"exclude": ["x"]}, "The option exclude has no effect in a task that is not recursive"),
     ({"memory_limit": "1MiB"}, "The option memory_limit"),
 ]
 

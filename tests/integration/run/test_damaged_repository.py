@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from zrb.config.key_files import read_identities
-from zrb.errors import ChainBroken, EngineError, IntegrityError, PartMissing, SignatureInvalid
+from zrb.errors import BackupsVanished, ChainBroken, EngineError, IntegrityError, PartMissing, SignatureInvalid
 from zrb.run.backup import BackupResult
 from zrb.run.keys import write_age_key, write_signing_key
 from zrb.run.restore import RestoreSelection, plan_restore, restore
@@ -64,7 +64,7 @@ def test_every_object_is_covered(chain: Chain) -> None:
     nas, full, first = chain
     expected = describe_tree(nas.dataset.mountpoint)
     assert verified(nas) == 0
-    keys = [part.key for part in (*full.manifest.parts, *first.manifest.parts)]
+    keys = [part.key for part in (*nas.parts(full.manifest), *nas.parts(first.manifest))]
     keys += [full.manifest_key, first.manifest_key]
     assert set(keys) | {"zrb.json"} == set(nas.keys())
     for number, key in enumerate(keys):
@@ -75,7 +75,7 @@ def test_every_object_is_covered(chain: Chain) -> None:
             nas.restore()
         assert caught.value.exit_code == 5, key
         zfs = nas.context().zfs
-        if key in {part.key for part in first.manifest.parts}:
+        if key in {part.key for part in nas.parts(first.manifest)}:
             # The level 0 before it is whole and stays; the message says how to go on.
             assert [snapshot.guid for snapshot in zfs.snapshots(nas.target())] == [full.manifest.snapshot.guid]
             assert f"--only --backup-id {first.manifest.backup_id}" in caught.value.explain()
@@ -101,10 +101,10 @@ def test_a_damaged_newest_manifest_is_not_silently_passed_over(chain: Chain) -> 
 
 def test_missing_objects(chain: Chain) -> None:
     nas, full, first = chain
-    part = file_of(nas, full.manifest.parts[-1].key)
+    part = file_of(nas, nas.parts(full.manifest)[-1].key)
     content = part.read_bytes()
     part.unlink()
-    with pytest.raises(PartMissing, match=full.manifest.parts[-1].key):
+    with pytest.raises(PartMissing, match=nas.parts(full.manifest)[-1].key):
         nas.restore()
     assert verified(nas, "exists") == 5
     part.write_bytes(content[:-1])
@@ -120,7 +120,7 @@ def test_missing_objects(chain: Chain) -> None:
 
 def test_swapped_parts(chain: Chain) -> None:
     nas, full, _ = chain
-    one, two = (file_of(nas, part.key) for part in full.manifest.parts[1:3])
+    one, two = (file_of(nas, part.key) for part in nas.parts(full.manifest)[1:3])
     first, second = one.read_bytes(), two.read_bytes()
     one.write_bytes(second)
     two.write_bytes(first)
@@ -165,9 +165,12 @@ def test_wrong_keys(chain: Chain, tmp_path: Path) -> None:
 def test_a_rolled_back_repository_is_noticed(chain: Chain) -> None:
     nas, full, first = chain
     file_of(nas, first.manifest_key).unlink()
-    restored = nas.restore()
-    assert restored.links == (full.manifest.backup_id,)
+    for use in (nas.restore, lambda: nas.back_up(1)):
+        with pytest.raises(BackupsVanished):
+            use()
+    restored = nas.restore(backup_id=full.manifest.backup_id)
     assert any("the newest backups were removed" in warning for warning in restored.warnings)
+    verify(nas.context(), depth="signature", accept_losses=True)
     # The next backup does not reuse the number of the one that vanished.
     assert nas.back_up(1).manifest.seq == first.manifest.seq + 1
 
@@ -176,8 +179,8 @@ def test_parts_larger_than_memory_go_through_the_spool(chain: Chain) -> None:
     nas, _, _ = chain
     expected = describe_tree(nas.dataset.mountpoint)
     spool = Path(nas.config.base_dir) / "spool"
-    (spool / "4242").mkdir(parents=True)
-    (spool / "4242" / "part-000000.age").write_bytes(b"left by a killed restore")
+    (spool / "restore-left").mkdir(parents=True)
+    (spool / "restore-left" / "part-000000.age").write_bytes(b"left by a killed restore")
     limits = replace(nas.config.limits, chunk_size=64 * KIB, memory_limit=2 * 64 * KIB)
     tight = replace(nas, config=replace(nas.config, limits=limits))
     tight.restore()

@@ -19,9 +19,11 @@ from zrb.run.verify import verify
 from zrb.values.config import KIB, MIB, LocalSettings
 from zrb.values.manifest import Manifest
 from zrb.values.manifest_json import encode_manifest
+from zrb.values.part_list import encode_part
 
 from tests.fakes.kill import at_checkpoint, at_store_call, dies_by_kill
 from tests.fixtures.file_tree import change_tree, describe_tree, make_tree
+from tests.fixtures.sample_manifests import with_parts
 from tests.integration.nas_fixtures import Nas
 
 CHECKPOINTS = [
@@ -29,6 +31,7 @@ CHECKPOINTS = [
     "snapshot-held",
     "journal-created",
     "stream-stored",
+    "parts-listed",
     "manifest-signed",
     "manifest-stored",
     "bookmarked",
@@ -121,10 +124,10 @@ def test_a_resumed_backup_is_the_uninterrupted_one(nas: Nas, tmp_path: Path) -> 
     kill_backup(nas, context, 0)
     stored_before = set(nas.keys("data/"))
     result = nas.back_up(0)
-    parts = len(result.manifest.parts)
+    parts = len(nas.parts(result.manifest))
     assert parts > 3
     assert result.parts_resumed >= len(stored_before) >= 2
-    assert set(nas.keys("data/")) == {part.key for part in result.manifest.parts}
+    assert set(nas.keys("data/")) == {part.key for part in nas.parts(result.manifest)}
     assert nas.restore().warnings == ()
     nas.assert_restored(nas.target(), expected)
 
@@ -137,13 +140,14 @@ def test_a_resumed_backup_is_the_uninterrupted_one(nas: Nas, tmp_path: Path) -> 
         local=LocalSettings(PurePosixPath(other)),
         tasks=(replace(nas.task, take_snapshot=False),),
     )
-    uninterrupted = replace(nas, config=config).back_up(0).manifest
-    assert comparable(result.manifest) == comparable(uninterrupted)
+    undisturbed = replace(nas, config=config)
+    assert comparable(nas, result.manifest) == comparable(undisturbed, undisturbed.back_up(0).manifest)
 
 
-def comparable(manifest: Manifest) -> bytes:
-    """A manifest without times, ciphertext, and the ids that are new in every run."""
-    parts = tuple(
+def comparable(nas: Nas, manifest: Manifest) -> bytes:
+    """A manifest and its parts without times, ciphertext, and the ids that are new in every run."""
+    uniform = _uniform(manifest)
+    parts = [
         replace(
             part,
             key=uniform.series.part_key(uniform.backup_id, uniform.level, part.index),
@@ -151,10 +155,9 @@ def comparable(manifest: Manifest) -> bytes:
             sha256="0" * 64,
             checksum=replace(part.checksum, kind="none", value=""),
         )
-        for uniform in [_uniform(manifest)]
-        for part in manifest.parts
-    )
-    return encode_manifest(replace(_uniform(manifest), parts=parts))
+        for part in nas.parts(manifest)
+    ]
+    return encode_manifest(with_parts(uniform, parts)) + b"".join(map(encode_part, parts))
 
 
 def _uniform(manifest: Manifest) -> Manifest:

@@ -197,5 +197,5 @@ def test_an_object_of_another_length_is_damage(open_s3: OpenStore, s3_proxy: Fau
         b"<CompleteMultipartUploadResult><ETag>no-md5</ETag></CompleteMultipartUploadResult>", method="POST"
     )
     s3_proxy.impersonate(b"", headers={"ETag": "no-md5", "Content-Length": "999"}, method="HEAD")
-    with pytest.raises(EngineError, match="999 bytes instead of 1000"):
+    with pytest.raises(EngineError, match="999 bytes"):
         begun.complete()

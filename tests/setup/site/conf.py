@@ -29,6 +29,7 @@ PAGES = {
     ),
     "Work on it": (
         "CONTRIBUTING",
+        "CODE_OF_CONDUCT",
         "tests/vm/README",
     ),
 }
@@ -38,7 +39,11 @@ project = "zrb.fleet"
 copyright = "zrb.fleet contributors"  # noqa: A001 - Sphinx wants this name
 extensions = ["myst_parser"]
 root_doc = "README"
-include_patterns = ["README.md", "CONTRIBUTING.md", "docs/*.md", "reference/**", "tests/vm/README.md"]
+include_patterns = [
+    *("README.md", "CONTRIBUTING.md", "CODE_OF_CONDUCT.md", "tests/vm/README.md"),
+    "docs/*.md",
+    "reference/**",
+]
 myst_enable_extensions = ["attrs_inline", "deflist"]
 myst_heading_anchors = 4
 pygments_style = "friendly"

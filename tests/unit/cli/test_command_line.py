@@ -143,7 +143,7 @@ def test_a_reader_that_has_seen_enough_is_no_failure(config: Path, arguments: li
     os.close(reader)
     with os.fdopen(writer, "w") as pipe:
         ended = subprocess.run(
-            [sys.executable, "-m", "zrb", *with_config],
+            [sys.executable, "-m", "zrb.command", *with_config],
             stdout=pipe,
             stderr=subprocess.PIPE,
             text=True,
@@ -163,7 +163,7 @@ def test_nobody_who_listens_to_errors_is_no_failure(config: Path, unbuffered: st
     os.close(reader)
     with os.fdopen(writer, "w") as pipe:
         ended = subprocess.run(
-            [sys.executable, "-m", "zrb", "list", "--nonsense"],
+            [sys.executable, "-m", "zrb.command", "list", "--nonsense"],
             stderr=pipe,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
@@ -178,7 +178,7 @@ def test_a_result_that_cannot_be_written_is_one_message(config: Path, arguments:
     with_config = [*arguments, "--config", str(config)] if arguments[0] == "list" else arguments
     with Path("/dev/full").open("w") as full:
         ended = subprocess.run(
-            [sys.executable, "-m", "zrb", *with_config],
+            [sys.executable, "-m", "zrb.command", *with_config],
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
@@ -196,7 +196,7 @@ def test_streams_that_are_closed_at_the_start_are_no_failure(
     config: Path, arguments: list[str], code: int, closed: tuple[int, ...]
 ) -> None:
     with_config = [*arguments, "--config", str(config)] if arguments == ["list"] else arguments
-    command = [sys.executable, "-m", "zrb", *with_config]
+    command = [sys.executable, "-m", "zrb.command", *with_config]
     program = f"import os; [os.close(one) for one in {closed}]; os.execv({sys.executable!r}, {command!r})"
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (ended.returncode, "Traceback" in ended.stderr) == (code, False)
@@ -213,7 +213,18 @@ def test_a_terminal_that_is_stopped_does_not_stop_the_command(
     termios.tcflow(terminal, termios.TCOOFF)
     try:
         ended = subprocess.run(
-            [sys.executable, "-m", "zrb", "verify", "--depth", "checksum", "--progress", mode, "--config", str(config)],
+            [
+                sys.executable,
+                "-m",
+                "zrb.command",
+                "verify",
+                "--depth",
+                "checksum",
+                "--progress",
+                mode,
+                "--config",
+                str(config),
+            ],
             stdout=subprocess.PIPE,
             stderr=terminal,
             text=True,
@@ -281,7 +292,9 @@ def test_the_code_of_several_tasks(codes: list[int], combined: int) -> None:
 
 
 def test_the_module_runs_too() -> None:
-    ended = subprocess.run([sys.executable, "-m", "zrb", "--version"], capture_output=True, text=True, check=True)
+    ended = subprocess.run(
+        [sys.executable, "-m", "zrb.command", "--version"], capture_output=True, text=True, check=True
+    )
     assert ended.stdout == f"zrb {VERSION}\n"
 
 

@@ -92,7 +92,7 @@ def test_a_query_prints_json_without_asking_for_it(zrb: Zrb, config: Path, repos
 
 def test_list_shows_what_cannot_be_restored(zrb: Zrb, config: Path, repository: CommittedRepository) -> None:
     broken = repository.commit()
-    repository.file_of(broken.parts[0].key).unlink()
+    repository.file_of(repository.parts(broken)[0].key).unlink()
     forged = repository.commit(signing_key=SigningKey.generate())
     ended = zrb("list", "--config", config)
     assert ended.code == 5
@@ -112,17 +112,19 @@ def test_verify_says_which_depth_ran_over_what(zrb: Zrb, config: Path, repositor
 
 def test_verify_names_every_damage_and_ends_with_5(zrb: Zrb, config: Path, repository: CommittedRepository) -> None:
     first, second = repository.commit(), repository.commit()
-    repository.flip_bit(first.parts[2].key)
-    repository.file_of(second.parts[0].key).unlink()
+    repository.flip_bit(repository.parts(first)[2].key)
+    repository.file_of(repository.parts(second)[0].key).unlink()
     ended = zrb("verify", "--config", config, "--depth", "checksum")
     assert ended.code == 5
     assert ended.out.endswith(": 2 problem(s)\n")
     damaged, missing = [line for line in ended.err.splitlines() if line.startswith("zrb: ")]
     assert damaged.startswith(
-        f"zrb: tank/data: {first.parts[2].key} has another SHA-256 than its signed manifest states"
+        f"zrb: tank/data: {repository.parts(first)[2].key} has another SHA-256 than its signed manifest states"
     )
-    assert f"expected {first.parts[2].sha256}, found " in damaged
-    assert missing.startswith(f"zrb: tank/data: Part 0 ({second.parts[0].key}) is not in {repository.path}.")
+    assert f"expected {repository.parts(first)[2].sha256}, found " in damaged
+    assert missing.startswith(
+        f"zrb: tank/data: Part 0 ({repository.parts(second)[0].key}) is not in {repository.path}."
+    )
     document = zrb("verify", "--config", config, "--depth", "checksum", "--json").document
     assert document["exit_code"] == 5
     assert [problem["error"] for problem in document["problems"]] == ["PartDamaged", "PartMissing"]
@@ -154,14 +156,41 @@ def test_a_signer_given_by_hand_is_trusted_too(zrb: Zrb, config: Path, repositor
     assert "age public key" in wrong.err
 
 
-def test_verify_shows_warnings(zrb: Zrb, config: Path, repository: CommittedRepository) -> None:
+def test_verify_tells_what_vanished_until_accepted(zrb: Zrb, config: Path, repository: CommittedRepository) -> None:
     repository.commit()
     newest = repository.commit()
     assert zrb("verify", "--config", config).code == 0
     repository.file_of(newest.series.manifest_key(newest.backup_id)).unlink()
     ended = zrb("verify", "--config", config)
-    assert ended.code == 4
-    assert "zrb: warning: tank/data: The repository shows 1 as the newest backup" in ended.err
+    assert ended.code == 5
+    assert "--accept-losses" in ended.err
+    listed = zrb("list", "--config", config)
+    assert listed.code == 5
+    assert "--accept-losses" in listed.err
+    accepted = zrb("verify", "--config", config, "--accept-losses")
+    assert accepted.code == 4
+    assert "zrb: warning: Accepted: tank/data" in accepted.err
+    assert zrb("verify", "--config", config).code == 0
+    assert zrb("list", "--config", config).code == 0
+
+
+def test_verify_says_how_many_parts_were_not_compared(zrb: Zrb, config: Path, repository: CommittedRepository) -> None:
+    repository.commit()
+    assert "3 part(s) have the right length" in zrb("verify", "--config", config).out
+    assert "right length" not in zrb("verify", "--config", config, "--depth", "checksum").out
+
+
+@pytest.mark.parametrize(("loss", "word"), [("base", "incomplete"), ("part", "1 part(s) missing"), ("", "yes")])
+def test_list_says_what_cannot_be_restored(
+    zrb: Zrb, config: Path, repository: CommittedRepository, loss: str, word: str
+) -> None:
+    full = repository.commit()
+    child = repository.commit(1, base=full)
+    if loss:
+        repository.file_of(repository.parts(full if loss == "base" else child)[0].key).unlink()
+    ended = zrb("list", "--config", config, "--level", "1")
+    assert ended.code == (5 if loss else 0)
+    assert word in ended.out
 
 
 def test_verify_progress_as_json_goes_to_stderr(zrb: Zrb, config: Path, repository: CommittedRepository) -> None:

@@ -207,6 +207,14 @@ def test_a_configuration_of_the_go_tool_loads_unchanged(load: Load, monkeypatch:
     )
 
 
+@pytest.mark.parametrize(
+    ("text", "patience_s"),
+    [("0", 0), ("90s", 90), ("5 m", 300), ("6h", 21_600), ("2d", 172_800), ("", None)],
+)
+def test_patience_has_a_unit(load: Load, text: str, patience_s: int | None) -> None:
+    assert load(SMALL + f"patience: {text}\n").patience_s == patience_s
+
+
 @pytest.mark.parametrize("name", ["localhost", "localhost.localdomain", "", "a b"])
 def test_a_machine_without_a_name_needs_one(load: Load, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("socket.gethostname", lambda: name)
@@ -288,6 +296,7 @@ MISTAKES = [
     (SMALL + "part_size: 1.5\n", 6, "part_size", "a fraction"),
     (SMALL + "part_size: 99999999999999999999TiB\n", 6, "part_size", "5TiB"),
     (SMALL + "bandwidth_limit: 5497558138881\n", 6, "bandwidth_limit", "5TiB"),
+    *((SMALL + f"patience: {text}\n", 6, "patience", "6h") for text in ("6", "-1h", "1.5h", "h", "6 hours", "06h")),
     (SMALL + "tasks: [{pool: a, dataset: b}]\n", 6, "tasks[0]", "`name`"),
     (SMALL + "tasks: [{name: a, dataset: b}]\n", 6, "tasks[0]", "`pool`"),
     (SMALL + "tasks: [{name: a, pool: b}]\n", 6, "tasks[0]", "`dataset`"),
@@ -474,10 +483,10 @@ def test_keys_of_either_kind_are_recipients_and_a_mixture_is_refused(load: Load)
 
 def test_missing_libraries_are_named(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "bitmath", None)
-    with pytest.raises(LibraryMissing, match="The Python library bitmath is needed"):
+    with pytest.raises(LibraryMissing, match="bitmath"):
         load(SMALL + "part_size: 1MiB\n")
     monkeypatch.setitem(sys.modules, "yaml", None)
-    with pytest.raises(LibraryMissing, match="The Python library PyYAML is needed"):
+    with pytest.raises(LibraryMissing, match="PyYAML"):
         load(SMALL)
 
 

@@ -78,12 +78,12 @@ def test_another_file_that_is_there_is_neither_taken_nor_overwritten(tmp_path: P
     age = tmp_path / "age.key"
     write_age_key(age)
     content = age.read_bytes()
-    with pytest.raises(KeyFileError, match="An age private key, which cannot sign, stands in"):
+    with pytest.raises(KeyFileError, match="age private key"):
         write_signing_key(age)
     assert age.read_bytes() == content
     signing = tmp_path / "signing.key"
     write_signing_key(signing)
-    with pytest.raises(KeyFileError, match="A private key for signatures, which cannot decrypt, stands in"):
+    with pytest.raises(KeyFileError, match="signatures"):
         write_age_key(signing)
 
 
@@ -93,7 +93,7 @@ def test_a_key_that_appears_meanwhile_is_not_overwritten(
 ) -> None:
     path = private_file(tmp_path / "key", "the key of another run")
     monkeypatch.setattr(os.path, "lexists", lambda _: False)
-    with pytest.raises(KeyFileError, match="cannot be written: File exists"):
+    with pytest.raises(KeyFileError, match="File exists"):
         write(path)
     assert path.read_text() == "the key of another run"
 
@@ -123,9 +123,9 @@ def test_the_directory_has_to_be_there(write: Callable[[Path], KeyWritten], tmp_
     path = tmp_path / "missing/key"
     with pytest.raises(KeyFileError) as caught:
         write(path)
-    assert caught.value.problem == f"The key file {path} cannot be written"
+    assert str(path) in caught.value.problem
     assert caught.value.answer == "No such file or directory"
-    assert f"the directory {path.parent} exists" in caught.value.next_step
+    assert str(path.parent) in caught.value.next_step
 
 
 def test_half_a_key_is_not_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,7 +133,7 @@ def test_half_a_key_is_not_left_behind(tmp_path: Path, monkeypatch: pytest.Monke
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(KeyFileError, match="cannot be written: No space left on device"):
+    with pytest.raises(KeyFileError, match="No space left"):
         write_age_key(tmp_path / "key")
     assert list(tmp_path.iterdir()) == []
 
@@ -144,7 +144,7 @@ def test_a_key_that_others_can_use_is_refused(read: Callable[[Path], object], mo
     path = private_file(tmp_path / "key", new_identity()[0], mode)
     with pytest.raises(KeyFileError) as caught:
         read(path)
-    assert f"{path} has mode {mode:04o}" in caught.value.problem
+    assert f"{mode:04o}" in caught.value.problem
     assert caught.value.next_step.startswith(f"`chmod 600 {path}`")
 
 
@@ -157,17 +157,17 @@ def test_a_key_that_its_owner_can_only_read_is_taken(tmp_path: Path) -> None:
 def test_a_missing_key_is_named(read: Callable[[Path], object], tmp_path: Path) -> None:
     with pytest.raises(KeyFileError) as caught:
         read(tmp_path / "key")
-    assert caught.value.problem == f"The key file {tmp_path / 'key'} does not exist"
-    assert "`zrb genkey` or `zrb signing-key`" in caught.value.next_step
+    assert str(tmp_path / "key") in caught.value.problem
+    assert "zrb genkey" in caught.value.next_step
 
 
 @pytest.mark.parametrize("read", READERS)
 def test_what_is_no_file_is_named(read: Callable[[Path], object], tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path, tmp_path / "pipe"):
-        with pytest.raises(KeyFileError, match=f"{path} is not a regular file"):
+        with pytest.raises(KeyFileError, match="regular file"):
             read(path)
-    with pytest.raises(KeyFileError, match="cannot be read: Not a directory"):
+    with pytest.raises(KeyFileError, match="Not a directory"):
         read(private_file(tmp_path / "file", "") / "key")
 
 
@@ -181,12 +181,10 @@ def test_what_is_no_text_is_no_key(content: bytes, tmp_path: Path) -> None:
 
 def test_a_public_key_is_named_with_its_file(tmp_path: Path) -> None:
     path = private_file(tmp_path / "key", new_identity()[1])
-    with pytest.raises(KeyFileError, match=f"An age public key stands where a private key belongs in {path}"):
+    with pytest.raises(KeyFileError, match="age public key"):
         read_identities(path)
     path.write_text(SigningKey.generate().public)
-    with pytest.raises(
-        KeyFileError, match=f"The public key of a signer stands where the private key belongs in {path}"
-    ):
+    with pytest.raises(KeyFileError, match="public key of a signer"):
         read_signing_key(path)
 
 
@@ -206,5 +204,5 @@ def test_a_key_of_another_user_is_refused(
         return
     with pytest.raises(KeyFileError) as caught:
         read_identities(path)
-    assert caught.value.problem == f"The key file {path} belongs to another user (uid {owner})"
-    assert caught.value.next_step == f"Run as that user, or `chown {we} {path}`"
+    assert f"uid {owner}" in caught.value.problem
+    assert f"`chown {we} {path}`" in caught.value.next_step

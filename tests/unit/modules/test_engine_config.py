@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -172,6 +173,20 @@ def test_a_file_can_be_met_by_credentials_and_host(config_file: Path, signer: st
     assert config.host == "nas1"
     assert config.trusted_signers == (signer,)
     assert config_from(params(RESTORE, config=str(config_file), host=None)).host == "nas2"
+
+
+def test_limits_of_a_file_can_be_overridden_each_by_itself(config_file: Path) -> None:
+    with config_file.open("a") as file:
+        file.write("part_size: 64MiB\nchunk_size: 16MiB\nmemory_limit: 256MiB\n")
+        file.write("workers: 2\nbandwidth_limit: 1MiB\nproof: false\n")
+    of_the_file = config_from(params(RESTORE, config=str(config_file))).limits
+    assert (of_the_file.part_size, of_the_file.chunk_size, of_the_file.workers) == (64 * 2**20, 16 * 2**20, 2)
+    assert not of_the_file.proof
+    for option, text, value in (("workers", 8, 8), ("memory_limit", "1GiB", 2**30), ("bandwidth_limit", "0", 0)):
+        limits = config_from(params(RESTORE, config=str(config_file), **{option: text})).limits
+        assert limits == replace(of_the_file, **{option: value})
+    with pytest.raises(ConfigError, match="The option memory_limit"):
+        config_from(params(RESTORE, config=str(config_file), memory_limit="24MiB"))
 
 
 def test_a_file_is_read_as_the_command_reads_it(config_file: Path) -> None:

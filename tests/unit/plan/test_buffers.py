@@ -23,9 +23,9 @@ from zrb.plan.buffers import (
     plan_restore_buffers,
     sealed_bytes,
 )
-from zrb.plan.parts import count_parts
 from zrb.plan.sizes import choose_sizes
 from zrb.values.config import KIB, MIB, Limits
+from zrb.values.part_list import count_parts
 
 BOTH = pytest.mark.parametrize("plan", [plan_backup_buffers, plan_restore_buffers])
 CORES = st.integers(1, 256)

@@ -33,6 +33,10 @@ ACTING = [
     "nbmand",
     "vscan",
     "version",
+    "org.openzfs.systemd:required-by",
+    "org.openzfs.systemd:ignore",
+    "zrb:received-by",
+    "zrb:",
 ]
 
 

@@ -24,7 +24,7 @@ from zrb.plan.sizes import (
 )
 from zrb.values.config import KIB, MIB, Limits
 from zrb.values.field_types import MAX_PARTS
-from zrb.values.prices import prices_of
+from zrb.values.storage_classes import prices_of
 
 GIB, TIB = 1 << 30, 1 << 40
 CLASSES = ("STANDARD", "STANDARD_IA", "ONEZONE_IA", "GLACIER_IR", "GLACIER", "DEEP_ARCHIVE", "OF_ANOTHER_SERVICE")

@@ -11,8 +11,8 @@ import json
 from datetime import UTC, datetime
 
 import pytest
-from zrb.report.bar import Bar
 from zrb.report.progress import JsonLines, Lines, ProgressMode, open_progress
+from zrb.report.progress_bar import Bar
 
 GIB = 1024**3
 

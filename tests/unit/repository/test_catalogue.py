@@ -70,6 +70,30 @@ def test_backups_come_by_line_and_number_with_their_signer_and_hash(repository: 
     assert check_series(catalogue.manifests[:2]) == []
 
 
+def test_a_list_of_parts_without_a_manifest_is_no_backup_and_no_problem(repository: CommittedRepository) -> None:
+    kept, cut, lost = repository.commit(), repository.commit(), repository.commit()
+    unfinished = repository.commit()
+    repository.file_of(key_of(unfinished)).unlink()
+    repository.file_of(lost.parts.key).unlink()
+    repository.file_of(cut.parts.key).write_bytes(b"x")
+    catalogue = read(repository)
+    assert catalogue.problems == ()
+    assert [(entry.manifest, entry.has_part_list) for entry in catalogue.manifests] == [
+        (kept, True),
+        (cut, False),
+        (lost, False),
+    ]
+
+
+def test_what_is_named_like_no_list_is_a_problem(repository: CommittedRepository) -> None:
+    manifest = repository.commit()
+    stranger = repository.file_of(manifest.parts.key).with_name("notes.parts")
+    stranger.write_bytes(b"x")
+    problem = only_problem(read(repository))
+    assert type(problem) is ManifestInvalid
+    assert problem.subject.endswith("/notes.parts")
+
+
 def test_a_host_and_a_dataset_can_be_chosen(repository: CommittedRepository) -> None:
     full = repository.commit()
     child = repository.commit(dataset="tank/data/child")
@@ -111,7 +135,7 @@ def test_a_manifest_of_a_stranger_is_reported(repository: CommittedRepository) -
 
 def test_nothing_is_read_without_a_trusted_signer(repository: CommittedRepository) -> None:
     repository.commit()
-    with pytest.raises(SignatureInvalid, match="No trusted signer is known"):
+    with pytest.raises(SignatureInvalid, match="trusted signer"):
         read(repository, trusted=[])
     assert len(read(repository, trusted=[], allow_unsigned=True).manifests) == 1
 
@@ -126,7 +150,7 @@ def test_a_manifest_that_was_copied_to_another_line_is_reported(repository: Comm
     assert only_problem(catalogue).problem == (
         f"{key}: The manifest says that it is {full.backup_id} of tank/data on nas1"
     )
-    assert "find out who can write to the repository" in only_problem(catalogue).next_step
+    assert "who can write" in only_problem(catalogue).next_step
 
 
 def test_a_manifest_under_the_id_of_another_is_reported(repository: CommittedRepository) -> None:
@@ -142,7 +166,8 @@ def test_a_manifest_of_another_repository_is_reported(repository: CommittedRepos
     catalogue = read(repository)
     assert [entry.manifest for entry in catalogue.manifests] == [mine]
     assert only_problem(catalogue).problem == (
-        f"{key_of(foreign)}: The manifest belongs to the repository {'f' * 32}, and this is {repository.repository_id}"
+        f"{key_of(foreign)}: The manifest belongs to the repository {'f' * 32}, "
+        f"and zrb.json names {repository.repository_id}"
     )
 
 
@@ -151,11 +176,11 @@ def test_backups_are_listed_where_the_identity_is_lost(repository: CommittedRepo
     repository.file_of("zrb.json").unlink()
     catalogue = read(repository)
     assert [entry.manifest for entry in catalogue.manifests] == [full]
-    assert only_problem(catalogue).problem == (f"The repository {repository.path} has manifests and no zrb.json")
+    assert "no zrb.json" in only_problem(catalogue).problem
     repository.file_of("zrb.json").write_text("{}")
     catalogue = read(repository)
     assert [entry.manifest for entry in catalogue.manifests] == [full]
-    assert only_problem(catalogue).problem == f"The object zrb.json of the repository {repository.path} is not valid"
+    assert "zrb.json" in only_problem(catalogue).problem
 
 
 def test_a_place_that_holds_nothing_is_no_problem(tmp_path: Path) -> None:
@@ -192,8 +217,8 @@ def test_an_archived_manifest_has_to_be_thawed(repository: CommittedRepository) 
     catalogue = read_catalogue(store, trusted=[repository.signing_key.public])
     problem = only_problem(catalogue)
     assert isinstance(problem, ThawNeeded)
-    assert problem.problem == f"The manifest {key_of(full)} was moved to an archive class"
-    assert "take `manifests/` out of the lifecycle rule" in problem.next_step
+    assert key_of(full) in problem.problem
+    assert "lifecycle rule" in problem.next_step
 
 
 def test_a_store_that_refuses_stops_the_reading(repository: CommittedRepository) -> None:

@@ -77,12 +77,12 @@ def test_what_zrb_did_not_write_is_refused(tmp_path: Path, content: str, answer:
     (tmp_path / "zrb.json").write_text(content)
     with pytest.raises(ManifestInvalid) as caught:
         read_identity(DirectoryStore(tmp_path))
-    assert caught.value.problem == f"The object zrb.json of the repository {tmp_path} is not valid"
+    assert "zrb.json" in caught.value.problem
     assert answer in caught.value.answer
-    assert "Restore that object from a copy" in caught.value.next_step
+    assert "copy" in caught.value.next_step
 
 
 def test_a_newer_format_is_named(tmp_path: Path) -> None:
     (tmp_path / "zrb.json").write_text(f'{{"format":2,"repository_id":"{MINE}","created":"2026-01-31T02:00:00Z"}}')
-    with pytest.raises(ManifestInvalid, match="Use a version of zrb that reads format 2"):
+    with pytest.raises(ManifestInvalid, match="format 2"):
         read_identity(DirectoryStore(tmp_path))

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from zrb.errors import (
+    BackupsVanished,
     ConfigError,
     LevelUnavailable,
     NoSuchDataset,
@@ -69,8 +70,9 @@ class TestOneBackup:
         assert manifest.send.flags == ("-L", "-c")
         assert manifest.encryption.recipients == fleet.config.recipients
         assert manifest.stream.bytes > 200 * KIB
-        assert [part.plain_bytes for part in manifest.parts[:-1]] == [64 * KIB] * (len(manifest.parts) - 1)
-        assert set(fleet.store.keys) == {result.manifest_key, "zrb.json", *(part.key for part in manifest.parts)}
+        assert {part.plain_bytes for part in fleet.parts(manifest)[:-1]} == {64 * KIB}
+        listed = [part.key for part in fleet.parts(manifest)]
+        assert set(fleet.store.keys) == {result.manifest_key, manifest.parts.key, "zrb.json", *listed}
         assert not fleet.store.unfinished
         assert fleet.store.closed
 
@@ -97,8 +99,8 @@ class TestOneBackup:
             "snapshot": manifest.snapshot.name,
             "snapshot_guid": manifest.snapshot.guid,
             "stream_bytes": manifest.stream.bytes,
-            "stored_bytes": sum(part.bytes for part in manifest.parts),
-            "parts": len(manifest.parts),
+            "stored_bytes": sum(part.bytes for part in fleet.parts(manifest)),
+            "parts": len(fleet.parts(manifest)),
             "parts_resumed": 0,
             "manifest_key": f"manifests/nas1/tank/data/{manifest.backup_id}.json",
             "storage_class": "STANDARD",
@@ -132,8 +134,8 @@ class TestOneBackup:
         fleet.write(2)
         first = fleet.back_up(1)
         found = {item.key: item.storage_class for item in fleet.store.list("")}
-        assert {found[part.key] for part in full.manifest.parts} == {"GLACIER"} == {full.storage_class}
-        assert {found[part.key] for part in first.manifest.parts} == {"ONEZONE_IA"}
+        assert {found[part.key] for part in fleet.parts(full.manifest)} == {"GLACIER"} == {full.storage_class}
+        assert {found[part.key] for part in fleet.parts(first.manifest)} == {"ONEZONE_IA"}
         assert found[full.manifest_key] == "STANDARD_IA"
 
     def test_a_level_that_does_not_exist(self, fleet: Fleet) -> None:
@@ -259,7 +261,7 @@ class TestHoldsAndBookmarks:
         )
         for snapshot in (left, foreign):
             fleet.zfs.hold(snapshot.name, TAG)
-        note_pending(dataset_state_dir(Path(fleet.config.base_dir), DATASET), left.name)
+        note_pending(dataset_state_dir(Path(fleet.config.base_dir), DATASET), left.name, hold_tag=TAG)
         newest = fleet.back_up(0).manifest.snapshot.name
         assert fleet.held() == {newest, foreign.name}
 
@@ -378,6 +380,13 @@ class TestRecursive:
 
 
 class TestPlan:
+    def test_it_warns_of_what_the_run_then_warns_of(self, fleet: Fleet) -> None:
+        """Manifests that were refused, and the full backup that is made because of it."""
+        fleet.store.corrupt(fleet.back_up(0).manifest_key, 60)
+        plan = fleet.plan(1)
+        assert plan.warnings == fleet.back_up(1).warnings
+        assert len(plan.warnings) >= 2
+
     def test_it_says_what_the_run_then_does(self, fleet: Fleet) -> None:
         fleet.tick = timedelta()
         fleet.back_up(0)
@@ -403,6 +412,7 @@ class TestPlan:
             "storage_class": "STANDARD",
             "destination": "memory://repository/",
             "resumes": None,
+            "warnings": [result.reason],
         }
 
     def test_with_an_estimate_where_there_is_a_snapshot(self, fleet: Fleet) -> None:
@@ -410,7 +420,7 @@ class TestPlan:
         take_snapshot(fleet.context(), task=fleet.task, level=0)
         plan, result = fleet.plan(0), fleet.back_up(0)
         assert plan.estimated_bytes == result.manifest.stream.bytes
-        assert plan.parts == len(result.manifest.parts)
+        assert plan.parts == len(fleet.parts(result.manifest))
 
     def test_it_changes_nothing_in_an_empty_repository(self, fleet: Fleet) -> None:
         before = state(fleet)
@@ -505,10 +515,8 @@ class TestOutcome:
         newest = fleet.back_up(0)
         fleet.store.remove(newest.manifest_key)
         outcome = fleet.run(0)
-        assert outcome.exit_code == 4
-        assert "the newest backups were removed" in outcome.results[0].warnings[0]
-        assert fleet.progress.warnings == list(outcome.results[0].warnings)
-        assert outcome.results[0].manifest.seq == newest.manifest.seq + 1
+        assert (outcome.exit_code, outcome.results) == (5, ())
+        assert [type(error) for _name, error in outcome.failures] == [BackupsVanished]
 
     def test_a_manifest_that_nobody_trusted_signed_is_no_base(self, fleet: Fleet) -> None:
         full = fleet.back_up(0)

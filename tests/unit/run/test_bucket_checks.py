@@ -13,7 +13,7 @@ import pytest
 from zrb.errors import EngineError, ObjectMissing, StoreDenied, StoreUnavailable
 from zrb.run.doctor import Check
 from zrb.run.doctor.bucket import _readable, clock_check, lifecycle_checks, lock_check, versioning_check
-from zrb.store.bucket_facts import ObjectLock
+from zrb.store.bucket_settings import ObjectLock
 from zrb.store.s3_errors import S3Refused
 from zrb.values.lifecycle import LifecycleRule
 

@@ -19,7 +19,7 @@ from zrb.run.lifecycle import (
     apply_bucket_lifecycle,
     plan_bucket_lifecycle,
 )
-from zrb.store.bucket_lifecycle import LifecycleDocument
+from zrb.store.bucket_settings import LifecycleDocument
 from zrb.values.lifecycle import LifecycleRule
 
 
@@ -89,7 +89,7 @@ def test_reads_go_on_until_the_new_rules_are_seen_three_times_in_a_row() -> None
 
 def test_rules_that_are_never_seen_are_an_error() -> None:
     bucket = Bucket([[OLD]])
-    with pytest.raises(StoreUnavailable, match=r"5 s later reads do not show them reliably.*wait_timeout"):
+    with pytest.raises(StoreUnavailable, match="wait_timeout"):
         run(bucket, Time().reads(timeout_s=5))
     assert bucket.reads == 8
 

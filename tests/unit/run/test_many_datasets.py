@@ -2,168 +2,126 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Small streams run beside each other: a slow or failing one does not hold the others, and all stop together."""
+"""Recursive tasks: what one dataset needs must not add up, and what goes wrong in one must not touch the others."""
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+import gc
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
-from zrb.cli.signals import stopping_on_signals
-from zrb.errors import Interrupted
-from zrb.run.backup import BackupOutcome
-from zrb.values.config import MIB
+from zrb.errors import Interrupted, StoreUnavailable, Unexpected, ZfsError
+from zrb.stream.buffers import BufferPool
 
 from tests.fakes.fleet import DATASET, Fleet
-
-NAMES = [DATASET, *(f"{DATASET}/{letter}" for letter in "abcdefgh")]
-PATIENCE_S = 60
 
 
 @pytest.fixture
 def fleet(tmp_path: Path) -> Fleet:
     fleet = Fleet(tmp_path)
-    for name in NAMES:
-        fleet.zfs.add_dataset(name, content=name.encode() * 10)
     fleet.task = replace(fleet.task, recursive=True)
-    fleet.change_limits(part_size=0, chunk_size=64 * 1024, memory_limit=64 * MIB, workers=3)
     return fleet
 
 
-@pytest.fixture(autouse=True)
-def nothing_is_left() -> Iterator[None]:
-    before = set(threading.enumerate())
-    yield
-    assert set(threading.enumerate()) <= before
+@contextmanager
+def few_descriptors(spare: int) -> Iterator[None]:
+    """Allow ``spare`` descriptors besides those that are open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = max(int(path.name) for path in Path("/proc/self/fd").iterdir())
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1 + spare, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-class Watched:
-    """A ZFS that calls ``before`` with the name of a dataset before it sends it."""
-
-    def __init__(self, zfs: Any, before: Callable[[str], object]) -> None:
-        self._zfs = zfs
-        self._before = before
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._zfs, name)
-
-    def send(self, snapshot: str, *, base: str | None, flags: Sequence[str]) -> Any:
-        self._before(snapshot.partition("@")[0])
-        return self._zfs.send(snapshot, base=base, flags=flags)
+def test_more_datasets_than_descriptors(fleet: Fleet) -> None:
+    for number in range(300):
+        fleet.zfs.add_dataset(f"{DATASET}/{number}", content=b"little")
+    with few_descriptors(spare=32):
+        outcome = fleet.run(0)
+    assert (len(outcome.results), outcome.failures, outcome.exit_code) == (301, (), 0)
 
 
-def datasets(outcome: BackupOutcome) -> list[str]:
-    return [result.manifest.dataset.name for result in outcome.results]
-
-
-def test_as_many_as_there_are_workers_run_at_once(fleet: Fleet) -> None:
-    together = threading.Barrier(3)
-    zfs = Watched(fleet.zfs, lambda _name: together.wait(PATIENCE_S))
-    outcome = fleet.run(0, zfs=zfs)
-    assert (outcome.exit_code, datasets(outcome)) == (0, NAMES)
-    assert len({result.manifest.snapshot.createtxg for result in outcome.results}) == 1
-
-
-@pytest.mark.parametrize("slow", [NAMES[0], NAMES[4], NAMES[-1]])
-@pytest.mark.parametrize("length", [100, 200_000])
-def test_a_slow_one_does_not_hold_the_others(fleet: Fleet, slow: str, length: int) -> None:
-    """Neither a small one nor a large one: it begins when all others are committed."""
-    fleet.zfs.write(slow, b"x" * length)
-    others = threading.Semaphore(0)
-
-    def wait(name: str) -> None:
-        if name == slow:
-            for _other in NAMES[1:]:
-                assert others.acquire(timeout=PATIENCE_S)
-
-    def passed(checkpoint: str) -> None:
-        if checkpoint == "journal-removed":
-            others.release()
-
-    outcome = fleet.run(0, zfs=Watched(fleet.zfs, wait), checkpoint=passed)
-    assert (outcome.exit_code, datasets(outcome)) == (0, NAMES)
-
-
-def test_those_that_fail_do_not_disturb_the_others(fleet: Fleet) -> None:
-    failing = [NAMES[1], NAMES[5]]
-    for name in failing:
-        fleet.store.fail("put", key_part=f"data/nas1/{name}/")
+def test_a_failed_dataset_keeps_no_buffers(fleet: Fleet) -> None:
+    for number in range(10):
+        fleet.zfs.add_dataset(f"{DATASET}/{number}", content=b"little")
+    for nth in range(1, 40):
+        fleet.store.fail("put", nth=nth, key_part="data/")
     outcome = fleet.run(0)
-    assert [name for name, _error in outcome.failures] == failing
-    assert datasets(outcome) == [name for name in NAMES if name not in failing]
-    assert datasets(fleet.run(0)) == NAMES
+    assert {type(error) for _name, error in outcome.failures} == {StoreUnavailable}
+    gc.collect()
+    assert not [one for one in gc.get_objects() if isinstance(one, BufferPool)]
 
 
-def test_records_of_one_dataset_are_not_mixed_with_those_of_others(fleet: Fleet) -> None:
-    together = threading.Barrier(3)
-    outcome = fleet.run(0, zfs=Watched(fleet.zfs, lambda _name: together.wait(PATIENCE_S)), progress=(shown := Order()))
-    assert outcome.exit_code == 0
-    assert shown.kinds == ["start", "finish"] * len(NAMES)
-    assert [shown.datasets[2 * place] for place in range(len(NAMES))] == shown.datasets[1::2]
-    assert sorted(shown.datasets[1::2]) == sorted(NAMES)
+ZFS_CALLS = (
+    "pool",
+    "snapshots",
+    "bookmarks",
+    "hold",
+    "release",
+    "bookmark",
+    "estimate_bytes",
+    "send",
+    "described",
+    "local_properties",
+)
 
 
-@dataclass
-class Order:
-    """Remembers in which order operations start and end."""
-
-    kinds: list[str] = field(default_factory=list)
-    datasets: list[str] = field(default_factory=list)
-
-    def start(self, operation: str, *, total: int | None, message: str) -> None:
-        self.kinds.append("start")
-        self.datasets.append(message.partition(" of ")[2].partition("@")[0])
-
-    def advance(self, phase: str, *, current: int, total: int | None, message: str = "") -> None:
-        pass
-
-    def log(self, message: str, *, level: str = "info", **facts: Any) -> None:
-        pass
-
-    def finish(self, *, status: str, result: dict[str, Any]) -> None:
-        self.kinds.append("finish")
-        self.datasets.append(result["dataset"])
-
-
-class Endless:
-    """A send that gives nothing and does not end before it is killed."""
-
-    def __init__(self) -> None:
-        self._read, self._write = os.pipe()
-        self.killed = False
-
-    def fileno(self) -> int:
-        return self._read
-
-    def wait(self) -> None:
-        raise AssertionError("it has not ended")
-
-    def kill(self) -> None:
-        self.killed = True
-        os.close(self._read)
-        os.close(self._write)
+@pytest.mark.parametrize("error", [IndexError("no row"), MemoryError(), OSError(24, "Too many open files")], ids=repr)
+@pytest.mark.parametrize("call", ZFS_CALLS)
+def test_a_defect_in_one_dataset_is_its_failure_alone(fleet: Fleet, call: str, error: Exception) -> None:
+    """Whichever call it is, and whatever it raises: the others are backed up, and the next run makes it good."""
+    names = {DATASET, *(f"{DATASET}/{number}" for number in range(3))}
+    for name in names - {DATASET}:
+        fleet.zfs.add_dataset(name, content=b"little")
+    fleet.run(0)
+    fleet.write(2)
+    fleet.zfs.fail(call, error)
+    outcome = fleet.run(0)
+    done = [result.manifest.dataset.name for result in outcome.results]
+    failed = [name for name, _error in outcome.failures]
+    assert sorted(done + failed) == sorted(names)
+    assert len(failed) <= 1
+    assert len(fleet.manifests()) == 4 + len(done), "what was committed is no failure"
+    for _name, failure in outcome.failures:
+        assert (type(failure), failure.exit_code) == (Unexpected, 1)
+        assert type(error).__name__ in failure.problem
+        assert failure.answer == str(error)
+    assert len(fleet.run(0).results) == 4
 
 
-def test_a_signal_stops_all(fleet: Fleet) -> None:
-    sends: list[Endless] = []
-    begun = threading.Barrier(3, action=lambda: os.kill(os.getpid(), signal.SIGTERM))
-
-    class Stalled(Watched):
-        def send(self, snapshot: str, *, base: str | None, flags: Sequence[str]) -> Any:
-            sends.append(send := Endless())
-            begun.wait(PATIENCE_S)
-            return send
-
-    with stopping_on_signals(), pytest.raises(Interrupted) as caught:
-        fleet.run(0, zfs=Stalled(fleet.zfs, lambda _name: None))
-    assert caught.value.exit_code == 143
-    assert [send.killed for send in sends] == [True] * 3
-    assert len(fleet.journals()) == len(NAMES)
-    assert datasets(fleet.run(0)) == NAMES
+@pytest.mark.parametrize("error", [IndexError("no row"), MemoryError(), ZfsError("no", next_step="Look")], ids=repr)
+@pytest.mark.parametrize("call", ["pool", "snapshots", "bookmarks", "described", "local_properties", "hold"])
+def test_what_is_asked_together_and_fails_is_asked_about_each(fleet: Fleet, call: str, error: Exception) -> None:
+    """It fails for all together, and then for the first one alone."""
+    names = [DATASET, *(f"{DATASET}/{number}" for number in range(3))]
+    for name in names[1:]:
+        fleet.zfs.add_dataset(name, content=b"little")
+    fleet.zfs.fail(call, error, times=2)
+    outcome = fleet.run(0)
+    assert [name for name, _error in outcome.failures] == [DATASET]
+    assert [result.manifest.dataset.name for result in outcome.results] == names[1:]
+    assert len(fleet.run(0).results) == 4
     assert fleet.journals() == []
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(1), Interrupted(15, next_step="Again")], ids=repr)
+@pytest.mark.parametrize("call", ZFS_CALLS)
+def test_who_wants_the_run_to_end_gets_it(fleet: Fleet, call: str, error: BaseException) -> None:
+    fleet.run(0)
+    fleet.write(2)
+    fleet.zfs.fail(call, error)
+    with pytest.raises(type(error)):
+        fleet.run(0)
+    assert len(fleet.run(0).results) == 1
+
+
+def test_snapshots_that_cannot_be_taken_fail_those_that_need_them(fleet: Fleet) -> None:
+    fleet.zfs.fail("create_snapshots", IndexError("no row"))
+    assert [type(error) for _name, error in fleet.run(0).failures] == [Unexpected]
+    assert len(fleet.run(0).results) == 1

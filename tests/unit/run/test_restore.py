@@ -13,12 +13,15 @@ from typing import Any
 
 import pytest
 from zrb.errors import (
+    BackupsVanished,
     EngineError,
     Interrupted,
     NoSuchBackup,
     NoSuchDataset,
     NoSuchSnapshot,
+    ObjectArchived,
     PartDamaged,
+    PartMissing,
     ReceiveFailed,
     SignatureInvalid,
     StoreUnavailable,
@@ -38,7 +41,7 @@ from zrb.values.zfs import DatasetType, Snapshot
 from zrb.zfs.process import ReceiveChild
 from zrb.zfs.protocol import ReceiveProcess
 
-from tests.fakes.fleet import DATASET, LIMITS, Fleet, random_bytes
+from tests.fakes.fleet import DATASET, LIMITS, Fleet, Recorded, random_bytes
 from tests.fakes.store import MemoryStore
 from tests.fakes.zfs import ZFS_FUSE, FakeZfs, ReceiveFault
 
@@ -95,7 +98,7 @@ class TestReceived:
         assert set(fleet.progress.phases) == {"receive"}
         assert fleet.progress.started[-1] == (
             "restore",
-            sum(manifest.stored_bytes for manifest in manifests),
+            sum(manifest.parts.stored_bytes for manifest in manifests),
             f"{manifests[-1].backup_id} of {DATASET} into {TARGET}",
         )
 
@@ -135,7 +138,9 @@ class TestReceived:
         assert highest_seen(tmp_path / "elsewhere", results[0].manifest.repository_id, series) == 2
         fleet.store.remove(results[1].manifest_key)
         fleet.store.remove(results[2].manifest_key)
-        result = fleet.restore("tank/restore/other")
+        with pytest.raises(BackupsVanished):
+            fleet.restore("tank/restore/other")
+        result = fleet.restore("tank/restore/other", backup_id=results[0].manifest.backup_id)
         assert result.exit_code == 4
         assert "the newest backups were removed" in result.warnings[0]
         assert result.warnings[0] in fleet.progress.warnings
@@ -199,7 +204,7 @@ class TestProperties:
 
 
 class TestRefused:
-    """Nothing is created, and nothing but manifests is downloaded."""
+    """Nothing is created, and nothing but manifests and lists of parts is downloaded."""
 
     @pytest.fixture(autouse=True)
     def nothing_is_touched(self, chain: Chain) -> Any:
@@ -207,7 +212,7 @@ class TestRefused:
         before = fleet.zfs.descendants("tank")
         yield
         assert fleet.zfs.descendants("tank") == before
-        assert "read_into" not in {call for call, _ in fleet.store.calls}
+        assert not [key for call, key in fleet.store.calls if call == "read_into" and not key.endswith(".parts")]
 
     def test_the_target_exists(self, chain: Chain) -> None:
         fleet, _, _ = chain
@@ -253,14 +258,14 @@ class TestRefused:
     def test_archived_parts(self, chain: Chain) -> None:
         fleet, results, _ = chain
         frozen = results[1].manifest
-        for part in frozen.parts:
+        for part in fleet.parts(frozen):
             fleet.store.archive(part.key)
         error = fails(fleet)
         assert type(error) is ThawNeeded
         assert error.exit_code == 7
         assert error.explain() == (
-            f"1 of 3 backups of this chain ({frozen.stored_bytes} bytes) are in an archive class (DEEP_ARCHIVE) and "
-            "not thawed. Request their thaw with S3 RestoreObject for the keys below "
+            f"1 of 3 backups of this chain ({frozen.parts.stored_bytes} bytes) are in an archive class (DEEP_ARCHIVE) "
+            "and not thawed. Request their thaw with S3 RestoreObject for the keys below "
             f"{frozen.series.data_prefix(frozen.backup_id, 1)}, then run this command again."
         )
 
@@ -302,15 +307,15 @@ class TestPlan:
                     "snapshot": manifest.snapshot.name,
                     "guid": manifest.snapshot.guid,
                     "stream_bytes": manifest.stream.bytes,
-                    "stored_bytes": manifest.stored_bytes,
-                    "parts": len(manifest.parts),
+                    "stored_bytes": manifest.parts.stored_bytes,
+                    "parts": manifest.parts.count,
                     "storage_class": "STANDARD",
                     "readable": True,
                 }
                 for manifest in manifests
             ],
             "stream_bytes": sum(manifest.stream.bytes for manifest in manifests),
-            "stored_bytes": sum(manifest.stored_bytes for manifest in manifests),
+            "stored_bytes": sum(manifest.parts.stored_bytes for manifest in manifests),
             "warnings": [],
         }
         assert fleet.store.closed
@@ -322,27 +327,75 @@ class TestPlan:
         fleet, results, _ = chain
         context = fleet.context()
         selection = RestoreSelection(dataset=DATASET, target=TARGET)
-        fleet.store.archive(results[0].manifest.parts[0].key, "GLACIER")
+        fleet.store.archive(fleet.parts(results[0].manifest)[0].key, "GLACIER")
         plan = plan_restore(context, selection, trusted=context.trusted_signers())
         assert [(link.storage_class, link.readable) for link in plan.links] == [
             ("GLACIER+STANDARD", False),
             ("STANDARD", True),
             ("STANDARD", True),
         ]
-        fleet.store.thaw(results[0].manifest.parts[0].key, done=False)
+        fleet.store.thaw(fleet.parts(results[0].manifest)[0].key, done=False)
         assert not plan_restore(context, selection, trusted=context.trusted_signers()).links[0].readable
-        fleet.store.thaw(results[0].manifest.parts[0].key)
+        fleet.store.thaw(fleet.parts(results[0].manifest)[0].key)
         assert plan_restore(context, selection, trusted=context.trusted_signers()).links[0].readable
 
 
 class EagerZfs(FakeZfs):
     """As a real ZFS does it: the target is there as soon as its first receive has begun."""
 
-    def receive(self, target: str, *, type: DatasetType, first: bool) -> Any:
-        process: ReceiveProcess = super().receive(target, type=type, first=first)
+    def receive(self, target: str, *, type: DatasetType, first: bool, token: str = "") -> Any:
+        process: ReceiveProcess = super().receive(target, type=type, first=first, token=token)
         if first:
             self.add_dataset(target, type=type)
+            self._mark(target, token)
         return process
+
+
+class TestListOfParts:
+    """No part is fetched, and nothing created, unless the whole list of a link is the signed one."""
+
+    @pytest.mark.parametrize("link", [0, 1, 2])
+    @pytest.mark.parametrize("damage", ["remove", "corrupt", "truncate", "grow", "exchange"])
+    def test_damage_before_the_restore(self, chain: Chain, damage: str, link: int) -> None:
+        fleet, results, _ = chain
+        self.damage(fleet, damage, [result.manifest.parts.key for result in results], link)
+        error = fails(fleet)
+        assert type(error) is (PartMissing if damage == "remove" else PartDamaged)
+        assert error.subject == results[link].manifest.parts.key
+        assert not fleet.zfs.exists(TARGET)
+        assert not [key for call, key in fleet.store.calls if call == "read_into" and key.startswith("data/")]
+
+    @pytest.mark.parametrize("link", [0, 1, 2])
+    @pytest.mark.parametrize("damage", ["remove", "corrupt", "truncate", "grow", "exchange"])
+    def test_damage_after_the_plan(self, chain: Chain, damage: str, link: int) -> None:
+        """Lists are read again for each link, and proven again."""
+        fleet, results, contents = chain
+        keys = [result.manifest.parts.key for result in results]
+
+        class Meanwhile(Recorded):
+            def start(self, operation: str, *, total: int | None, message: str) -> None:
+                TestListOfParts.damage(fleet, damage, keys, link)
+
+        error = fails(fleet, context=fleet.context(progress=Meanwhile()))
+        assert type(error) is (PartMissing if damage == "remove" else PartDamaged)
+        assert error.subject == keys[link]
+        assert fleet.zfs.exists(TARGET) is (link > 0)
+        assert not link or fleet.zfs.content(TARGET) == contents[link - 1]
+
+    @staticmethod
+    def damage(fleet: Fleet, damage: str, keys: list[str], link: int) -> None:
+        content = fleet.store.get(keys[link], limit=1 << 20)
+        match damage:
+            case "remove":
+                fleet.store.remove(keys[link])
+            case "corrupt":
+                fleet.store.corrupt(keys[link], len(content) // 2)
+            case "truncate":
+                fleet.store.truncate(keys[link], content.rfind(b"\n", 0, -1) + 1)
+            case "grow":
+                fleet.store.replace(keys[link], content + content)
+            case "exchange":
+                fleet.store.replace(keys[link], fleet.store.get(keys[link - 1], limit=1 << 20))
 
 
 class LateStore(MemoryStore):
@@ -364,7 +417,7 @@ def with_late_damage(root: Path) -> Fleet:
     zfs = EagerZfs()
     store = LateStore(zfs)
     fleet = Fleet(root, zfs=zfs, store=store)
-    store.late = fleet.back_up(0).manifest.parts[-1].key
+    store.late = fleet.parts(fleet.back_up(0).manifest)[-1].key
     store.corrupt(store.late)
     return fleet
 
@@ -372,9 +425,17 @@ def with_late_damage(root: Path) -> Fleet:
 class TestFailed:
     """A link that fails leaves nothing behind; those before it stay, and the message says how to go on."""
 
+    @pytest.mark.parametrize("nth", range(1, 16, 2))
+    def test_parts_of_which_no_listing_says_that_they_are_archived(self, chain: Chain, nth: int) -> None:
+        """As in the archive tiers of S3 Intelligent-Tiering: only reading shows it, and the exit code is the same."""
+        fleet, _, _ = chain
+        archived = ObjectArchived("archived", subject="x", answer="InvalidObjectState", next_step="Thaw it")
+        fleet.store.fail("read_into", nth=nth, error=archived, key_part="data/")
+        assert fails(fleet).exit_code == 7
+
     def test_a_damaged_part_of_the_first_link_creates_nothing(self, chain: Chain) -> None:
         fleet, results, _ = chain
-        fleet.store.corrupt(results[0].manifest.parts[0].key)
+        fleet.store.corrupt(fleet.parts(results[0].manifest)[0].key)
         error = fails(fleet)
         assert type(error) is PartDamaged
         assert "--only" not in error.explain()
@@ -384,7 +445,7 @@ class TestFailed:
     def test_a_damaged_part_of_a_later_link(self, chain: Chain) -> None:
         fleet, results, contents = chain
         ids = [result.manifest.backup_id for result in results]
-        key = results[1].manifest.parts[0].key
+        key = fleet.parts(results[1].manifest)[0].key
         fleet.store.corrupt(key)
         error = fails(fleet)
         assert error.explain().endswith(
@@ -413,7 +474,7 @@ class TestFailed:
         fleet.zfs.receive_fault = ReceiveFault(after_bytes)
         error = fails(fleet)
         assert type(error) is ReceiveFailed
-        assert "cannot receive new filesystem stream: out of space" in error.explain()
+        assert "out of space" in error.explain()
         assert not fleet.zfs.exists(TARGET)
 
     def test_what_a_failed_receive_created_is_destroyed(self, tmp_path: Path) -> None:
@@ -426,16 +487,33 @@ class TestFailed:
         fleet = with_late_damage(tmp_path)
         fleet.zfs.fail("destroy_dataset", ZfsError("Cannot destroy it", next_step="Look"))
         assert type(fails(fleet)) is PartDamaged
-        assert fleet.progress.warnings == [
-            f"{TARGET} was received in part and could not be removed: Cannot destroy it. Look."
-        ]
+        assert fleet.progress.warnings == [f"{TARGET} was not removed: Cannot destroy it. Look."]
+
+    @pytest.mark.parametrize("mark", [{}, {"zrb:received-by": "another run"}])
+    @pytest.mark.parametrize("able", [False, True], ids=["zfs-fuse", "OpenZFS"])
+    def test_what_somebody_else_created_meanwhile_is_theirs(
+        self, tmp_path: Path, able: bool, mark: dict[str, str]
+    ) -> None:
+        """Between the check of the target and ``zfs receive``, which then refuses it."""
+        fleet = with_late_damage(tmp_path)
+        fleet.zfs._capabilities = replace(fleet.zfs.capabilities, receive_properties=able)
+        fleet.zfs._mark = lambda target, _token: fleet.zfs.set_properties(target, mark)  # type: ignore[method-assign]
+        assert type(fails(fleet)) is PartDamaged
+        assert fleet.zfs.exists(TARGET)
+        (warning,) = fleet.progress.warnings
+        assert TARGET in warning
+
+    def test_no_mark_is_left_on_what_was_restored(self, chain: Chain) -> None:
+        fleet, _, _ = chain
+        fleet.restore(target=TARGET)
+        assert "zrb:received-by" not in fleet.zfs.local_properties(TARGET)
 
     def test_what_holds_a_snapshot_is_never_destroyed(self, chain: Chain) -> None:
         """A later link fails when some of it was received: the dataset is not its own."""
         fleet, _, contents = chain
         fleet.write(3, length=500 * KIB)
         result = fleet.back_up(3)
-        fleet.store.corrupt(result.manifest.parts[-1].key)
+        fleet.store.corrupt(fleet.parts(result.manifest)[-1].key)
         fails(fleet)
         assert fleet.zfs.content(TARGET) == contents[2]
 
@@ -443,8 +521,8 @@ class TestFailed:
         class HastyZfs(EagerZfs):
             """Its receive ends at once, and well."""
 
-            def receive(self, target: str, *, type: DatasetType, first: bool) -> Any:
-                super().receive(target, type=type, first=first).kill()
+            def receive(self, target: str, *, type: DatasetType, first: bool, token: str = "") -> Any:
+                super().receive(target, type=type, first=first, token=token).kill()
                 return ReceiveChild(["true"], failure=lambda ended: ZfsError(str(ended), next_step="None"))
 
         fleet = Fleet(tmp_path, zfs=HastyZfs())
@@ -516,7 +594,7 @@ class TestFailed:
         (fleet.root / "state" / "spool").touch()
         fleet.change_limits(memory_limit=2 * LIMITS.chunk_size)
         error = fails(fleet)
-        assert "The spool directory below" in error.explain()
+        assert "spool" in error.explain()
         assert not fleet.zfs.exists(TARGET)
 
 

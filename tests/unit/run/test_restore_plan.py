@@ -9,7 +9,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from zrb.errors import ChainBroken, EngineError, ManifestInvalid, NoSuchBackup, PartDamaged, PartMissing
+from zrb.errors import (
+    BackupsVanished,
+    ChainBroken,
+    EngineError,
+    NoSuchBackup,
+    PartDamaged,
+    PartMissing,
+    RepositoryChanged,
+)
 from zrb.run.restore.plan import RestorePlan, RestoreSelection, read_plan
 from zrb.state.heads import remember
 from zrb.values.manifest import Manifest
@@ -49,7 +57,7 @@ def test_the_whole_chain_to_the_newest(repository: CommittedRepository, chain: l
     assert [link.manifest for link in found.links] == chain
     assert (found.dataset, found.target, found.warnings) == ("tank/data", "tank/copy", ())
     assert found.stream_bytes == sum(manifest.stream.bytes for manifest in chain)
-    assert found.stored_bytes == sum(manifest.stored_bytes for manifest in chain)
+    assert found.stored_bytes == sum(manifest.parts.stored_bytes for manifest in chain)
 
 
 def test_one_link_alone(repository: CommittedRepository, chain: list[Manifest]) -> None:
@@ -65,7 +73,7 @@ def test_nothing_there(repository: CommittedRepository) -> None:
 
 
 def test_a_part_is_missing(repository: CommittedRepository, chain: list[Manifest]) -> None:
-    part = chain[0].parts[1]
+    part = repository.parts(chain[0])[1]
     repository.file_of(part.key).unlink()
     error = refused(repository)
     assert type(error) is PartMissing
@@ -77,7 +85,7 @@ def test_a_part_is_missing(repository: CommittedRepository, chain: list[Manifest
 
 
 def test_a_part_is_of_another_length(repository: CommittedRepository, chain: list[Manifest]) -> None:
-    part = chain[1].parts[0]
+    part = repository.parts(chain[1])[0]
     with repository.file_of(part.key).open("ab") as file:
         file.write(b"x")
     error = refused(repository)
@@ -105,13 +113,15 @@ def test_a_refused_manifest_is_not_passed_over(repository: CommittedRepository, 
 
 def test_a_repository_without_its_identity(repository: CommittedRepository, chain: list[Manifest]) -> None:
     repository.file_of("zrb.json").unlink()
-    assert type(refused(repository)) is ManifestInvalid
+    assert type(refused(repository)) is RepositoryChanged
 
 
 def test_a_repository_that_shows_less_than_before(repository: CommittedRepository, chain: list[Manifest]) -> None:
     remember(repository.context().base_dir, repository.repository_id, Series("nas1", "tank/data"), 5)
-    (warning,) = plan(repository).warnings
-    assert "number 5 was seen before" in warning
+    error = refused(repository)
+    assert (type(error), error.subject) == (BackupsVanished, "tank/data")
+    older = plan(repository, RestoreSelection("tank/data", "tank/copy", backup_id=chain[0].backup_id))
+    assert any("number 5" in warning for warning in older.warnings)
 
 
 def test_unsigned_manifests(repository: CommittedRepository, chain: list[Manifest]) -> None:
@@ -132,7 +142,7 @@ class TestArchived:
     def test_a_listing_does_not_say_what_was_thawed(
         self, repository: CommittedRepository, chain: list[Manifest], store: MemoryStore
     ) -> None:
-        keys = [part.key for part in chain[0].parts]
+        keys = [part.key for part in repository.parts(chain[0])]
         for key in keys:
             store.archive(key, "GLACIER")
 

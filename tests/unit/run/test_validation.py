@@ -99,7 +99,7 @@ def test_a_missing_signing_key_is_an_error(context: Context) -> None:
     gone = checks(changed(context, signing_key=PurePosixPath("/nonexistent/key")))["signing_key"]
     assert (none.status, gone.status) == ("error", "error")
     assert "zrb signing-key" in none.next_step
-    assert "/nonexistent/key does not exist" in gone.message
+    assert "/nonexistent/key" in gone.message
     assert exit_code([none]) == 2
 
 
@@ -127,7 +127,7 @@ def test_a_private_age_key_on_the_machine_that_backs_up_is_a_warning(
     write_age_key(tmp_path / place / "some-name", kind=kind)
     check = checks(context, config_path=config_file(tmp_path))["age_identity"]
     assert check.status == "warning"
-    assert f"{tmp_path / place / 'some-name'} holds a private age key" in check.message
+    assert str(tmp_path / place / "some-name") in check.message
     assert "AGE-SECRET" not in check.message + check.next_step
 
 
@@ -135,7 +135,7 @@ def test_directories_that_cannot_be_made_are_errors(context: Context, tmp_path: 
     (tmp_path / "file").write_text("")
     found = checks(changed(context, base_dir=PurePosixPath(tmp_path / "file" / "base")))
     assert found["base_dir"].status == "error"
-    assert f"{tmp_path / 'file'} is no directory" in found["base_dir"].message
+    assert str(tmp_path / "file") in found["base_dir"].message
     assert found["log_dir"].status == "ok"
     assert "made at the first run" in found["log_dir"].message
 

@@ -6,28 +6,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from zrb.errors import (
+    BackupsVanished,
     NoSuchBackup,
     ObjectArchived,
+    PartDamaged,
     SignatureInvalid,
     StoreDenied,
     UsageError,
     WrongIdentity,
 )
+from zrb.plan.buffers import count_chunks
 from zrb.run.verify import Subset, VerifyReport, verify
 from zrb.seal.age import new_identity
 from zrb.seal.signing import SigningKey
 from zrb.store.directory import DirectoryStore
-from zrb.store.protocol import StoredObject
 from zrb.values.config import Task
-from zrb.values.manifest import Base, Checksum, Manifest
+from zrb.values.manifest import Base, Part
 
+from tests.fakes.fleet import LIMITS, Fleet
 from tests.fixtures.committed_repository import CommittedRepository, renamed
 
 READING = ("checksum", "decrypt")
@@ -63,6 +67,7 @@ def test_a_sound_repository_has_no_problem_at_any_depth(repository: CommittedRep
         "backups": ["20260131T030000Z-L0-00000001", "20260131T040000Z-L1-00000002"],
         "parts": 0 if depth == "signature" else 4,
         "parts_total": 4,
+        "not_compared": 4 if depth == "exists" else 0,
         "bytes": 0
         if depth == "signature"
         else sum(path.stat().st_size for path in repository.path.glob("data/**/*.age")),
@@ -77,7 +82,7 @@ def test_a_flipped_bit_in_any_part_is_found_where_the_depth_reads(
     repository: CommittedRepository, depth: str, index: int
 ) -> None:
     manifest = repository.commit()
-    key = manifest.parts[index].key
+    key = repository.parts(manifest)[index].key
     repository.flip_bit(key, 300)
     report = verified(repository, depth)
     if depth not in READING:
@@ -85,14 +90,14 @@ def test_a_flipped_bit_in_any_part_is_found_where_the_depth_reads(
         return
     assert report.exit_code == 5
     assert [problem.error.subject for problem in report.problems] == [key]
-    assert manifest.parts[index].sha256 in told(report)
+    assert repository.parts(manifest)[index].sha256 in told(report)
     assert report.problems[0].as_json()["backup_id"] == manifest.backup_id
 
 
 @pytest.mark.parametrize("depth", LOOKING)
 def test_every_missing_part_is_named(repository: CommittedRepository, depth: str) -> None:
     manifest = repository.commit()
-    gone = [manifest.parts[0].key, manifest.parts[2].key]
+    gone = [repository.parts(manifest)[0].key, repository.parts(manifest)[2].key]
     for key in gone:
         repository.file_of(key).unlink()
     report = verified(repository, depth)
@@ -103,63 +108,191 @@ def test_every_missing_part_is_named(repository: CommittedRepository, depth: str
 
 
 @pytest.mark.parametrize("depth", LOOKING)
+@pytest.mark.parametrize("kind", ["PartMissing", "PartDamaged"])
+def test_a_list_of_parts_that_is_not_the_signed_one_is_named(
+    repository: CommittedRepository, depth: str, kind: str
+) -> None:
+    first, second = repository.commit(), repository.commit()
+    if kind == "PartMissing":
+        repository.file_of(first.parts.key).unlink()
+    else:
+        repository.flip_bit(first.parts.key)
+    repository.file_of(repository.parts(second)[1].key).unlink()
+    report = verified(repository, depth)
+    assert [(problem.as_json()["error"], problem.error.subject) for problem in report.problems] == [
+        (kind, first.parts.key),
+        ("PartMissing", repository.parts(second)[1].key),
+    ]
+    assert (report.parts, report.parts_total) == (second.parts.count, 2 * second.parts.count)
+    assert report.exit_code == 5
+
+
+@pytest.mark.parametrize("depth", LOOKING)
 @pytest.mark.parametrize("length", [0, 200, -1])
 def test_a_part_that_was_cut_is_found(repository: CommittedRepository, depth: str, length: int) -> None:
     manifest = repository.commit()
-    path = repository.file_of(manifest.parts[1].key)
+    path = repository.file_of(repository.parts(manifest)[1].key)
     path.write_bytes(path.read_bytes()[:length])
     report = verified(repository, depth)
     assert report.exit_code == 5
-    assert [problem.error.subject for problem in report.problems] == [manifest.parts[1].key]
+    assert [problem.error.subject for problem in report.problems] == [repository.parts(manifest)[1].key]
 
 
-@pytest.mark.parametrize("depth", ["exists", "checksum"])
+@pytest.mark.parametrize("depth", LOOKING)
 def test_a_part_that_grew_is_found(repository: CommittedRepository, depth: str) -> None:
     manifest = repository.commit()
-    path = repository.file_of(manifest.parts[1].key)
+    path = repository.file_of(repository.parts(manifest)[1].key)
     path.write_bytes(path.read_bytes() + b"more")
     report = verified(repository, depth)
-    assert f"expected {manifest.parts[1].bytes} bytes, found {manifest.parts[1].bytes + 4} bytes" in told(report)
+    assert (
+        f"expected {repository.parts(manifest)[1].bytes} bytes, found {repository.parts(manifest)[1].bytes + 4} bytes"
+        in told(report)
+    )
 
 
 def test_damage_in_one_backup_does_not_hide_that_in_another(repository: CommittedRepository) -> None:
     first, _sound, third = repository.commit(), repository.commit(), repository.commit()
     for manifest in (first, third):
-        repository.flip_bit(manifest.parts[0].key)
+        repository.flip_bit(repository.parts(manifest)[0].key)
     for depth in READING:
         report = verified(repository, depth)
         assert [problem.backup_id for problem in report.problems] == [first.backup_id, third.backup_id]
 
 
-def test_exists_compares_the_checksum_that_the_store_keeps(repository: CommittedRepository) -> None:
-    class Checksums(DirectoryStore):
-        def head(self, key: str) -> StoredObject | None:
-            found = super().head(key)
-            return replace(found, checksum=Checksum("sha256", "other")) if found else None
+ACCIDENTS: dict[str, Callable[[bytes], bytes | None]] = {
+    "gone": lambda _content: None,
+    "empty": lambda _content: b"",
+    "cut": lambda content: content[:-1],
+    "grown": lambda content: content + b"more",
+    "a bit flipped": lambda content: content[:300] + bytes([content[300] ^ 1]) + content[301:],
+    "other bytes": lambda content: content[::-1],
+}
 
-    def with_checksum(manifest: Manifest, kind: str) -> Manifest:
-        parts = tuple(replace(part, checksum=Checksum(kind, "recorded")) for part in manifest.parts)
-        return replace(manifest, parts=parts)
 
-    context = repository.context(open_store=lambda: Checksums(repository.path))
-    repository.commit(change=lambda manifest: with_checksum(manifest, "etag"), size=10)
-    assert verified(repository, "exists", context=context).exit_code == 0, "another kind says nothing"
-    repository.commit(change=lambda manifest: with_checksum(manifest, "sha256"), size=10)
-    report = verified(repository, "exists", context=context)
+@pytest.mark.parametrize(
+    ("earlier", "later", "keys"),
+    [
+        *((earlier, None, keys) for earlier in ACCIDENTS for keys in ("right", "wrong", "both")),
+        *((earlier, later, "right") for earlier in ACCIDENTS for later in ACCIDENTS if earlier != later),
+    ],
+)
+def test_every_depth_finds_what_the_ones_before_it_find(
+    repository: CommittedRepository, earlier: str, later: str | None, keys: str
+) -> None:
+    """Also after a change of keys: what no key opens is read all the same."""
+    manifest = repository.commit(size=4500)
+    hit = {1: earlier, 3: later} if later else {1: earlier}
+    for index, accident in hit.items():
+        path = repository.file_of(repository.parts(manifest)[index].key)
+        content = ACCIDENTS[accident](path.read_bytes())
+        path.unlink() if content is None else path.write_bytes(content)
+    stranger = new_identity()[0]
+    identities = {"right": [repository.age_key[0]], "wrong": [stranger], "both": [stranger, repository.age_key[0]]}
+    found: set[str] = set()
+    for depth in DEPTHS:
+        report = verified(repository, depth, identities=identities[keys])
+        now = {problem.error.subject for problem in report.problems if type(problem.error) is not WrongIdentity}
+        assert found <= now, f"{depth} finds less"
+        assert report.exit_code == (5 if now else 0)
+        unopened = [problem for problem in report.problems if type(problem.error) is WrongIdentity]
+        assert len(unopened) == (depth == "decrypt" and keys == "wrong")
+        found = now
+    assert found == {repository.parts(manifest)[index].key for index in hit}
+
+
+@pytest.mark.parametrize("damaged", [{0}, {20}, {39}, {5, 30}], ids=str)
+def test_decrypt_reads_little_twice(tmp_path: Path, damaged: set[int]) -> None:
+    """After damage it goes on with what was not proven yet."""
+    fleet = Fleet(tmp_path)
+    fleet.change_limits(memory_limit=1 << 20)
+    fleet.write(1, length=40 * LIMITS.part_size - 1000)
+    parts = fleet.parts(fleet.back_up(0).manifest)
+    for index in damaged:
+        fleet.store.corrupt(parts[index].key)
+    fleet.store.calls.clear()
+    report = verify(fleet.context(), depth="decrypt", identities=[fleet.identity])
+    assert {problem.error.subject for problem in report.problems} == {parts[index].key for index in damaged}
+    reads = Counter(key for call, key in fleet.store.calls if call == "read_into")
+    times = {part.index: reads[part.key] / count_chunks(part.bytes, LIMITS.chunk_size) for part in parts}
+    again = {index for index, count in times.items() if count > 1}
+    assert len(again) <= 18, "what was on its way when the first damage was found"
+    assert max(times.values()) <= 2
+
+
+def test_a_backup_that_no_key_opens_does_not_hide_damage(repository: CommittedRepository) -> None:
+    """Recipients changed in between; only the new key is at hand."""
+    old = repository.commit()
+    repository.age_key = new_identity()
+    new = repository.commit()
+    for manifest in (old, new):
+        repository.flip_bit(repository.parts(manifest)[2].key)
+    report = verified(repository, "decrypt")
+    assert [(problem.backup_id, type(problem.error)) for problem in report.problems] == [
+        (old.backup_id, PartDamaged),
+        (old.backup_id, WrongIdentity),
+        (new.backup_id, PartDamaged),
+    ]
     assert report.exit_code == 5
-    assert "another checksum (sha256) than its signed manifest states: expected recorded, found other" in told(report)
+
+
+class TestWithoutReading:
+    """The depth `exists`, on a store that keeps checksums: one listing, and one more look at what was written again."""
+
+    @pytest.fixture
+    def fleet(self, tmp_path: Path) -> Fleet:
+        return Fleet(tmp_path)
+
+    @pytest.fixture
+    def keys(self, fleet: Fleet) -> list[str]:
+        parts = fleet.parts(fleet.back_up(0).manifest)
+        fleet.store.calls.clear()
+        return [part.key for part in parts]
+
+    def exists(self, fleet: Fleet) -> VerifyReport:
+        return verify(fleet.context(), depth="exists")
+
+    def test_untouched(self, fleet: Fleet, keys: list[str]) -> None:
+        report = self.exists(fleet)
+        assert (report.exit_code, report.parts, report.not_compared) == (0, len(keys), 0)
+        assert not [call for call, key in fleet.store.calls if key in keys]
+
+    def test_other_bytes_with_a_checksum_of_the_whole_are_damage(self, fleet: Fleet, keys: list[str]) -> None:
+        """What was uploaded in chunks was replaced by a plain PUT, whose checksum is of another kind."""
+        fleet.store.replace(keys[1], fleet.store.get(keys[1], limit=1 << 20)[::-1])
+        report = self.exists(fleet)
+        assert [(type(problem.error), problem.error.subject) for problem in report.problems] == [(PartDamaged, keys[1])]
+
+    def test_an_honest_copy_with_a_checksum_of_the_whole_is_compared(self, fleet: Fleet, keys: list[str]) -> None:
+        for key in keys:
+            fleet.store.replace(key, fleet.store.get(key, limit=1 << 20))
+        report = self.exists(fleet)
+        assert (report.exit_code, report.not_compared) == (0, 0)
+
+    def test_what_cannot_be_compared_is_counted(self, fleet: Fleet, keys: list[str]) -> None:
+        """An honest copy in other chunks looks like other bytes in as many chunks."""
+        for key in keys[:2]:
+            fleet.store.copy(key, 7)
+        report = self.exists(fleet)
+        assert (report.exit_code, report.not_compared) == (0, 2)
+        assert report.as_json()["not_compared"] == 2
+        assert sorted(key for call, key in fleet.store.calls if call == "head" and key in keys) == keys[:2]
+        assert verify(fleet.context(), depth="checksum").not_compared == 0
+
+    def test_a_part_that_vanishes_between_two_looks(self, fleet: Fleet, keys: list[str]) -> None:
+        fleet.store.copy(keys[0], 7)
+        fleet.store.fail("head", key_part=keys[0], error=StoreDenied("No", next_step="Allow it"))
+        with pytest.raises(StoreDenied):
+            self.exists(fleet)
 
 
 def test_decrypt_finds_a_part_whose_plaintext_is_not_what_was_signed(repository: CommittedRepository) -> None:
-    def lie(manifest: Manifest) -> Manifest:
-        parts = list(manifest.parts)
-        parts[1] = replace(parts[1], plain_blake3="0" * 64)
-        return replace(manifest, parts=tuple(parts))
+    def lie(part: Part) -> Part:
+        return replace(part, plain_blake3="0" * 64) if part.index == 1 else part
 
-    manifest = repository.commit(change=lie)
+    manifest = repository.commit(change_part=lie)
     assert verified(repository, "checksum").exit_code == 0
     report = verified(repository, "decrypt")
-    assert [problem.error.subject for problem in report.problems] == [manifest.parts[1].key]
+    assert [problem.error.subject for problem in report.problems] == [repository.parts(manifest)[1].key]
     assert "decrypts to other bytes than the manifest states" in told(report)
 
 
@@ -172,10 +305,13 @@ def test_decrypt_finds_a_stream_that_is_not_what_was_signed(repository: Committe
     assert "does not have the BLAKE3 that its manifest states" in told(report)
 
 
-def test_the_wrong_identity_ends_verification_at_once(repository: CommittedRepository) -> None:
-    repository.commit()
-    with pytest.raises(WrongIdentity):
-        verified(repository, "decrypt", identities=[new_identity()[0]])
+def test_the_wrong_identity_is_one_problem_of_each_backup(repository: CommittedRepository) -> None:
+    backups = [repository.commit(), repository.commit()]
+    report = verified(repository, "decrypt", identities=[new_identity()[0]])
+    assert [(problem.backup_id, type(problem.error)) for problem in report.problems] == [
+        (manifest.backup_id, WrongIdentity) for manifest in backups
+    ]
+    assert report.exit_code == WrongIdentity.exit_code
 
 
 def test_decrypt_without_an_identity_says_what_to_do(repository: CommittedRepository) -> None:
@@ -231,14 +367,15 @@ def test_a_link_that_does_not_fit_its_base_is_a_problem(repository: CommittedRep
     assert "starts from the snapshot with guid 999999" in told(report)
 
 
-def test_backups_that_vanished_since_the_last_look_are_a_warning(repository: CommittedRepository) -> None:
+def test_backups_that_vanished_since_the_last_look_are_a_problem(repository: CommittedRepository) -> None:
     repository.commit()
     newest = repository.commit()
     assert verified(repository, "signature").exit_code == 0
     repository.file_of(newest.series.manifest_key(newest.backup_id)).unlink()
     report = verified(repository, "signature")
-    assert (report.exit_code, report.status) == (4, "warning")
-    assert "tank/data: The repository shows 1 as the newest backup" in report.warnings[0]
+    assert (report.exit_code, report.status) == (5, "failed")
+    assert [type(problem.error) for problem in report.problems] == [BackupsVanished]
+    assert report.problems[0].dataset == "tank/data"
 
 
 def test_nothing_to_verify_is_no_success(repository: CommittedRepository) -> None:
@@ -266,11 +403,11 @@ def test_all_shares_of_a_subset_together_are_everything_and_overlap_nowhere(
     repository: CommittedRepository, depth: str
 ) -> None:
     manifest = repository.commit(size=6500)
-    for part in manifest.parts:
+    for part in repository.parts(manifest):
         repository.file_of(part.key).unlink()
     shares = [verified(repository, depth, subset=f"{share}/3") for share in (1, 2, 3)]
     found = [problem.error.subject for report in shares for problem in report.problems]
-    assert sorted(found) == [part.key for part in manifest.parts]
+    assert sorted(found) == [part.key for part in repository.parts(manifest)]
     assert sum(report.parts for report in shares) == 7
     assert {report.parts_total for report in shares} == {7}
     assert shares[0].as_json()["subset"] == "1/3"
@@ -279,7 +416,7 @@ def test_all_shares_of_a_subset_together_are_everything_and_overlap_nowhere(
 def test_a_share_reads_nothing_else(repository: CommittedRepository) -> None:
     manifest = repository.commit(size=6500)
     share = Subset.parse("2/3")
-    for part in manifest.parts:
+    for part in repository.parts(manifest):
         if part not in share:
             repository.flip_bit(part.key)
     for depth in READING:
@@ -298,7 +435,9 @@ class Archived(DirectoryStore):
     """A store whose parts are all archived."""
 
     def read_into(self, key: str, offset: int, buffer: memoryview) -> None:
-        raise ObjectArchived("archived", subject=key, answer="InvalidObjectState", next_step="Thaw it")
+        if key.startswith("data/"):
+            raise ObjectArchived("archived", subject=key, answer="InvalidObjectState", next_step="Thaw it")
+        super().read_into(key, offset, buffer)
 
 
 @pytest.mark.parametrize(("depth", "code"), [("exists", 0), ("checksum", 7), ("decrypt", 7)])
@@ -356,13 +495,13 @@ class Heard:
 @pytest.mark.parametrize("depth", LOOKING)
 def test_progress_reaches_the_total_and_tells_of_damage(repository: CommittedRepository, depth: str) -> None:
     sound, damaged = repository.commit(), repository.commit()
-    total = sound.stored_bytes + damaged.stored_bytes
+    total = sound.parts.stored_bytes + damaged.parts.stored_bytes
     heard = Heard()
     verified(repository, depth, context=repository.context(progress=heard))
     assert heard.told[0] == ("start", "verify", total, f"2 backups, {depth}")
     assert max(call[1] for call in heard.told if call[0] == "advance") == total
     assert heard.told[-1] == ("finish", "ok", 0)
-    repository.file_of(damaged.parts[0].key).unlink()
+    repository.file_of(repository.parts(damaged)[0].key).unlink()
     heard = Heard()
     verified(repository, depth, context=repository.context(progress=heard))
     assert [call for call in heard.told if call[0] == "warning"] != []
@@ -381,7 +520,7 @@ def test_every_depth_closes_the_stores_that_it_opens(repository: CommittedReposi
         open_stores.append(store)
         return store
 
-    repository.flip_bit(repository.commit().parts[0].key)
+    repository.flip_bit(repository.parts(repository.commit())[0].key)
     for depth in DEPTHS:
         verified(repository, depth, context=repository.context(open_store=opened))
         assert open_stores == []

@@ -78,9 +78,9 @@ def test_each_recipient_can_open_a_part_and_nobody_else() -> None:
     assert unseal(seal(b"stream"), (OTHER_PRIVATE, PRIVATE)) == b"stream"
     with pytest.raises(WrongIdentity) as caught:
         unseal(seal(b"stream"), (OTHER_PRIVATE,))
-    assert caught.value.problem == "The age private key that was given does not open this part"
-    assert "`age-keygen -y FILE` shows" in caught.value.next_step
-    with pytest.raises(WrongIdentity, match="None of the 2 age private keys opens this part"):
+    assert "does not open" in caught.value.problem
+    assert "age-keygen -y" in caught.value.next_step
+    with pytest.raises(WrongIdentity, match="2 age private keys"):
         unseal(seal(b"stream"), (OTHER_PRIVATE, new_identity()[0]))
 
 
@@ -114,7 +114,7 @@ def test_each_recipient_can_open_a_part_and_nobody_else() -> None:
 def test_damage_is_called_damage(damage: Callable[[bytes], bytes], answer: str) -> None:
     with pytest.raises(PartDamaged) as caught:
         unseal(damage(part()))
-    assert caught.value.problem == "A part is not a whole and unchanged age file"
+    assert "age file" in caught.value.problem
     assert answer in caught.value.answer
     assert caught.value.answer
     assert "fetch the part again" in caught.value.next_step
@@ -122,7 +122,7 @@ def test_damage_is_called_damage(damage: Callable[[bytes], bytes], answer: str) 
 
 def test_a_part_cut_at_the_end_of_a_chunk_is_damaged() -> None:
     sealed = seal(b"x" * 2 * CHUNK)
-    with pytest.raises(PartDamaged, match="its piece 0 was changed, or the part was cut off"):
+    with pytest.raises(PartDamaged, match="piece 0"):
         unseal(sealed[: -(CHUNK + 16)])
 
 
@@ -179,7 +179,7 @@ def test_a_reader_that_gives_too_much_is_found_out() -> None:
         def read(self, size: int | None = -1, /) -> bytes:
             return super().read((size or 0) + 1)
 
-    with pytest.raises(ValueError, match="a reader gave 65537 bytes where 65536 were asked for"):
+    with pytest.raises(ValueError, match="65537 bytes"):
         AgeSealer([PUBLIC]).encrypt(Generous(b"x" * 100_000), io.BytesIO())
 
 
@@ -188,16 +188,16 @@ def test_a_writer_that_takes_too_little_is_found_out() -> None:
         def write(self, data: object, /) -> int:
             return 3
 
-    with pytest.raises(ValueError, match=r"a writer took 3 bytes where \d+ were given"):
+    with pytest.raises(ValueError, match="3 bytes"):
         AgeSealer([PUBLIC]).encrypt(io.BytesIO(b"x" * 100_000), Short())
-    with pytest.raises(ValueError, match="a writer took 3 bytes where 65536 were given"):
+    with pytest.raises(ValueError, match="3 bytes"):
         AgeOpener([PRIVATE]).decrypt(io.BytesIO(part()), Short())
 
 
 def test_somebody_has_to_be_there_to_encrypt_for_and_something_to_decrypt_with() -> None:
-    with pytest.raises(BadRecipient, match="There is nobody to encrypt for"):
+    with pytest.raises(BadRecipient, match="nobody"):
         AgeSealer([])
-    with pytest.raises(KeyFileError, match="There is no age private key to decrypt with"):
+    with pytest.raises(KeyFileError, match="age private key"):
         AgeOpener([])
 
 

@@ -174,7 +174,7 @@ def test_what_is_no_recipient_is_named(text: str, problem: str) -> None:
 def test_a_private_key_in_the_place_of_a_public_one_is_not_repeated(private: str) -> None:
     with pytest.raises(BadRecipient) as caught:
         check_recipient(private)
-    assert caught.value.problem == "An age private key stands where a public key belongs"
+    assert "private key" in caught.value.problem
     assert private[10:] not in f"{caught.value}{caught.value.facts()}"
 
 
@@ -210,7 +210,5 @@ def test_what_is_no_key_file_is_named_and_not_repeated(text: str, problem: str) 
 
 def test_a_missing_library_says_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "cryptography.hazmat.primitives.asymmetric", None)
-    with pytest.raises(
-        LibraryMissing, match=r"The Python library cryptography is needed .* `pip install cryptography`"
-    ):
+    with pytest.raises(LibraryMissing, match="-m pip install cryptography`"):
         new_identity()

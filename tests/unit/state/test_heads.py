@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 
 import pytest
-from zrb.state.heads import highest_seen, remember
+from zrb.state.heads import highest_seen, read_head, remember, series_seen
 from zrb.values.repository import Series
 
 REPOSITORY = "0123456789abcdef" * 2
@@ -26,7 +26,7 @@ def test_it_only_rises(tmp_path: Path) -> None:
     for seq, highest in ((3, 3), (2, 3), (3, 3), (7, 7)):
         remember(tmp_path, REPOSITORY, SERIES, seq)
         assert highest_seen(tmp_path, REPOSITORY, SERIES) == highest
-    assert json.loads(file_of(tmp_path).read_text()) == {"seq": 7}
+    assert json.loads(file_of(tmp_path).read_text()) == {"seq": 7, "reported": [], "accepted": []}
     assert list(file_of(tmp_path).parent.iterdir()) == [file_of(tmp_path)]
 
 
@@ -55,5 +55,21 @@ def test_an_unreadable_memory_is_no_memory(tmp_path: Path, content: str) -> None
 def test_it_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "state").touch()
     assert highest_seen(tmp_path, REPOSITORY, SERIES) == 0
-    with pytest.raises(OSError, match="Not a directory"):
+    with pytest.raises(OSError, match="File exists"):
         remember(tmp_path, REPOSITORY, SERIES, 1)
+
+
+def test_what_was_told_and_accepted_adds_up(tmp_path: Path) -> None:
+    remember(tmp_path, REPOSITORY, SERIES, 3, reported=("1 to 1",))
+    remember(tmp_path, REPOSITORY, SERIES, 0, reported=("1 to 1", "2 to 2"), accepted=("1 to 1",))
+    head = read_head(tmp_path, REPOSITORY, SERIES)
+    assert (head.seq, head.reported, head.accepted) == (3, ("1 to 1", "2 to 2"), ("1 to 1",))
+
+
+def test_every_series_that_was_seen_is_found_again(tmp_path: Path) -> None:
+    names = ["tank", "tank/dätä", "tank/dätä/child", "tank/a b", "tank/..", "other/x"]
+    for name in names:
+        remember(tmp_path, REPOSITORY, Series("nas 1", name), 1)
+    remember(tmp_path, REPOSITORY, Series("nas2", "tank"), 1)
+    assert sorted(series.dataset for series in series_seen(tmp_path, REPOSITORY, "nas 1")) == sorted(names)
+    assert list(series_seen(tmp_path, REPOSITORY, "nobody")) == []

@@ -11,6 +11,7 @@ import json
 import os
 import resource
 import stat
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields, replace
@@ -22,9 +23,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from zrb.errors import LocalStateError, ObjectExists, StoreDenied, StoreUnavailable
 from zrb.state.journal import Binding, Journal, JournalDamaged, backup_id_of, journals_in
+from zrb.values.json_records import write_record
 from zrb.values.manifest import Checksum, Part
 from zrb.values.progress import Silent
-from zrb.values.repository import BackupId
+from zrb.values.repository import BackupId, Series
 
 from tests.fakes.fleet import Recorded
 from tests.fakes.store import MemoryStore
@@ -60,7 +62,6 @@ OTHER: dict[str, Any] = {
     "base_guid": None,
     "level": 2,
     "flags": ("-L",),
-    "zfs_version": "zfs-2.3.3",
     "part_size": 65537,
     "recipients": (OTHER_RECIPIENT, RECIPIENT),
     "storage_class": "GLACIER",
@@ -68,6 +69,7 @@ OTHER: dict[str, Any] = {
 """Another value for each field that shapes bytes or says what they are."""
 
 OWN: dict[str, Any] = {
+    "zfs_version": "zfs-2.3.3",
     "backup_id": "20260131T020000Z-L1-00000000",
     "snapshot": "",
     "snapshot_guid": "",
@@ -79,7 +81,7 @@ OWN: dict[str, Any] = {
 
 def part(index: int, content: bytes = b"sealed") -> Part:
     digest = hashlib.sha256(content).hexdigest()
-    key = f"data/nas1/tank/data/level1/{ID}/snapshot.part-{index:06d}.age"
+    key = Series("nas1", "tank/dätä").part_key(ID, 1, index)
     return Part(index, key, 65536, "b" * 64, len(content), digest, Checksum("none", ""))
 
 
@@ -117,6 +119,49 @@ def test_what_was_written_is_read_again(journal: Journal) -> None:
     assert again.path == journal.path
     assert again.known(0) == stored
     assert (again.known(1), again.known(2), again.stored_parts) == (None, None, 1)
+
+
+def test_parts_come_in_order_however_they_were_stored(journal: Journal) -> None:
+    for index in (3, 0, 5, 1):
+        journal.stored(part(index))
+    for one in (journal, Journal.load(journal.path)):
+        assert [found.index for found in one.parts()] == [0, 1, 3, 5]
+        assert one.stored_parts == 4
+        assert one.known(3) == part(3)
+        assert one.known(2) is one.known(4) is one.known(6) is None
+
+
+def test_a_part_is_read_when_it_is_asked_for(journal: Journal) -> None:
+    """Nothing of it stays in memory; a file that was changed meanwhile is noticed."""
+    journal.stored(part(0))
+    content = journal.path.read_bytes()
+    journal.path.write_bytes(content.replace(b'{"stored":', b'{"broken":'))
+    with pytest.raises(LocalStateError, match="changed while it was in use"):
+        journal.known(0)
+    journal.path.unlink()
+    with pytest.raises(LocalStateError, match="could not be read"):
+        journal.known(0)
+
+
+def test_memory_does_not_grow_with_the_lines(tmp_path: Path) -> None:
+    def peak(count: int) -> int:
+        path = Journal.create(tmp_path / str(count), BINDING).path
+        line = json.dumps({"stored": write_record(part(0))}).encode() + b"\n"
+        with path.open("ab") as file:
+            for index in range(count):
+                file.write(line.replace(b'"index": 0', b'"index": %d' % index))
+        tracemalloc.start()
+        try:
+            journal = Journal.load(path)
+            assert sum(1 for _part in journal.parts()) == count
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    for count in (10, 100, 2000):
+        (tmp_path / str(count)).mkdir()
+    peak(10)  # what is made once
+    assert peak(2000) < peak(100) + 64 * 1024
 
 
 def test_it_is_readable_json_lines_and_private(journal: Journal) -> None:
@@ -303,11 +348,42 @@ class TestReconcile:
         assert Journal.load(journal.path).known(0) == arrived
 
     def test_what_is_stored_is_not_asked_for(self, journal: Journal, store: MemoryStore) -> None:
-        journal.sealed(part(0))
-        journal.stored(part(0))
+        checksum = store.put(part(0).key, b"sealed")
+        store.calls.clear()
         journal.opened(0, part(0).key, "upload-1")
-        Journal.load(journal.path).reconcile(store, Silent())
-        assert store.calls == []
+        journal.sealed(part(0))
+        journal.stored(replace(part(0), checksum=checksum))
+        assert Journal.load(journal.path).reconcile(store, Silent()) == 0
+        assert {call for call, _key in store.calls} <= {"list"}
+
+    @pytest.mark.parametrize("gone", [set(), {0}, {1, 2}, {3}, {0, 1, 2, 3}], ids=str)
+    def test_what_a_listing_does_not_show_at_its_length_is_not_stored(
+        self, journal: Journal, store: MemoryStore, gone: set[int]
+    ) -> None:
+        for index in (1, 0, 3, 2):
+            store.put(part(index).key, b"sealed")
+            journal.stored(part(index))
+        for index in gone:
+            store.truncate(part(index).key, 5) if index % 2 else store.remove(part(index).key)
+        again = Journal.load(journal.path)
+        assert again.reconcile(store, Silent()) == len(gone)
+        assert {one.index for one in again.parts()} == {0, 1, 2, 3} - gone
+        assert again.stored_parts == 4 - len(gone)
+        other = replace(part(1), bytes=7)
+        again.stored(other)
+        assert again.known(1) == other
+        assert Journal.load(journal.path).known(1) == other, "the last line of a part counts"
+
+    def test_a_part_that_was_on_its_way_again_is_asked_for(self, journal: Journal, store: MemoryStore) -> None:
+        journal.stored(part(0))
+        journal.opened(0, part(0).key, "upload-2")
+        again = replace(part(0), sha256=hashlib.sha256(b"second").hexdigest())
+        journal.sealed(again)
+        store.put(part(0).key, b"second")
+        resumed = Journal.load(journal.path)
+        assert resumed.reconcile(store, Silent()) == 0
+        assert (found := resumed.known(0)) is not None
+        assert found.sha256 == again.sha256
 
     def test_other_content_under_the_key(self, journal: Journal, store: MemoryStore) -> None:
         journal.sealed(part(0))

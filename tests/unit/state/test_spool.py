@@ -16,14 +16,13 @@ from zrb.errors import LocalStateError
 from zrb.state.spool import Spool
 
 
-def in_a_child_that_is_killed(base_dir: Path) -> int:
-    """A process that used the spool and left a part in it; its id."""
+def in_a_child_that_is_killed(base_dir: Path) -> None:
+    """A process that used the spool and left a part in it."""
     child = os.fork()
     if child == 0:
         (Spool(base_dir).directory() / "part-000000.age").write_bytes(b"left")
         os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(child, 0)
-    return child
 
 
 def test_nothing_is_made_before_it_is_needed(tmp_path: Path) -> None:
@@ -35,7 +34,8 @@ def test_nothing_is_made_before_it_is_needed(tmp_path: Path) -> None:
 def test_it_is_private_and_goes_with_its_content(tmp_path: Path) -> None:
     with Spool(tmp_path) as spool:
         directory = spool.directory()
-        assert directory == spool.directory() == tmp_path / "spool" / str(os.getpid())
+        assert directory == spool.directory()
+        assert directory.parent == tmp_path / "spool"
         assert stat.S_IMODE(directory.stat().st_mode) == 0o700
         assert stat.S_IMODE(directory.parent.stat().st_mode) == 0o700
         (directory / "part-000000.age").write_bytes(b"x")
@@ -45,19 +45,18 @@ def test_it_is_private_and_goes_with_its_content(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_restore_left_is_removed(tmp_path: Path) -> None:
-    left = in_a_child_that_is_killed(tmp_path)
-    assert (tmp_path / "spool" / str(left) / "part-000000.age").exists()
+    in_a_child_that_is_killed(tmp_path)
+    assert len([*tmp_path.glob("spool/*/part-000000.age")]) == 1
     with Spool(tmp_path) as spool:
-        spool.directory()
-        assert [path.name for path in (tmp_path / "spool").iterdir()] == [str(os.getpid())]
+        own = spool.directory()
+        assert [*(tmp_path / "spool").iterdir()] == [own]
 
 
-def test_even_under_the_same_process_id(tmp_path: Path) -> None:
-    stale = tmp_path / "spool" / str(os.getpid())
-    stale.mkdir(parents=True)
-    (stale / "part-000000.age").write_bytes(b"left")
-    with Spool(tmp_path) as spool:
-        assert [path.name for path in spool.directory().iterdir()] == [".lock"]
+def test_two_containers_may_have_the_same_process_ids(tmp_path: Path) -> None:
+    with Spool(tmp_path) as ours, Spool(tmp_path) as theirs:
+        assert ours.directory() != theirs.directory()
+        assert ours.directory().is_dir()
+        assert theirs.directory().is_dir()
 
 
 def test_what_another_restore_uses_stays(tmp_path: Path) -> None:
@@ -74,7 +73,8 @@ def test_what_another_restore_uses_stays(tmp_path: Path) -> None:
         os.read(ready_read, 1)
         with Spool(tmp_path) as spool:
             spool.directory()
-            assert (tmp_path / "spool" / str(other) / "part-000000.age").read_bytes() == b"in use"
+            (part,) = tmp_path.glob("spool/*/part-000000.age")
+            assert part.read_bytes() == b"in use"
     finally:
         os.write(end_write, b"!")
         os.waitpid(other, 0)

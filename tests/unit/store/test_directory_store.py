@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from zrb.errors import (
     EngineError,
+    IntegrityError,
     NoSuchRepository,
     ObjectExists,
     ObjectMissing,
@@ -159,17 +160,60 @@ def test_unfinished_files_are_never_listed(store: DirectoryStore, root: Path) ->
 def test_a_damaged_upload_id_touches_nothing(store: DirectoryStore, root: Path) -> None:
     store.put(KEY, b"content")
     for upload_id in ("../" * 9 + "etc/passwd", "snapshot.part-000000.age", ""):
-        with pytest.raises(StoreError, match="not the name of an unfinished upload"):
+        with pytest.raises(StoreError, match="unfinished upload"):
             store.abort_upload(KEY, upload_id)
     assert files_below(root) == [KEY]
 
 
-def test_links_and_devices_in_the_tree_are_not_listed(store: DirectoryStore, root: Path) -> None:
+def _link(path: Path) -> None:
+    path.symlink_to(path.with_name("real"))
+
+
+FOREIGN: list[Callable[[Path], object]] = [_link, os.mkfifo, Path.mkdir]
+
+
+@pytest.mark.parametrize("make", FOREIGN)
+def test_what_is_no_regular_file_is_damage(store: DirectoryStore, root: Path, make: Callable[[Path], object]) -> None:
+    """It is neither followed nor waited for, and it is never replaced."""
     store.put("data/real", b"1")
-    (root / "data/link").symlink_to(root / "data/real")
-    (root / "loop").symlink_to(root)
-    os.mkfifo(root / "data/pipe")
-    assert [entry.key for entry in store.list("")] == ["data/real"]
+    make(root / "data/object")
+    with pytest.raises(IntegrityError):
+        store.get("data/object", limit=10)
+    with pytest.raises(IntegrityError):
+        store.read_into("data/object", 0, memoryview(bytearray(1)))
+    with pytest.raises(IntegrityError):
+        store.holds("data/object", size=1, sha256="0" * 64, expected=Checksum("none", ""))
+    assert store.head("data/object") is None
+    with pytest.raises(IntegrityError):
+        store.put("data/object", b"1")
+    assert (root / "data/real").read_bytes() == b"1"
+
+
+@pytest.mark.parametrize("make", [_link, os.mkfifo])
+def test_what_is_no_regular_file_is_listed_and_not_withheld(
+    store: DirectoryStore, root: Path, make: Callable[[Path], object]
+) -> None:
+    store.put("data/real", b"1")
+    make(root / "data/object")
+    assert [entry.key for entry in store.list("")] == ["data/object", "data/real"]
+
+
+def test_a_directory_that_is_a_link_leads_nowhere(store: DirectoryStore, root: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "object").write_bytes(b"1")
+    (root / "data").symlink_to(outside)
+    for use in (lambda: store.get("data/object", limit=10), lambda: store.put("data/new", b"2")):
+        with pytest.raises(IntegrityError):
+            use()
+    assert [path.name for path in outside.iterdir()] == ["object"]
+
+
+def test_a_root_that_is_a_link_is_the_administrators(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(root)
+    store = DirectoryStore(tmp_path / "link")
+    store.put("data/object", b"1")
+    assert store.get("data/object", limit=10) == b"1"
 
 
 def test_a_file_that_vanishes_while_it_is_listed_is_left_out(store: DirectoryStore, root: Path) -> None:
@@ -206,7 +250,7 @@ def test_what_the_system_says_is_explained(
     with pytest.raises(kind) as caught:
         store.put(KEY, b"content")
     assert type(caught.value) is kind
-    assert f"Writing {KEY} in {root} failed: {os.strerror(number)}" in caught.value.explain()
+    assert os.strerror(number) in caught.value.explain()
     assert words in caught.value.explain()
     assert files_below(root) == [], "the temporary file must be gone"
 
@@ -314,9 +358,9 @@ def test_a_link_that_fails_for_another_reason_is_an_error(
 
 def test_a_directory_where_an_object_should_be(store: DirectoryStore, root: Path) -> None:
     (root / KEY).mkdir(parents=True)
-    with pytest.raises(StoreError, match="move it away"):
+    with pytest.raises(IntegrityError, match="move it away"):
         store.put(KEY, b"content")
-    with pytest.raises(StoreError, match="move it away"):
+    with pytest.raises(IntegrityError, match="move it away"):
         store.get(KEY, limit=1)
     assert store.head(KEY) is None
 
@@ -365,11 +409,11 @@ def test_the_file_stays_open_while_a_thread_writes(
     thread.join(10)
     assert failures == [], "the write went to its own file, not to whatever took its number"
     assert files_below(root) == []
-    with pytest.raises(StoreError, match="ended before its last chunk"):
+    with pytest.raises(StoreError, match="last chunk"):
         upload.put_chunk(0, 0, b"content")
 
 
 def test_a_missing_object_in_a_directory_that_is_there(store: DirectoryStore) -> None:
     store.put("data/other", b"")
-    with pytest.raises(ObjectMissing, match="is not in the repository"):
+    with pytest.raises(ObjectMissing, match="repository"):
         store.get("data/this", limit=1)

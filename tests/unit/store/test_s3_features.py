@@ -50,11 +50,11 @@ def test_features_are_known_when_every_question_is_answered() -> None:
     ("reply", "checksum"),
     [
         ({}, Checksum("none", "")),
-        ({"ETag": '"abc"'}, Checksum("etag", "abc")),
-        ({"ETag": '"abc"', "ChecksumSHA256": "x="}, Checksum("sha256", "x=")),
-        ({"ETag": '"abc-2"', "ChecksumSHA256": "x=-2"}, Checksum("sha256-composite", "x=-2")),
-        ({"ETag": '"abc-2"', "ChecksumSHA256": "x="}, Checksum("sha256-composite", "x=-2")),
-        ({"ETag": '"abc-2"', "ChecksumSHA256": "x=", "ChecksumType": "FULL_OBJECT"}, Checksum("sha256", "x=")),
+        ({"ETag": '"abc"'}, Checksum("none", "", "abc")),
+        ({"ETag": '"abc"', "ChecksumSHA256": "x="}, Checksum("sha256", "x=", "abc")),
+        ({"ETag": '"abc-2"', "ChecksumSHA256": "x=-2"}, Checksum("sha256-composite", "x=-2", "abc-2")),
+        ({"ETag": '"abc-2"', "ChecksumSHA256": "x="}, Checksum("sha256-composite", "x=-2", "abc-2")),
+        ({"ETag": '"abc-2"', "ChecksumSHA256": "x=", "ChecksumType": "FULL_OBJECT"}, Checksum("sha256", "x=", "abc-2")),
     ],
 )
 def test_the_checksum_of_a_reply(reply: dict[str, str], checksum: Checksum) -> None:

@@ -98,7 +98,7 @@ def test_the_file_of_this_tool_is_used_where_nothing_else_is_said(
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660])
 def test_a_credentials_file_that_others_can_read_is_refused(tmp_path: Path, mode: int) -> None:
     path = credentials_file(tmp_path / "c", mode=mode)
-    with pytest.raises(KeyFileError, match=rf"can be read by others \(mode 0{mode:o}\).*chmod 600 {path}"):
+    with pytest.raises(KeyFileError, match=rf"0{mode:o}.*chmod 600 {path}"):
         access_key(replace(SETTINGS, credentials=None, credentials_file=str(path)))
 
 
@@ -113,7 +113,7 @@ def test_no_credentials_at_all_says_where_they_go() -> None:
 
 
 def test_an_endpoint_nobody_listens_on_is_unavailable() -> None:
-    with pytest.raises(StoreUnavailable, match=r"HeadBucket of bucket my-bucket at http://127\.0\.0\.1:9 failed"):
+    with pytest.raises(StoreUnavailable, match="HeadBucket of bucket my-bucket"):
         S3Session(LOCAL).call("head_bucket")
 
 
@@ -132,13 +132,13 @@ def test_settings_that_make_no_request_are_a_config_error(settings: S3Settings) 
 
 
 def test_a_password_in_the_endpoint_is_refused_and_not_repeated() -> None:
-    with pytest.raises(ConfigError, match="holds a user name or a password") as caught:
+    with pytest.raises(ConfigError, match="password") as caught:
         S3Session(replace(SETTINGS, endpoint="https://me:hunter2@s3.example.org")).call("head_bucket")
     assert "hunter2" not in str(caught.value.facts())
 
 
 def test_a_ca_bundle_that_is_not_there_is_named() -> None:
-    with pytest.raises(TlsFailure, match=r"The CA bundle /none/ca\.pem does not exist"):
+    with pytest.raises(TlsFailure, match=r"/none/ca\.pem"):
         S3Session(replace(SETTINGS, ca_bundle="/none/ca.pem")).call("head_bucket")
 
 

@@ -28,7 +28,7 @@ from zrb.stream.backup import BackupPipeline, StoredStream
 from zrb.stream.part_downloads import Source
 from zrb.stream.part_uploads import Destination
 from zrb.stream.restore import RestorePipeline
-from zrb.values.manifest import Manifest, Part, StreamDigest
+from zrb.values.manifest import Part, StreamDigest
 
 from tests.fixtures.sample_manifests import sample_manifest
 
@@ -83,6 +83,8 @@ class Ledger:
     """A :class:`zrb.stream.part_uploads.PartLedger` in memory; ``events`` has every call in order."""
 
     parts: dict[int, Part] = field(default_factory=dict)
+    """What an earlier run stored."""
+    acknowledged: dict[int, Part] = field(default_factory=dict)
     events: list[tuple[str, int]] = field(default_factory=list)
     refuse: dict[str, BaseException] = field(default_factory=dict)
 
@@ -98,6 +100,7 @@ class Ledger:
 
     def stored(self, part: Part) -> None:
         self._event("stored", part.index)
+        self.acknowledged[part.index] = part
 
     def indices(self, event: str) -> set[int]:
         """Which parts an event happened to."""
@@ -184,24 +187,47 @@ def store_bytes(
     where: Destination,
     *,
     at_end: Callable[[bytes, bytes], None] = lambda _head, _tail: None,
-) -> StoredStream:
+) -> Stored:
     """Store ``data`` through ``pipeline``."""
     with readable(data) as source_fd:
-        return pipeline.store_stream(source_fd, where, at_end=at_end)
+        return with_parts(pipeline.store_stream(source_fd, where, at_end=at_end), where.ledger)
 
 
-def manifest_of(stored: StoredStream, *, part_size: int = PART, **changes: Any) -> Manifest:
-    """A manifest for a stream, as far as a pipeline looks at it."""
-    manifest = replace(
-        sample_manifest(),
-        stream=StreamDigest(stored.stream_bytes, stored.blake3),
-        part_size=part_size,
-        parts=stored.parts,
+@dataclass(frozen=True)
+class Stored:
+    """What became of a stream, and the parts that its ledger knows."""
+
+    stream_bytes: int
+    blake3: str
+    parts: tuple[Part, ...]
+    parts_resumed: int
+
+
+def with_parts(stream: StoredStream, ledger: Any) -> Stored:
+    """``stream`` with the parts that ``ledger`` knows."""
+    known = {**ledger.parts, **ledger.acknowledged}
+    return Stored(
+        stream.stream_bytes, stream.blake3, tuple(known[index] for index in range(stream.parts)), stream.parts_resumed
     )
-    return replace(manifest, **changes)
 
 
-def fetch_bytes(pipeline: RestorePipeline, manifest: Manifest, store: Store, spool: Path | None = None) -> bytes:
+@dataclass(frozen=True)
+class Wanted:
+    """What a pipeline looks at of a manifest, and the parts of its list."""
+
+    backup_id: str
+    stream: StreamDigest
+    parts: tuple[Part, ...]
+
+
+def manifest_of(stored: Stored, **changes: Any) -> Wanted:
+    """What is to be fetched again."""
+    return replace(
+        Wanted(sample_manifest().backup_id, StreamDigest(stored.stream_bytes, stored.blake3), stored.parts), **changes
+    )
+
+
+def fetch_bytes(pipeline: RestorePipeline, manifest: Wanted, store: Store, spool: Path | None = None) -> bytes:
     """What ``pipeline`` gives to its writer."""
     taken = bytearray()
     fetch_into(taken, pipeline, manifest, store, spool)
@@ -209,12 +235,11 @@ def fetch_bytes(pipeline: RestorePipeline, manifest: Manifest, store: Store, spo
 
 
 def fetch_into(
-    taken: bytearray, pipeline: RestorePipeline, manifest: Manifest, store: Store, spool: Path | None = None
+    taken: bytearray, pipeline: RestorePipeline, manifest: Wanted, store: Store, spool: Path | None = None
 ) -> None:
     """Append what ``pipeline`` gives to its writer, also where it fails in the end."""
-    pipeline.fetch_stream(
-        manifest, Source(store, (lambda: spool) if spool else no_spool, lambda _count: None), taken.extend
-    )
+    source = Source(store, (lambda: spool) if spool else no_spool, lambda _count: None)
+    pipeline.fetch_stream(manifest, manifest.parts, source, taken.extend)
 
 
 def no_spool() -> Path:

@@ -21,7 +21,7 @@ from zrb.store.protocol import Buffer
 from zrb.stream.backup import BackupPipeline
 from zrb.stream.part_downloads import Source
 from zrb.stream.restore import RestorePipeline
-from zrb.values.manifest import Checksum, Manifest, Part
+from zrb.values.manifest import Checksum, Part
 
 from tests.fakes.store import MemoryStore, MemoryUpload
 from tests.unit.stream.piping import (
@@ -30,6 +30,7 @@ from tests.unit.stream.piping import (
     PART,
     RECIPIENT,
     Ledger,
+    Wanted,
     backup_pipeline,
     destination,
     manifest_of,
@@ -37,6 +38,7 @@ from tests.unit.stream.piping import (
     random_bytes,
     restore_pipeline,
     store_bytes,
+    with_parts,
 )
 from tests.unit.stream.watched_age import WatchedOpener, WatchedSealer
 
@@ -158,7 +160,9 @@ def store(calls: Calls, store: WatchedStore, ledger: WatchedLedger, threads: int
     where = destination(store, ledger, moved=lambda _count: calls("moved"))
     try:
         with piped(DATA) as source_fd:
-            return watched.store_stream(source_fd, where, at_end=lambda _head, _tail: calls("at_end"))
+            return with_parts(
+                watched.store_stream(source_fd, where, at_end=lambda _head, _tail: calls("at_end")), ledger
+            )
     finally:
         store.watch = ledger.watch = lambda *_: None
 
@@ -190,7 +194,7 @@ def test_any_call_of_a_backup(threads: int, chunk: int, sends: set[str]) -> None
             assert b"".join(opened(repository, part) for part in stored.parts) == DATA
 
 
-def fetch(calls: Calls, manifest: Manifest, repository: WatchedStore, spool: Path, *, chunks: int) -> bytearray:
+def fetch(calls: Calls, manifest: Wanted, repository: WatchedStore, spool: Path, *, chunks: int) -> bytearray:
     """Fetch the stream; every call is counted. What was written comes out, also after a failure."""
     repository.watch = calls
     pipeline = restore_pipeline(CHUNK, chunks=chunks)
@@ -203,7 +207,7 @@ def fetch(calls: Calls, manifest: Manifest, repository: WatchedStore, spool: Pat
 
     source = Source(repository, calls.watched("spool", lambda: spool), lambda _count: calls("moved"))
     try:
-        watched.fetch_stream(manifest, source, write)
+        watched.fetch_stream(manifest, manifest.parts, source, write)
     except Injected as error:
         assert error is calls.error
     return taken

@@ -19,7 +19,7 @@ from zrb.plan.buffers import sealed_bytes
 from zrb.seal.age import AgeSealer, new_identity
 from zrb.store.directory import DirectoryStore
 from zrb.store.protocol import Flow
-from zrb.stream.backup import BackupPipeline, StoredStream
+from zrb.stream.backup import BackupPipeline
 from zrb.stream.part_downloads import Source
 from zrb.stream.restore import RestorePipeline
 from zrb.values.manifest import Checksum
@@ -31,6 +31,7 @@ from tests.unit.stream.piping import (
     PART,
     RECIPIENT,
     Ledger,
+    Stored,
     backup_pipeline,
     blake3,
     cut,
@@ -43,6 +44,7 @@ from tests.unit.stream.piping import (
     restore_pipeline,
     store_bytes,
     trickling,
+    with_parts,
 )
 
 PIECE = 64 * KIB
@@ -101,7 +103,7 @@ SIZES = {
 }
 
 
-def assert_parts_are_right(store: MemoryStore, data: bytes, stored: StoredStream, part_size: int) -> None:
+def assert_parts_are_right(store: MemoryStore, data: bytes, stored: Stored, part_size: int) -> None:
     pieces = cut(data, part_size)
     assert (stored.stream_bytes, stored.blake3) == (len(data), blake3(data))
     assert [part.index for part in stored.parts] == list(range(len(pieces)))
@@ -134,7 +136,7 @@ def test_every_length_comes_back(sizes: Sizes, proof: bool, tmp_path: Path) -> N
         indices = {part.index for part in stored.parts}
         assert ledger.indices("sealed") == ledger.indices("stored") == indices
         restore = sizes.restore(room=room)
-        assert fetch_bytes(restore, manifest_of(stored, part_size=sizes.part), store, tmp_path) == data
+        assert fetch_bytes(restore, manifest_of(stored), store, tmp_path) == data
         assert list(tmp_path.iterdir()) == []
 
     for length in sizes.borders:
@@ -148,7 +150,9 @@ def test_a_source_that_gives_little_at_a_time(sizes: Sizes) -> None:
     data, store = random_bytes(sizes.part + sizes.block), MemoryStore()
     with trickling(data, [1, 311, PIECE - 1, 7, PIECE + 1]) as source_fd:
         where = destination(store, part_size=sizes.part)
-        stored = sizes.backup().store_stream(source_fd, where, at_end=lambda _head, _tail: None)
+        stored = with_parts(
+            sizes.backup().store_stream(source_fd, where, at_end=lambda _head, _tail: None), where.ledger
+        )
     assert_parts_are_right(store, data, stored, sizes.part)
 
 
@@ -167,7 +171,9 @@ def test_a_slow_store_and_a_slow_receiver() -> None:
         time.sleep(0.002)
         taken.extend(view)
 
-    restore_pipeline().fetch_stream(manifest_of(stored), Source(store, no_spool, lambda _count: None), write)
+    restore_pipeline().fetch_stream(
+        manifest_of(stored), stored.parts, Source(store, no_spool, lambda _count: None), write
+    )
     assert bytes(taken) == data
 
 

@@ -162,6 +162,30 @@ class TestTurns:
         assert heard == [error]
 
 
+class TestWithin:
+    @pytest.mark.parametrize("late", [False, True])
+    def test_what_fails_outside_fails_inside(self, failure: Failure, late: bool) -> None:
+        made = [] if late else [Failure(failure), Failure(failure)]
+        failure.set(error := KeyError())
+        made = made or [Failure(failure)]
+        for one in made:
+            assert one.wait(0)
+            assert select.select([one.wake_fd], [], [], 0)[0]
+            with pytest.raises(KeyError) as caught:
+                one.check()
+            assert caught.value is error
+            one.close()
+
+    def test_and_not_the_other_way_round(self, failure: Failure) -> None:
+        inner, beside = Failure(failure), Failure(failure)
+        inner.set(KeyError())
+        assert [failure.happened, beside.happened] == [False, False]
+        beside.close()
+        inner.close()
+        failure.set(OSError())
+        assert not beside.happened
+
+
 class TestPace:
     def test_no_limit_no_wait(self) -> None:
         pace = Pace(0)

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 from dataclasses import replace
@@ -20,39 +19,25 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from zrb.errors import ManifestInvalid
 from zrb.values import manifest_json
-from zrb.values.json_records import read_record, write_record
-from zrb.values.manifest import Checksum, Manifest, ManifestDataset, Part
+from zrb.values.manifest import Manifest, ManifestDataset
 from zrb.values.manifest_json import decode_manifest, encode_manifest
 
-from tests.docs.schema import manifest_schema
+from tests.docs.schema import schemas
+from tests.fixtures.patched import patched
 from tests.fixtures.sample_manifests import sample_manifest
 
 ROOT = Path(__file__).parents[3]
 VECTORS = json.loads((ROOT / "tests/vectors/manifest.json").read_text(encoding="utf-8"))
 """A payload, and for every other one by name which fields differ (JSON pointers): from that payload or from a good one.
 A good one has the SHA-256 of its canonical form, a bad one the reason for its refusal."""
-SCHEMA = Draft202012Validator(manifest_schema())
+SCHEMA = Draft202012Validator(schemas()["manifest.schema.json"])
 
 
 def payload_of(vector: dict[str, Any]) -> dict[str, Any]:
     """The payload that a vector stands for."""
     start = vector.get("from")
-    payload: dict[str, Any] = payload_of(VECTORS["good"][start]) if start else copy.deepcopy(VECTORS["base"])
-    for pointer, value in vector.get("set", {}).items():
-        parent, name = parent_of(payload, pointer)
-        parent[name] = copy.deepcopy(value)
-    for pointer in vector.get("remove", []):
-        parent, name = parent_of(payload, pointer)
-        del parent[name]
+    payload: dict[str, Any] = patched(payload_of(VECTORS["good"][start]) if start else VECTORS["base"], vector)
     return payload
-
-
-def parent_of(payload: Any, pointer: str) -> tuple[Any, Any]:
-    """What holds the place that a pointer names, and the name or index there."""
-    *above, last = pointer.split("/")[1:]
-    for name in above:
-        payload = payload[int(name) if isinstance(payload, list) else name]
-    return payload, int(last) if isinstance(payload, list) else last
 
 
 @pytest.mark.parametrize("name", VECTORS["good"])
@@ -80,12 +65,13 @@ def test_bad_vectors_are_refused_with_their_reason(name: str) -> None:
 
 def test_no_two_vectors_are_one() -> None:
     payloads = [json.dumps(payload_of(vector)) for kind in ("good", "bad") for vector in VECTORS[kind].values()]
-    assert len(set(payloads)) == len(payloads) >= 98
+    assert len(set(payloads)) == len(payloads) >= 96
 
 
-def test_the_published_schema_is_the_generated_one() -> None:
-    Draft202012Validator.check_schema(SCHEMA.schema)
-    assert json.loads((ROOT / "docs/manifest.schema.json").read_text(encoding="utf-8")) == SCHEMA.schema, "make schema"
+@pytest.mark.parametrize("name", schemas())
+def test_the_published_schema_is_the_generated_one(name: str) -> None:
+    Draft202012Validator.check_schema(schemas()[name])
+    assert json.loads((ROOT / "docs" / name).read_text(encoding="utf-8")) == schemas()[name], "make schema"
 
 
 def fields_of(record: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -165,19 +151,10 @@ def test_nothing_is_written_that_would_be_refused_later() -> None:
         encode_manifest(replace(manifest, created=datetime(2026, 1, 31)))  # noqa: DTZ001 - that is the point
     with pytest.raises(ManifestInvalid, match=r"holds text that is not Unicode \('\\udcff'\)"):
         encode_manifest(replace(manifest, properties={"org.example:x": "\udcff"}))
-    with pytest.raises(ManifestInvalid, match="bytes together, and a stream of 207"):
-        encode_manifest(replace(manifest, parts=manifest.parts[:2]))
+    with pytest.raises(ManifestInvalid, match="has 2 parts"):
+        encode_manifest(replace(manifest, parts=replace(manifest.parts, count=2)))
     with pytest.raises(ManifestInvalid, match="field chain"):
         encode_manifest(replace(manifest, chain="x"))
-
-
-def test_parts_are_read_and_written_alone() -> None:
-    part = sample_manifest().parts[1]
-    assert read_record(Part, json.loads(json.dumps(write_record(part)))) == part
-    with pytest.raises(ValueError, match="field plain_bytes"):
-        read_record(Part, {**write_record(part), "plain_bytes": "7"})
-    with pytest.raises(ValueError, match="not an object"):
-        read_record(Part, None)
 
 
 NAMES = st.from_regex(r"[A-Za-z0-9_.: -]{1,20}", fullmatch=True)
@@ -206,33 +183,3 @@ def test_every_manifest_survives_the_round_trip(manifest: Manifest) -> None:
     payload = encode_manifest(manifest)
     assert decode_manifest(payload) == manifest
     SCHEMA.validate(json.loads(payload))
-
-
-@given(manifests(), st.data())
-def test_parts_that_were_moved_dropped_or_doubled_are_refused(manifest: Manifest, data: st.DataObject) -> None:
-    record = json.loads(encode_manifest(manifest))
-    parts = record["parts"]
-    position = data.draw(st.integers(0, len(parts) - 1))
-    dropped = parts[:position] + parts[position + 1 :]
-    doubled = [*parts[: position + 1], *parts[position:]]
-    moved = data.draw(st.permutations(parts))
-    for changed in (dropped, doubled, moved):
-        if changed != parts:
-            with pytest.raises(ManifestInvalid):
-                decode_manifest(json.dumps({**record, "parts": changed}).encode())
-
-
-@given(
-    st.builds(
-        Part,
-        index=st.integers(0, 999_999),
-        key=st.from_regex(r"data/[A-Za-z0-9._%-]{1,20}/snapshot\.part-[0-9]{6}\.age", fullmatch=True),
-        plain_bytes=st.integers(1, 2**63 - 1),
-        plain_blake3=st.from_regex(r"[0-9a-f]{64}", fullmatch=True),
-        bytes=st.integers(1, 2**63 - 1),
-        sha256=st.from_regex(r"[0-9a-f]{64}", fullmatch=True),
-        checksum=st.builds(Checksum, kind=st.sampled_from(["sha256", "none", "etag"]), value=NAMES | st.just("")),
-    )
-)
-def test_every_part_survives_the_round_trip(part: Part) -> None:
-    assert read_record(Part, json.loads(json.dumps(write_record(part)))) == part

@@ -86,7 +86,7 @@ def test_different_lines_have_different_keys(host: str, dataset: str, other_host
 def test_a_key_in_any_other_form_is_refused(key: str) -> None:
     with pytest.raises(ManifestInvalid) as caught:
         parse_manifest_key(key)
-    assert caught.value.problem == f"The object {key!r} lies among the manifests but is not named like one"
+    assert repr(key) in caught.value.problem
     assert "find out who did" in caught.value.next_step
 
 
@@ -102,12 +102,12 @@ def test_a_backup_id_says_when_and_which_level() -> None:
 def test_what_is_no_backup_id_is_refused(text: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_backup_id(text)
-    assert caught.value.problem == f"{text!r} is not a backup id"
+    assert "backup id" in caught.value.problem
     assert "`zrb list` shows them" in caught.value.next_step
 
 
 def test_levels_are_0_to_4() -> None:
     assert [check_level(level) for level in range(5)] == [0, 1, 2, 3, 4]
     for level in (-1, 5):
-        with pytest.raises(UsageError, match=f"Level {level} does not exist. Choose a level from 0"):
+        with pytest.raises(UsageError, match=f"Level {level}"):
             check_level(level)

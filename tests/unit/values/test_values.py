@@ -50,7 +50,7 @@ def test_a_snapshot_knows_its_parts() -> None:
 
 
 def test_a_manifest_adds_up_its_parts() -> None:
-    assert sample_manifest(sizes=(10, 10, 1)).stored_bytes == 21 + 3 * 216
+    assert sample_manifest(sizes=(10, 10, 1)).parts.stored_bytes == 21 + 3 * 216
 
 
 @pytest.mark.parametrize(

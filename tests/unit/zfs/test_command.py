@@ -109,7 +109,7 @@ class TestReading:
 
     def test_existence_that_cannot_be_told_is_an_error(self) -> None:
         zfs, _ = openzfs({"zfs get -H -p -o value type tank/a": failed("permission denied")})
-        with pytest.raises(ZfsDenied, match="Cannot tell whether tank/a exists"):
+        with pytest.raises(ZfsDenied, match="tank/a"):
             zfs.exists("tank/a")
 
     def test_a_pool(self) -> None:
@@ -124,7 +124,7 @@ class TestReading:
         zfs, _ = zfs_fuse({f"{GET_POINTS} -r -d 1 {COLUMNS} tank/a": said(ITSELF)})
         assert zfs.bookmarks("tank/a") == []
         assert not zfs.exists("tank/a#one")
-        with pytest.raises(ZfsUnable, match=r"\(pool version 23\) has no bookmarks"):
+        with pytest.raises(ZfsUnable, match="bookmarks"):
             zfs.bookmark("tank/a@one", "tank/a#one")
 
     def test_a_zfs_without_estimates_gives_none(self) -> None:
@@ -242,7 +242,7 @@ class TestHolds:
         line.answers["zfs release zrb:daily tank/a@one"] = absent
         assert zfs.release("tank/a@one", "zrb:daily") is False
         line.answers["zfs release zrb:daily tank/a@one"] = failed("permission denied\n")
-        with pytest.raises(ZfsDenied, match="Cannot release the hold zrb:daily of tank/a@one"):
+        with pytest.raises(ZfsDenied, match="zrb:daily of tank/a@one"):
             zfs.release("tank/a@one", "zrb:daily")
 
 
@@ -256,7 +256,7 @@ class TestChanging:
 
     def test_a_property_that_is_refused(self) -> None:
         zfs, _ = openzfs({"zfs set quota=-1 tank/a": failed("cannot set property: bad numeric value '-1'\n")})
-        with pytest.raises(ZfsError, match=r"Cannot set quota of tank/a .*bad numeric value"):
+        with pytest.raises(ZfsError, match=r"quota of tank/a .*bad numeric value"):
             zfs.set_properties("tank/a", {"quota": "-1"})
 
     def test_a_dataset_is_destroyed_without_force(self) -> None:
@@ -326,7 +326,7 @@ class TestSnapshots:
 
     def test_zfs_fuse_refuses_different_names_at_one_instant(self) -> None:
         zfs, line = zfs_fuse({})
-        with pytest.raises(ZfsUnable, match="only under one name, not x, y"):
+        with pytest.raises(ZfsUnable, match="x, y"):
             zfs.create_snapshots(["tank/a@x", "tank/b@y"])
         assert not [command for command in line.asked if "snapshot" in command]
 
@@ -337,14 +337,14 @@ class TestSnapshots:
                 "zpool list -H -o name tank": said("tank\n"),
             }
         )
-        with pytest.raises(NoSuchDataset, match="there is no dataset 'tank/b'"):
+        with pytest.raises(NoSuchDataset, match="tank/b"):
             zfs.create_snapshots(["tank/a@x", "tank/b@x"])
         assert not [command for command in line.asked if "zfs snapshot" in command]
 
     @pytest.mark.parametrize("names", [[], ["tank/a@x", "dozer/a@x"]])
     def test_one_instant_is_one_pool(self, names: list[str]) -> None:
         zfs, _ = openzfs({})
-        with pytest.raises(ZfsUnable, match="one task for each pool"):
+        with pytest.raises(ZfsUnable, match="one task"):
             zfs.create_snapshots(names)
 
     def test_the_dataset_that_is_missing_is_the_one_named(self) -> None:
@@ -437,7 +437,7 @@ class TestEstimate:
 
     def test_a_failure_is_one(self) -> None:
         zfs, _ = openzfs({"zfs send -nP tank/a@one": failed("permission denied")})
-        with pytest.raises(ZfsDenied, match="Cannot estimate the stream of tank/a@one"):
+        with pytest.raises(ZfsDenied, match="tank/a@one"):
             zfs.estimate_bytes("tank/a@one", base=None, flags=())
 
 

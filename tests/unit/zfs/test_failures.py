@@ -137,7 +137,7 @@ def test_a_command_that_hangs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     program.write_text("#!/bin/sh\nexec sleep 600\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    with pytest.raises(ZfsError, match=r"did not end within 0\.3 seconds and was killed") as failure:
+    with pytest.raises(ZfsError, match="killed") as failure:
         CommandLine(timeout_s=0.3).ask("zfs", "list")
     assert "zpool status" in failure.value.next_step
     assert "`zfs list`" in failure.value.problem

@@ -60,7 +60,7 @@ def test_a_name_of_full_length_and_one_that_is_no_text() -> None:
     ],
 )
 def test_what_is_no_begin_is_named(record: bytes) -> None:
-    with pytest.raises(StreamDamaged, match="does not begin with the BEGIN record") as failure:
+    with pytest.raises(StreamDamaged, match="BEGIN") as failure:
         parse_begin(record)
     assert "zpool status" in failure.value.next_step
 
@@ -70,13 +70,13 @@ def test_what_is_no_begin_is_named(record: bytes) -> None:
     [b"\0" * RECORD_BYTES, begin_record(">", to_guid=1, from_guid=0), end_record("<", to_guid=1, kind=3)],
 )
 def test_what_is_no_end_is_named(record: bytes) -> None:
-    with pytest.raises(StreamDamaged, match="does not end with the END record"):
+    with pytest.raises(StreamDamaged, match="END"):
         parse_end(record)
 
 
 @pytest.mark.parametrize("length", [0, 1, RECORD_BYTES - 1, RECORD_BYTES + 1])
 def test_a_record_of_another_length_is_named(length: int) -> None:
-    with pytest.raises(StreamDamaged, match=f"first record of the stream has {length} bytes instead of 312"):
+    with pytest.raises(StreamDamaged, match=f"first record.*{length} bytes"):
         parse_begin(b"\0" * length)
-    with pytest.raises(StreamDamaged, match=f"last record of the stream has {length} bytes instead of 312"):
+    with pytest.raises(StreamDamaged, match=f"last record.*{length} bytes"):
         parse_end(b"\0" * length)

@@ -58,7 +58,7 @@ class PoweredNas:
 
     def zrb(self, *arguments: object) -> tuple[int, Any, str]:
         """The command inside: exit status, its document, stderr."""
-        words = [PYTHON_INSIDE, "-m", "zrb", *arguments, "--config", f"{self.directory}/config.yaml", "--json"]
+        words = [PYTHON_INSIDE, "-m", "zrb.command", *arguments, "--config", f"{self.directory}/config.yaml", "--json"]
         ended = self.machine.ssh(*words, capture=True, check=False)
         text = ended.stdout.decode()
         return ended.returncode, json.loads(text) if text else None, ended.stderr.decode(errors="replace")

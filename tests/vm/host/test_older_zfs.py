@@ -21,6 +21,7 @@ from zrb.seal.age import AgeOpener
 from zrb.values.config import LocalSettings
 from zrb.zfs.command import CommandZfs
 
+from tests.fixtures.committed_repository import parts_of
 from tests.integration.zfs_fixtures import MadePool
 from tests.vm.host.conftest import PoweredNas, new_nas
 from tests.vm.testbed.machine import Machine
@@ -83,7 +84,7 @@ def test_what_the_older_zfs_itself_says_of_such_a_stream(
     try:
         (entry,) = read_catalogue(store, trusted=context.trusted_signers()).manifests
         opener = AgeOpener(read_identities(Path(str(context.config.signing_key)).with_name("age.key")))
-        for part in entry.manifest.parts:
+        for part in parts_of(store, entry.manifest):
             opener.decrypt(io.BytesIO(store.get(part.key, limit=1 << 24)), stream)
     finally:
         store.close()

@@ -111,7 +111,7 @@ def stored_stream(nas: Nas, manifest: Manifest) -> bytes:
     store = nas.store()
     stream = io.BytesIO()
     try:
-        for part in manifest.parts:
+        for part in nas.parts(manifest):
             opener.decrypt(io.BytesIO(store.get(part.key, limit=64 * MIB)), stream)
     finally:
         store.close()

@@ -32,13 +32,13 @@ def test_a_committed_snapshot_gets_a_bookmark_and_a_hold(local_nas: Nas) -> None
     snapshot = local_nas.back_up(0).manifest.snapshot
     (bookmark,) = CommandZfs().bookmarks(local_nas.dataset.name)
     assert (bookmark.guid, bookmark.createtxg) == (snapshot.guid, snapshot.createtxg)
-    assert local_nas.task.hold_tag in command("zfs", "holds", "-H", snapshot.name).split("\t")
+    assert local_nas.hold_tag in command("zfs", "holds", "-H", snapshot.name).split("\t")
 
 
 def test_a_bookmark_is_base_enough_when_the_snapshot_is_gone(local_nas: Nas) -> None:
     fill(local_nas)
     base = local_nas.back_up(0).manifest
-    command("zfs", "release", local_nas.task.hold_tag, base.snapshot.name)
+    command("zfs", "release", local_nas.hold_tag, base.snapshot.name)
     command("zfs", "destroy", base.snapshot.name)
     files = change(local_nas)
     result = local_nas.back_up(1)
@@ -54,7 +54,7 @@ def test_a_bookmark_of_the_same_name_but_another_snapshot_is_no_base(local_nas: 
     fill(local_nas)
     base = local_nas.back_up(0).manifest.snapshot.name
     bookmark = base.replace("@", "#")
-    command("zfs", "release", local_nas.task.hold_tag, base)
+    command("zfs", "release", local_nas.hold_tag, base)
     command("zfs", "destroy", base)
     command("zfs", "destroy", bookmark)
     files = change(local_nas)
@@ -82,7 +82,7 @@ def test_holds_keep_what_later_backups_need_from_being_destroyed(local_nas: Nas)
 
     # A new chain: the holds of the old one are given back, and its own is there.
     held = {name: command("zfs", "holds", "-H", name).split("\t")[1:2] for name in (first, second, third)}
-    assert held == {first: [], second: [], third: [local_nas.task.hold_tag]}
+    assert held == {first: [], second: [], third: [local_nas.hold_tag]}
     command("zfs", "destroy", first)
 
 
@@ -91,7 +91,7 @@ def test_a_hold_that_a_killed_run_left_is_given_back(local_nas: Nas) -> None:
     context = at_checkpoint(local_nas.context(), "snapshot-held")
     assert dies_by_kill(lambda: back_up(context, task=local_nas.task, level=0))
     (left,) = (f"{local_nas.dataset.name}@{name}" for name in snapshot_names(local_nas.dataset.name))
-    assert local_nas.task.hold_tag in command("zfs", "holds", "-H", left)
+    assert local_nas.hold_tag in command("zfs", "holds", "-H", left)
     others = f"{local_nas.dataset.name}@somebody-elses"
     command("zfs", "snapshot", others)
     command("zfs", "hold", "replication", others)

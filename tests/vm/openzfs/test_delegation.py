@@ -40,7 +40,7 @@ class OrdinaryUser:
 
     def zrb(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run the command as that user."""
-        words = [sys.executable, "-m", "zrb", *arguments, "--config", str(self.config), "--json"]
+        words = [sys.executable, "-m", "zrb.command", *arguments, "--config", str(self.config), "--json"]
         return subprocess.run(
             ["runuser", "-u", USER, "--", *words], capture_output=True, text=True, check=False, cwd=self.home
         )
@@ -96,7 +96,7 @@ def test_backups_need_no_root(local_nas: Nas, user: OrdinaryUser) -> None:
     # Restores are root's: with the same configuration, and the identity that the NAS does not have.
     ended = subprocess.run(
         [
-            *(sys.executable, "-m", "zrb", "restore", "--config", str(user.config), "--json"),
+            *(sys.executable, "-m", "zrb.command", "restore", "--config", str(user.config), "--json"),
             *("--task", "test", "--target", local_nas.target(), "--private-key", str(local_nas.identity)),
         ],
         capture_output=True,

@@ -90,7 +90,7 @@ def test_a_raw_increment_from_a_bookmark(encrypted_nas: Nas, key: WrappingKey) -
     nas = encrypted_nas
     fill(nas)
     base = nas.back_up(0).manifest
-    command("zfs", "release", nas.task.hold_tag, base.snapshot.name)
+    command("zfs", "release", nas.hold_tag, base.snapshot.name)
     command("zfs", "destroy", base.snapshot.name)
     files = change(nas)
     increment = nas.back_up(1).manifest

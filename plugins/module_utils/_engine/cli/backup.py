@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from ..errors import EngineError
+from ..errors import explained
 from .arguments import add_command, add_level, add_tasks
 from .output import put
 from .session import Session
@@ -88,7 +88,8 @@ def _back_up(
             strict_level=args.strict_level,
             job={"id": args.job_id} if args.job_id else None,
         )
-    except EngineError as error:  # a failing task must not block the others
+    except Exception as exception:  # noqa: BLE001 - a failing task must not block the others
+        error = explained(exception)
         failures.append({"task": task.name, "dataset": task.dataset_name} | error.facts())
         return error.exit_code
     results += [result.as_json() for result in outcome.results]
@@ -104,8 +105,12 @@ def _plan(session: Session, context: Context, tasks: list[Task]) -> int:
         for task in tasks
         for plan in plan_backup(context, task=task, level=session.args.level, strict_level=session.args.strict_level)
     ]
-    session.give({"exit_code": 0, "plans": plans}, lambda: _show_plans(plans))
-    return 0
+    code = 4 if any(plan["warnings"] for plan in plans) else 0
+    session.give({"exit_code": code, "plans": plans}, lambda: _show_plans(plans))
+    for plan in plans:
+        for warning in plan["warnings"]:
+            session.warn(f"{plan['dataset']}: {warning}")
+    return code
 
 
 def _show_plans(plans: list[dict[str, Any]]) -> None:
@@ -131,8 +136,6 @@ def _show_plans(plans: list[dict[str, Any]]) -> None:
         dispensable=("CHUNK", "PART SIZE", "PARTS", "CLASS", "FLAGS", "TO", "SNAPSHOT", "BASE"),
     )
     for plan in plans:
-        if plan["level"] != plan["level_requested"]:
-            put(f"{plan['dataset']}: level {plan['level']} instead of {plan['level_requested']}: {plan['reason']}")
         if plan["resumes"]:
             put(f"{plan['dataset']}: would resume {plan['resumes']}")
 

@@ -12,7 +12,7 @@ import traceback
 from argparse import Namespace
 from collections.abc import Sequence
 
-from ..errors import EngineError, Explained, Interrupted
+from ..errors import EngineError, Explained, Interrupted, explained
 from .output import put
 from .parser import build_parser
 from .session import Session, flush_errors, open_missing_streams, printing, say
@@ -33,7 +33,7 @@ def run_command_line(argv: Sequence[str]) -> int:
     except (EngineError, Interrupted) as error:
         return _report(error, as_json=as_json, verbose=verbose)
     except Exception as error:  # noqa: BLE001 - the one place where a defect becomes a message
-        return _report(_unexpected(error), as_json=as_json, verbose=verbose)
+        return _report(explained(error), as_json=as_json, verbose=verbose)
     finally:
         flush_errors()
 
@@ -58,16 +58,6 @@ def _report(error: Explained, *, as_json: bool, verbose: bool) -> int:
         with printing():
             put(json.dumps({"exit_code": code, "error": facts | {"exit_code": code}}, indent=2))
     return code
-
-
-def _unexpected(error: Exception) -> EngineError:
-    wrapped = EngineError(
-        f"zrb failed with an unexpected {type(error).__name__}",
-        answer=str(error),
-        next_step="This is a bug: run the same command with -v and report the output",
-    )
-    wrapped.__cause__ = error
-    return wrapped
 
 
 def _write_any_character() -> None:

@@ -81,4 +81,6 @@ def _readable(entry: dict[str, Any]) -> str:
         return f"{entry['missing_parts']} part(s) missing"
     if not entry["signer"]:
         return "unsigned"
+    if not entry["complete"]:
+        return "incomplete"
     return "yes" if entry["readable"] else "archived"

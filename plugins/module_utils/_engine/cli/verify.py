@@ -44,6 +44,11 @@ def add_to(commands: Any) -> None:
     parser.add_argument(
         "--subset", metavar="N/T", help="check share N of T of the parts; all shares together are all parts"
     )
+    parser.add_argument(
+        "--accept-losses",
+        action="store_true",
+        help="go on with what is there, if you know why backups, or the whole repository, were removed or exchanged",
+    )
     add_keys(parser)
 
 
@@ -79,6 +84,7 @@ def run(session: Session) -> int:
             subset=args.subset,
             identities=identities,
             trusted=(*args.trusted_signer, *context.trusted_signers()),
+            accept_losses=args.accept_losses,
         )
     session.give(report.as_json(), lambda: _show(session, report.as_json()))
     return report.exit_code
@@ -94,6 +100,11 @@ def _show(session: Session, report: dict[str, Any]) -> None:
     subset = f", subset {report['subset']}" if report["subset"] else ""
     problems = len(report["problems"])
     put(f"depth {report['depth']}{subset} over {over}: {f'{problems} problem(s)' if problems else 'all is well'}")
+    if report["not_compared"]:
+        put(
+            f"{report['not_compared']} part(s) have the right length, and the storage shows nothing more to compare: "
+            "--depth checksum reads them"
+        )
     for warning in report["warnings"]:
         session.warn(warning)
     show_failures(report["problems"])

@@ -100,6 +100,17 @@ def size(least: int = 1) -> Reader[int]:
     return scalar(convert, f"{wanted}, from {least} to 5TiB", kinds=("int", "str"))
 
 
+def _seconds(value: str) -> int | None:
+    matched = re.fullmatch(r"(0|[1-9][0-9]{0,5})(?: ?([smhd]))?", value)
+    if not matched or not (matched[2] or matched[1] == "0"):
+        return None
+    return int(matched[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[matched[2] or "s"]
+
+
+duration = scalar(_seconds, "Write a number and a unit (s, m, h or d) such as 6h, or 0", kinds=("int", "str"))
+"""A reader for durations, in seconds."""
+
+
 def _bytes_with_unit(value: str) -> int | None:
     matched = _SIZE.fullmatch(value)
     if not matched:

@@ -16,18 +16,28 @@ from ..errors import BadRecipient, UsageError
 from ..seal.age import check_recipient, check_recipients
 from ..seal.signing import check_signer
 from ..values.config import Config, LocalSettings, S3Settings, StorageClasses, Task
+from ..values.storage_classes import ARCHIVE_CLASSES, READABLE_CLASSES
 from ..zfs.names import check_dataset_name, check_pool_name
 from .limits import read_limits
-from .readers import choice, endpoint, flag, list_of, matching, path, path_text, prefix, scalar, size, text, whole
+from .readers import (
+    choice,
+    duration,
+    endpoint,
+    flag,
+    list_of,
+    matching,
+    path,
+    path_text,
+    prefix,
+    scalar,
+    size,
+    text,
+    whole,
+)
 from .yaml_nodes import Key, Keys, Node, parse_yaml, read_mapping, require
 
 _HOST = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}"
-_READABLE_CLASSES = (
-    *("STANDARD", "REDUCED_REDUNDANCY", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING"),
-    *("GLACIER_IR", "EXPRESS_ONEZONE", "OUTPOSTS", "SNOW"),
-)
-_ARCHIVE_CLASSES = ("GLACIER", "DEEP_ARCHIVE")
 
 
 def read_config(file: Path, content: bytes, *, writes: bool = True) -> Config:
@@ -56,6 +66,7 @@ def read_config(file: Path, content: bytes, *, writes: bool = True) -> Config:
         s3=s3,
         local=local,
         limits=read_limits(root, values, on_s3=s3 is not None),
+        patience_s=values.get("patience"),
         tasks=values.get("tasks", ()),
     )
 
@@ -125,7 +136,7 @@ def _tasks(node: Node) -> tuple[Task, ...]:
     return tasks
 
 
-_storage_class = choice(*_READABLE_CLASSES, *_ARCHIVE_CLASSES)
+_storage_class = choice(*READABLE_CLASSES, *ARCHIVE_CLASSES)
 
 TASK: Keys = {
     "name": Key(matching(_NAME), "1 to 64 letters, digits and _ . : - ; part of the tag of holds, so keep it"),
@@ -140,7 +151,7 @@ TASK: Keys = {
     "raw": Key(choice("auto", "always", "never"), "auto: as it is on disk if the dataset is encrypted; always; never"),
 }
 STORAGE_CLASS: Keys = {
-    "manifest": Key(choice(*_READABLE_CLASSES), "not an archive class: a restore reads manifests first"),
+    "manifest": Key(choice(*READABLE_CLASSES), "not an archive class: a restore reads manifests first"),
     "backup_data": Key(list_of(_storage_class, least=1), "one per level, the last repeats"),
 }
 RETRY: Keys = {"max_attempts": Key(whole(1, 100), "of each request")}
@@ -181,6 +192,7 @@ ROOT: Keys = {
     "memory_limit": Key(size(), "all buffers together"),
     "workers": Key(whole(1, 64), "uploads or downloads at once"),
     "bandwidth_limit": Key(size(least=0), "bytes per second for uploads; 0 is no limit"),
+    "patience": Key(duration, "how long a transfer waits for an endpoint that is away; default: 6h, at a terminal 5m"),
     "proof": Key(flag, "decrypts again what a backup stores, to find bits that flip in memory"),
     "tasks": Key(_tasks, ""),
 }

@@ -10,12 +10,13 @@ All manifests given to a function here are those of one series (one dataset of o
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 
-from ..errors import ChainBroken, NoSuchBackup
+from ..errors import BackupsVanished, ChainBroken, NoSuchBackup
 from ..values.manifest import CataloguedManifest, Manifest
-from ..values.repository import BackupId
+from ..values.repository import BackupId, Series
 
 
 def resolve_chain(manifests: Sequence[Manifest], target_id: str) -> tuple[Manifest, ...]:
@@ -141,31 +142,56 @@ def next_place(entries: Sequence[CataloguedManifest]) -> tuple[int, str | None]:
     return newest.manifest.seq + 1, newest.payload_sha256
 
 
-def check_series(entries: Sequence[CataloguedManifest], *, highest_seen: int = 0) -> list[str]:
-    """What the numbers and hashes of a series betray, as sentences: backups that were removed, exchanged or made twice.
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Backups of a series that are missing, or were exchanged. ``key`` is the same as long as it is the same loss;
+    ``newest`` says that the newest ones are concerned, and that what is there is an older state."""
+
+    key: str
+    sentence: str
+    newest: bool = False
+
+    def error(self, series: Series) -> BackupsVanished:
+        """Return the loss as an error."""
+        return BackupsVanished(
+            f"{series.dataset} of the host {series.host}: {self.sentence}",
+            subject=series.dataset,
+            next_step="Look for older versions of the objects, and for who or what removes them. If you know why they "
+            "are gone, go on with what is there: `zrb verify --accept-losses`",
+        )
+
+
+def check_series(entries: Sequence[CataloguedManifest], *, highest_seen: int = 0) -> list[Loss]:
+    """What the numbers and hashes of a series betray: backups that were removed, exchanged or made twice.
 
     ``highest_seen`` is the highest number that this reader has seen in the series before, 0 for none.
     """
     ordered = sorted(entries, key=lambda entry: (entry.manifest.seq, entry.manifest.backup_id))
-    warnings = [sentence for older, newer in pairwise(ordered) for sentence in _joint(older, newer)]
+    losses = [loss for older, newer in pairwise(ordered) for loss in _joint(older, newer)]
     newest = ordered[-1].manifest.seq if ordered else 0
     if newest < highest_seen:
-        warnings.append(
+        sentence = (
             f"The repository shows {newest} as the newest backup of this dataset, and number {highest_seen} was seen "
             "before: the newest backups were removed, or an old state of the repository is shown."
         )
-    return warnings
+        losses.append(Loss(f"{newest + 1} to {highest_seen}", sentence, newest=True))
+    return losses
 
 
-def _joint(older: CataloguedManifest, newer: CataloguedManifest) -> list[str]:
+def _joint(older: CataloguedManifest, newer: CataloguedManifest) -> list[Loss]:
     before, after = older.manifest, newer.manifest
     if after.seq == before.seq:
-        return [f"The backups {before.backup_id} and {after.backup_id} have the same number {after.seq} in the series."]
+        sentence = (
+            f"The backups {before.backup_id} and {after.backup_id} have the same number {after.seq} in the series."
+        )
+        return [Loss(f"{before.backup_id} and {after.backup_id}", sentence)]
     if after.seq > before.seq + 1:
         gap = f"{before.seq + 1} to {after.seq - 1}" if after.seq > before.seq + 2 else f"{before.seq + 1}"
-        return [
+        sentence = (
             f"Before the backup {after.backup_id} number {gap} of its series is missing: removed by cleanup, or lost."
-        ]
+        )
+        return [Loss(f"{before.seq + 1} to {after.seq - 1}", sentence)]
     if after.previous != older.payload_sha256:
-        return [f"The backup {before.backup_id} is not the one that {after.backup_id} followed: it was exchanged."]
+        sentence = f"The backup {before.backup_id} is not the one that {after.backup_id} followed: it was exchanged."
+        return [Loss(f"before {after.backup_id}", sentence)]
     return []

@@ -12,9 +12,9 @@ from typing import Literal
 
 from ..errors import UsageError
 from ..values.lifecycle import LifecycleRule
+from ..values.storage_classes import ARCHIVE_CLASSES
 
 State = Literal["present", "absent"]
-_ARCHIVE_CLASSES = {"GLACIER", "DEEP_ARCHIVE"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ def plan_lifecycle(
     """Rules are matched by id; those whose id is not in ``wanted`` belong to others and stay, unless ``purge``.
 
     ``repository_prefix`` is where in the bucket the repository is (ending with a slash, or empty), for the warnings;
-    ``None`` where that is not known. Of ``absent`` rules only the id counts. What the rules say is S3's to check;
+    ``None`` if that is not known. Of ``absent`` rules only the id counts. What the rules say is S3's to check;
     raises :class:`UsageError` for ids that make no sense.
     """
     ours = {rule.id: rule for rule in wanted}
@@ -86,9 +86,11 @@ def _warnings(rules: Sequence[LifecycleRule], ours: set[str], repository_prefix:
         if rule.expires_by_age and _can_match(rule, ("data/", "manifests/", "zrb.json"), repository_prefix):
             warnings.append(
                 f"Rule {rule.id}{whose} can delete backups by their age. Expiry by age is not retention: it keeps "
-                "deleting when backups have stopped, and takes the full backup that newer ones need. Use `zrb cleanup`."
+                "deleting when backups have stopped, and takes the full backup that newer ones need."
             )
-        archives = sorted({step["storage_class"] for step in rule.options.get("transitions", ())} & _ARCHIVE_CLASSES)
+        archives = sorted(
+            {step["storage_class"] for step in rule.options.get("transitions", ())}.intersection(ARCHIVE_CLASSES)
+        )
         if rule.options["enabled"] and archives and _can_match(rule, ("manifests/", "zrb.json"), repository_prefix):
             warnings.append(
                 f"Rule {rule.id}{whose} can move manifests to {' and '.join(archives)}. Manifests that must be thawed "

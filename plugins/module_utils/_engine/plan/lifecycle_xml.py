@@ -95,7 +95,7 @@ def _read(element: ET.Element, fields: Mapping[str, str]) -> dict[str, Any]:
 def _write(element: ET.Element, options: Mapping[str, Any], fields: Mapping[str, str]) -> None:
     for name, path in fields.items():
         if name in options:
-            parent, _, tag = path.rpartition("/")
+            parent, _separator, tag = path.rpartition("/")
             holder = element if not parent else element.find(parent)
             if holder is None:
                 holder = ET.SubElement(element, parent)

@@ -2,45 +2,68 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How many parts a stream becomes, and whether their manifest stays within what a reader accepts."""
+"""How many parts a stream becomes, which of them a listing shows, and what a store's checksums prove of one."""
 
 from __future__ import annotations
 
+from base64 import b64encode
+from collections.abc import Iterable, Iterator
+from typing import Protocol, TypeVar
+
 from ..errors import UsageError
-from ..values.manifest_json import MAX_PAYLOAD_BYTES
-
-COMFORTABLE_PARTS = 20_000
-"""Beyond this many parts the manifest has more than 8 MB, which every later run has to read."""
-
-_ENTRY_BYTES = 340
-"""A part's entry in the manifest without its key: two hashes, two lengths, the store's checksum, the names."""
+from ..values.field_types import MAX_PARTS
+from ..values.manifest import Checksum, Part
+from ..values.part_list import count_parts
 
 
-def count_parts(stream_bytes: int, part_size: int) -> int:
-    """How many parts a stream of ``stream_bytes`` is cut into."""
-    return -(-stream_bytes // part_size)
+class Listed(Protocol):
+    """What a listing says of one object."""
+
+    @property
+    def key(self) -> str:
+        """Its key."""
 
 
-def check_part_count(stream_bytes: int, part_size: int, *, key: str) -> str:
-    """A warning if ``part_size`` makes a needlessly large manifest of ``stream_bytes``, else an empty string.
+Item = TypeVar("Item", bound=Listed)
 
-    Raises :class:`UsageError` if the manifest could not be written at the end; ``key`` is the key of one part.
+
+def beside_listing(parts: Iterable[Part], listed: Iterable[Item]) -> Iterator[tuple[Part, Item | None]]:
+    """Each of ``parts`` with what a listing of their prefix shows under its key. Both come in the order of keys."""
+    items = iter(listed)
+    item = next(items, None)
+    for part in parts:
+        while item is not None and item.key < part.key:
+            item = next(items, None)
+        yield part, item if item is not None and item.key == part.key else None
+
+
+def proves(found: Checksum, part: Part) -> bool | None:
+    """Whether what the store says now of the object under the key of ``part`` shows that it is the part, or that it is
+    not; ``None`` if it shows neither.
+
+    Only a SHA-256 of the whole object can show that it is not. ETags, and checksums of checksums, change with the
+    sizes of the chunks: an honest copy may have others.
     """
+    recorded = part.checksum
+    if found.etag and found.etag == recorded.etag:
+        return True
+    if found.kind != "none" and found.value.partition("-")[0] == recorded.value.partition("-")[0]:
+        return True  # some endpoints leave the number of chunks off
+    if found.kind == "sha256":
+        return found.value == b64encode(bytes.fromhex(part.sha256)).decode()
+    return None
+
+
+def check_part_count(stream_bytes: int, part_size: int) -> None:
+    """Raise :class:`UsageError` if ``part_size`` makes more parts of ``stream_bytes`` than keys can number."""
     count = count_parts(stream_bytes, part_size)
-    most = MAX_PAYLOAD_BYTES * 9 // 10 // (len(key) + _ENTRY_BYTES)
-    if count > most:
+    if count > MAX_PARTS:
         raise UsageError(
-            f"A stream of {stream_bytes} bytes is {count} parts of {part_size} bytes, and a manifest holds {most}",
+            f"A stream of {stream_bytes} bytes is {count} parts of {part_size} bytes, and a backup has at most "
+            f"{MAX_PARTS}",
             subject="part_size",
-            next_step=f"Set part_size to {_rounded_mib(stream_bytes // COMFORTABLE_PARTS)} in the configuration",
+            next_step=f"Set part_size to {_rounded_mib(stream_bytes // (MAX_PARTS // 2))} in the configuration",
         )
-    if count > COMFORTABLE_PARTS:
-        return (
-            f"The stream is about {count} parts: its manifest will be large. "
-            f"A part_size of {_rounded_mib(stream_bytes // COMFORTABLE_PARTS)} suits it better, from the next full "
-            "backup on."
-        )
-    return ""
 
 
 def _rounded_mib(size_bytes: int) -> str:

@@ -38,10 +38,16 @@ _FILESYSTEM_ONLY = frozenset(
 )
 
 
+_ACTING_USER_PROPERTIES = ("org.openzfs.systemd:", "zrb:")
+"""Prefixes of user properties that a program obeys: which datasets are mounted at boot and what then starts, or what
+this engine may destroy."""
+
+
 def restorable_properties(properties: Mapping[str, str], *, volume: bool) -> dict[str, str]:
-    """Those of ``properties`` that are set again after a restore, user properties (with a colon) among them."""
+    """Those of ``properties`` that are set again after a restore, most user properties (with a colon) among them."""
     return {
         name: value
         for name, value in sorted(properties.items())
-        if ":" in name or (name in RESTORABLE and not (volume and name in _FILESYSTEM_ONLY))
+        if (":" in name and not name.startswith(_ACTING_USER_PROPERTIES))
+        or (name in RESTORABLE and not (volume and name in _FILESYSTEM_ONLY))
     }

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Final
 
 from ..values.config import KIB, MIB, Limits
-from ..values.prices import ClassPrices, prices_of
+from ..values.storage_classes import ClassPrices, prices_of
 
 MIN_S3_CHUNK: Final = 5 * MIB
 MAX_S3_CHUNK: Final = 5 * 1024 * MIB

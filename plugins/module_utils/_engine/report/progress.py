@@ -175,10 +175,11 @@ def open_progress(mode: ProgressMode, *, stream: TextIO, job_id: str = "", verbo
         at_end.callback(_close, copy)
     shown: Progress
     if mode == "bar":
-        from .bar import Bar
+        from .progress_bar import Bar
 
-        shown = bar = Bar(copy, verbose=verbose)
-        at_end.callback(bar.close)
+        drawn = Bar(copy, verbose=verbose)
+        shown = drawn
+        at_end.callback(drawn.close)
     else:
         shown = JsonLines(copy, job_id) if mode == "json" else Lines(copy, verbose=verbose)
     queued = Queued(shown, at_end=at_end.close)

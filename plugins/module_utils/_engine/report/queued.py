@@ -19,11 +19,12 @@ MANY = 100
 
 
 class Held:
-    """A :class:`Progress` that keeps all records until they are released together, so that those of operations that run
-    at once are not mixed."""
+    """A :class:`Progress` that keeps all records of an operation until it is finished. Those of operations that run at
+    once are not mixed: they share ``lock``."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: Progress, lock: threading.Lock) -> None:
         self._progress = progress
+        self._lock = lock
         self._records: list[Callable[[], None]] = []
 
     def start(self, operation: str, *, total: int | None, message: str) -> None:
@@ -39,13 +40,11 @@ class Held:
         self._records.append(partial(self._progress.log, message, level=level, **facts))
 
     def finish(self, *, status: Literal["ok", "warning", "failed"], result: dict[str, Any]) -> None:
-        """Keep it."""
-        self._records.append(partial(self._progress.finish, status=status, result=result))
-
-    def release(self) -> None:
         """Pass everything on."""
-        for show in self._records:
-            show()
+        with self._lock:
+            for show in self._records:
+                show()
+            self._progress.finish(status=status, result=result)
 
 
 class Queued:

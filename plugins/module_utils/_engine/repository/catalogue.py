@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -17,8 +17,16 @@ from ..seal.signing import MAX_ENVELOPE_BYTES, no_trusted_signer, open_envelope
 from ..store.protocol import Store
 from ..values.manifest import CataloguedManifest
 from ..values.manifest_json import decode_manifest
-from ..values.repository import IDENTITY_KEY, BackupId, Series, encode_component, parse_manifest_key
-from .identity import RepositoryIdentity, read_identity
+from ..values.repository import (
+    IDENTITY_KEY,
+    MANIFEST_SUFFIX,
+    PART_LIST_SUFFIX,
+    BackupId,
+    Series,
+    encode_component,
+    parse_manifest_key,
+)
+from .identity import RepositoryIdentity, identity_problem, read_identity
 
 __all__ = ["Catalogue", "CataloguedManifest", "read_catalogue"]
 
@@ -40,21 +48,23 @@ def read_catalogue(
     dataset: str | None = None,
     recursive: bool = False,
     allow_unsigned: bool = False,
+    known: str | None = None,
     workers: int = 8,
 ) -> Catalogue:
-    """All committed backups, of one ``host`` or one ``dataset`` (full name) where given; ``recursive``: and those of
-    all datasets below it.
+    """All committed backups, of one ``host`` or one ``dataset`` (full name) if given; ``recursive``: and those of all
+    datasets below it. ``known`` is the id that this machine remembers of the repository: another one, or none, is a
+    problem.
 
     A manifest that is damaged, that nobody trusted signed, or that stands under another key than it names is left
-    out and reported. Raises ``SignatureInvalid`` where no trusted signer is given at all, unless ``allow_unsigned``,
-    and what the store raises where it does not answer.
+    out and reported. Raises ``SignatureInvalid`` if no trusted signer is given at all, unless ``allow_unsigned``,
+    and what the store raises if it does not answer.
     """
     if not trusted and not allow_unsigned:
         raise no_trusted_signer()
     problems: list[EngineError] = []
-    keys = _manifest_keys(store, host, dataset, problems, recursive=recursive)
-    identity = _identity(store, problems, expected=bool(keys))
-    read = partial(_read_manifest, store, identity=identity, trusted=trusted, allow_unsigned=allow_unsigned)
+    keys, list_sizes = _listed(store, host, dataset, problems, recursive=recursive)
+    identity = _identity(store, problems, known=known, has_manifests=bool(keys))
+    read = partial(_read_manifest, store, list_sizes, identity=identity, trusted=trusted, allow_unsigned=allow_unsigned)
     found: list[CataloguedManifest] = []
     with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="catalogue") as pool:
         for result in pool.map(read, keys):
@@ -66,20 +76,26 @@ def read_catalogue(
     return Catalogue(tuple(found), tuple(problems), identity)
 
 
-def _manifest_keys(
+def _listed(
     store: Store, host: str | None, dataset: str | None, problems: list[EngineError], *, recursive: bool
-) -> list[tuple[str, Series, BackupId]]:
+) -> tuple[list[tuple[str, Series, BackupId]], dict[str, int]]:
+    """The manifests, and the lengths of the lists of parts by key."""
     keys: list[tuple[str, Series, BackupId]] = []
+    list_sizes: dict[str, int] = {}
     for item in store.list(_prefix(host, dataset)):
+        is_list = item.key.endswith(PART_LIST_SUFFIX)
         try:
-            series, backup_id = parse_manifest_key(item.key)
+            series, backup_id = parse_manifest_key(item.key, suffix=PART_LIST_SUFFIX if is_list else MANIFEST_SUFFIX)
         except ManifestInvalid as error:
             problems.append(error)
+            continue
+        if is_list:
+            list_sizes[item.key] = item.bytes  # without a manifest it is what a killed run left, or is being written
             continue
         # The manifests of child datasets lie under the prefix of their parent.
         if recursive or dataset in (None, series.dataset):
             keys.append((item.key, series, backup_id))
-    return keys
+    return keys, list_sizes
 
 
 def _prefix(host: str | None, dataset: str | None) -> str:
@@ -90,32 +106,29 @@ def _prefix(host: str | None, dataset: str | None) -> str:
     return Series(host=host, dataset=dataset).manifest_prefix
 
 
-def _identity(store: Store, problems: list[EngineError], *, expected: bool) -> RepositoryIdentity | None:
+def _identity(
+    store: Store, problems: list[EngineError], *, known: str | None, has_manifests: bool
+) -> RepositoryIdentity | None:
     try:
         identity = read_identity(store)
     except ManifestInvalid as error:
         problems.append(error)
         return None
-    if identity is None and expected:
-        problems.append(
-            ManifestInvalid(
-                f"The repository {store.location} has manifests and no {IDENTITY_KEY}",
-                subject=IDENTITY_KEY,
-                next_step="Restore that object from a copy: without it, manifests of another repository pass here",
-            )
-        )
+    if problem := identity_problem(store, identity, known=known, has_manifests=has_manifests):
+        problems.append(problem)
     return identity
 
 
 def _read_manifest(
     store: Store,
+    list_sizes: Mapping[str, int],
     place: tuple[str, Series, BackupId],
     *,
     identity: RepositoryIdentity | None,
     trusted: Sequence[str],
     allow_unsigned: bool,
 ) -> CataloguedManifest | EngineError | None:
-    """The manifest, or what is wrong with it, or nothing where it was removed since it was listed."""
+    """The manifest, or what is wrong with it, or nothing if it was removed since it was listed."""
     key, series, backup_id = place
     try:
         opened = open_envelope(store.get(key, limit=MAX_ENVELOPE_BYTES), trusted=trusted, allow_unsigned=allow_unsigned)
@@ -124,7 +137,7 @@ def _read_manifest(
             raise _misplaced(f"says that it is {manifest.backup_id} of {manifest.dataset.name} on {manifest.host}")
         if identity is not None and manifest.repository_id != identity.repository_id:
             raise _misplaced(
-                f"belongs to the repository {manifest.repository_id}, and this is {identity.repository_id}"
+                f"belongs to the repository {manifest.repository_id}, and {IDENTITY_KEY} names {identity.repository_id}"
             )
     except ObjectMissing:
         return None
@@ -132,13 +145,21 @@ def _read_manifest(
         return _archived(key)
     except IntegrityError as error:
         return _about(key, error)
-    return CataloguedManifest(manifest, key, opened.signer, hashlib.sha256(opened.payload).hexdigest())
+    return CataloguedManifest(
+        manifest,
+        key,
+        opened.signer,
+        hashlib.sha256(opened.payload).hexdigest(),
+        has_part_list=list_sizes.get(manifest.parts.key) == manifest.parts.bytes,
+    )
 
 
 def _misplaced(reason: str) -> ManifestInvalid:
     return ManifestInvalid(
         f"The manifest {reason}",
-        next_step="It was copied or moved there: find out who can write to the repository, and remove the object",
+        next_step=f"It was copied or moved there, or {IDENTITY_KEY} was exchanged: find out who can write to the "
+        "repository, and remove the one that is wrong. `zrb verify --accept-losses` makes a removed "
+        f"{IDENTITY_KEY} again from signed manifests",
     )
 
 

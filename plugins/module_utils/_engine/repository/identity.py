@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-from ..errors import IntegrityError, ManifestInvalid, ObjectExists, ObjectMissing
+from ..errors import IntegrityError, ManifestInvalid, ObjectExists, ObjectMissing, RepositoryChanged
 from ..store.protocol import Store
 from ..values.field_types import RepositoryId, Time
 from ..values.json_records import read_record, write_record
@@ -39,7 +39,7 @@ class RepositoryIdentity:
 def read_identity(store: Store) -> RepositoryIdentity | None:
     """The identity of the repository in ``store``; ``None`` for one that holds none yet.
 
-    Raises :class:`ManifestInvalid` where ``zrb.json`` is not what zrb writes.
+    Raises :class:`ManifestInvalid` if ``zrb.json`` is not what zrb writes.
     """
     try:
         data = store.get(IDENTITY_KEY, limit=MAX_IDENTITY_BYTES)
@@ -55,16 +55,56 @@ def read_identity(store: Store) -> RepositoryIdentity | None:
         raise _invalid(store, f"it {error}") from None
 
 
-def ensure_identity(store: Store, *, now: datetime, new_id: str) -> RepositoryIdentity:
-    """The identity of the repository, written first where there is none: ``new_id`` is 32 random hex digits.
+def identity_problem(
+    store: Store, found: RepositoryIdentity | None, *, known: str | None, has_manifests: bool
+) -> RepositoryChanged | None:
+    """Return what is wrong with the identity ``found``: ``known`` is the id that this machine remembers, if any."""
+    place = f"The repository {store.location}"
+    told = ""
+    if found is None and known:
+        told = f"{place} has no {IDENTITY_KEY}, and this machine knows the repository {known} there"
+    elif found is None and has_manifests:
+        told = f"{place} has manifests and no {IDENTITY_KEY}"
+    elif found is not None and known not in (None, found.repository_id):
+        told = f"{place} has the id {found.repository_id}, and this machine knows the repository {known} there"
+    if not told:
+        return None
+    return RepositoryChanged(
+        told,
+        subject=store.location,
+        next_step="Look whether it is mounted, and whether bucket, prefix and endpoint are right; restore that object "
+        "if it was removed. If you know why, go on with what is there: `zrb verify --accept-losses`",
+    )
 
-    Of two machines that do so at once, both get what the one wrote. Raises as :func:`read_identity`, and what the
-    store raises.
+
+def find_identity(store: Store, *, known: str | None) -> RepositoryIdentity | None:
+    """Return the identity of the repository, or ``None`` if a new one may begin here: this machine knows none here
+    (``known``), and there are no manifests.
+
+    Raises :class:`RepositoryChanged`, and as :func:`read_identity`.
     """
     found = read_identity(store)
+    has_manifests = found is None and next(iter(store.list("manifests/")), None) is not None
+    if problem := identity_problem(store, found, known=known, has_manifests=has_manifests):
+        raise problem
+    return found
+
+
+def ensure_identity(store: Store, *, now: datetime, new_id: str, known: str | None = None) -> RepositoryIdentity:
+    """The identity of the repository, written first if there is none: ``new_id`` is 32 random hex digits.
+
+    Of two machines that do so at once, both get what the one wrote. Raises as :func:`find_identity`, and what the
+    store raises.
+    """
+    found = find_identity(store, known=known)
     if found is not None:
         return found
-    record = write_record(RepositoryIdentity(repository_id=new_id, created=now))
+    return write_identity(store, RepositoryIdentity(repository_id=new_id, created=now))
+
+
+def write_identity(store: Store, identity: RepositoryIdentity) -> RepositoryIdentity:
+    """Write ``identity``, if nobody else was faster; the one that is there then. Raises as :func:`read_identity`."""
+    record = write_record(identity)
     with suppress(ObjectExists):  # Another machine may have been first.
         store.put(IDENTITY_KEY, json.dumps(record, indent=2).encode("ascii") + b"\n")
     written = read_identity(store)

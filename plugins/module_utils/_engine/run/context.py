@@ -8,14 +8,18 @@ is in here, so that a test can put in another."""
 from __future__ import annotations
 
 import secrets
+import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
+from ..state.repositories import KnownRepository, known_repository, remember_repository
 from ..store.protocol import Store
+from ..stream.patience import Patience
 from ..values.clock import utc_now
-from ..values.config import Config
+from ..values.config import PATIENCE_AT_A_TERMINAL_S, PATIENCE_S, Config
 from ..values.progress import Progress, Silent
 from ..zfs.protocol import Zfs
 
@@ -30,6 +34,7 @@ class Context:
     progress: Progress = Silent()
     clock: Callable[[], datetime] = utc_now
     token: Callable[[], str] = lambda: secrets.token_hex(4)
+    patience: Patience = Patience(0)
     checkpoint: Callable[[str], None] = lambda _name: None
     """Called by name at every step after which the process may be killed; tests kill it there."""
 
@@ -39,12 +44,44 @@ class Context:
         from ..store.open import open_store
         from ..zfs.command import CommandZfs
 
-        return cls(config=config, zfs=CommandZfs(), open_store=lambda: open_store(config), progress=progress)
+        limit_s = config.patience_s
+        if config.s3 is None:
+            limit_s = 0  # what a disk could not write once is not safe if it succeeds the second time
+        elif limit_s is None:
+            limit_s = PATIENCE_AT_A_TERMINAL_S if sys.stderr.isatty() else PATIENCE_S
+        return cls(
+            config=config,
+            zfs=CommandZfs(),
+            open_store=lambda: open_store(config),
+            progress=progress,
+            patience=Patience(limit_s, tell=partial(progress.log, level="warning")),
+        )
 
     @property
     def base_dir(self) -> Path:
         """The state directory."""
         return Path(self.config.base_dir)
+
+    @property
+    def known_repository(self) -> KnownRepository | None:
+        """What this machine remembers of the repository at the configured destination."""
+        return known_repository(self.base_dir, self.config.destination)
+
+    @property
+    def known_id(self) -> str | None:
+        """The id of that repository."""
+        known = self.known_repository
+        return known.repository_id if known else None
+
+    def remember_repository(self, repository_id: str, *, host: str = "") -> None:
+        """Remember the repository at the configured destination; ``host`` is the name that this machine backs up under.
+
+        Another one that is known there stays: see ``zrb verify --accept-losses``. Raises ``LocalStateError``.
+        """
+        before = self.known_repository or KnownRepository(self.config.destination, None, "", ())
+        now = replace(before, repository_id=repository_id, host=host or before.host)
+        if now != before and before.repository_id in (None, repository_id):
+            remember_repository(self.base_dir, now)
 
     def trusted_signers(self) -> tuple[str, ...]:
         """Public keys whose manifests count here: the configured ones and the public half of our own key, if it

@@ -92,8 +92,8 @@ class Writer(Protocol):
 class AgeSealer:
     """Encrypts for a fixed set of recipients. Threads may share it.
 
-    Raises :class:`BadRecipient` where one of them is none, where there are none or more than :data:`MAX_RECIPIENTS`,
-    and where both kinds are among them; :class:`LibraryMissing` where ``cryptography`` is missing or too old.
+    Raises :class:`BadRecipient` if one of them is none, if there are none or more than :data:`MAX_RECIPIENTS`,
+    and if both kinds are among them; :class:`LibraryMissing` if ``cryptography`` is missing or too old.
     """
 
     def __init__(self, recipients: Sequence[str]) -> None:
@@ -189,7 +189,7 @@ class Run:
     def prove(self, sealed: Sequence[memoryview], out: memoryview) -> None:
         """Decrypt what lies in ``sealed`` into ``out``, with the key at hand, so that it can be compared.
 
-        Raises :class:`PartDamaged` where it is not what this run sealed.
+        Raises :class:`PartDamaged` if it is not what this run sealed.
         """
         try:
             self._stretch.open(sealed, out)
@@ -204,7 +204,7 @@ class Run:
 class AgeOpener:
     """Decrypts with any of some private keys. Threads may share it.
 
-    Raises :class:`KeyFileError` where one of them is none.
+    Raises :class:`KeyFileError` if one of them is none.
     """
 
     def __init__(self, identities: Sequence[str]) -> None:
@@ -217,7 +217,7 @@ class AgeOpener:
     def begin(self, head: memoryview, *, part_bytes: int) -> PartOpening:
         """Begin to open a part of ``part_bytes`` with its first bytes: all of them, or at least :data:`HEAD_BYTES`.
 
-        Raises :class:`WrongIdentity` where none of the private keys fits, and :class:`PartDamaged`.
+        Raises :class:`WrongIdentity` if none of the private keys fits, and :class:`PartDamaged`.
         """
         if len(head) < min(part_bytes, HEAD_BYTES):
             raise ValueError(f"a part cannot be begun with {len(head)} bytes of {part_bytes}")
@@ -298,7 +298,7 @@ class PartOpening:
     """One part that is being read. Threads may open stretches of it at the same time, in any order.
 
     ``header_bytes`` is where its first piece begins, ``plain_bytes`` how much it holds. Both are proved once the last
-    piece was opened: it opens only where the part is as long as it was made.
+    piece was opened: it opens only if the part is as long as it was made.
     """
 
     def __init__(self, key: bytes, *, header_bytes: int, part_bytes: int) -> None:
@@ -311,7 +311,7 @@ class PartOpening:
         """Decrypt the pieces in ``sealed``, which lie at ``offset`` of the file, into ``out``. The bytes written.
 
         The pieces are whole: ``offset`` and the end are borders of pieces, or the end is that of the part. Raises
-        :class:`ValueError` where they are not or ``out`` is too short, :class:`PartDamaged` where a piece is not the
+        :class:`ValueError` if they are not or ``out`` is too short, :class:`PartDamaged` if a piece is not the
         one that was sealed; what ``out`` then holds must not be used.
         """
         length = sum(map(len, sealed))

@@ -34,7 +34,7 @@ _INFO = b"age-encryption.org/mlkem768x25519"
 
 @dataclass(frozen=True, slots=True)
 class HybridRecipient:
-    """A public key, as its 1,216 bytes. Raises :class:`ValueError` where they are none."""
+    """A public key, as its 1,216 bytes. Raises :class:`ValueError` if they are none."""
 
     raw: bytes
 
@@ -65,7 +65,7 @@ class HybridIdentity:
         return public
 
     def unwrap(self, stanza: Stanza) -> bytes | None:
-        """The file key, where ``stanza`` is for this key. Raises :class:`PartDamaged` for a malformed stanza.
+        """The file key, if ``stanza`` is for this key. Raises :class:`PartDamaged` for a malformed stanza.
 
         ``The identity implementation MUST ignore any stanza that does not have mlkem768x25519 as the first argument``
         """
@@ -106,7 +106,7 @@ def new_private_key() -> bytes:
 def _halves(seed: bytes) -> tuple[Any, Any]:
     """The private keys of both kinds. The KEM (draft-ietf-hpke-pq-03) expands the seed with SHAKE256 to 96 bytes: the
     seed of ML-KEM-768, then the key of X25519."""
-    _, mlkem, x25519 = _libraries()
+    _hpke_library, mlkem, x25519 = _libraries()
     expanded = hashlib.shake_256(seed).digest(_MLKEM_SEED_BYTES + 32)
     return (
         mlkem.MLKEM768PrivateKey.from_seed_bytes(expanded[:_MLKEM_SEED_BYTES]),
@@ -142,7 +142,7 @@ def _hpke() -> Any:
 
 
 def _libraries() -> tuple[Any, Any, Any]:
-    """HPKE, ML-KEM and X25519 of the library, where it and the OpenSSL that it was built with have all three."""
+    """HPKE, ML-KEM and X25519 of the library, if it and the OpenSSL that it was built with have all three."""
     try:
         from cryptography.exceptions import UnsupportedAlgorithm
         from cryptography.hazmat.primitives import hpke

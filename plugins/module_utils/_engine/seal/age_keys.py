@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from ..errors import BadRecipient, KeyFileError
 from ..values.recipients import KeyKind, kind_of, shown
@@ -22,8 +22,8 @@ from . import age_hybrid, age_x25519, bech32
 from .age_hybrid import HybridIdentity, HybridRecipient
 from .age_x25519 import X25519Identity, X25519Recipient
 
-Recipient = X25519Recipient | HybridRecipient
-Identity = X25519Identity | HybridIdentity
+Recipient: TypeAlias = "X25519Recipient | HybridRecipient"
+Identity: TypeAlias = "X25519Identity | HybridIdentity"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +45,10 @@ MAX_RECIPIENTS: Final = 32
 
 
 def check_recipient(text: str) -> str:
-    """``text`` without surrounding blanks, where it is a native age public key of either kind.
+    """``text`` without surrounding blanks, if it is a native age public key of either kind.
 
     Raises :class:`BadRecipient`; a private key is named as one and never repeated. Raises :class:`LibraryMissing`
-    where the installed ``cryptography`` is too old for a hybrid one.
+    if the installed ``cryptography`` is too old for a hybrid one.
     """
     key = text.strip()
     parse_recipient(key)
@@ -56,7 +56,7 @@ def check_recipient(text: str) -> str:
 
 
 def check_recipients(recipients: Sequence[str]) -> None:
-    """Raise :class:`BadRecipient` where these public keys cannot be those of one part: too many, or of both kinds.
+    """Raise :class:`BadRecipient` if these public keys cannot be those of one part: too many, or of both kinds.
 
     The specification: "the same file SHOULD NOT be encrypted to both this recipient type and to other
     non-quantum-resistant recipient types". The classic key would undo what the hybrid one is for.

@@ -31,7 +31,7 @@ def payload_key(file_key: bytes, nonce: bytes) -> bytes:
 
 
 def pieces_of(plain_bytes: int) -> int:
-    """How many pieces that many bytes make: one where there are none."""
+    """How many pieces that many bytes make: one if there are none."""
     return max(1, -(-plain_bytes // PIECE_BYTES))
 
 
@@ -120,7 +120,7 @@ class _Views:
         self._rest = [view for view in reversed(views) if len(view)]
 
     def take(self, length: int) -> list[memoryview]:
-        """The next ``length`` bytes: one view, or more where a border lies among them."""
+        """The next ``length`` bytes: one view, or more if a border lies among them."""
         taken = []
         while length:
             view = self._rest.pop()

@@ -58,7 +58,7 @@ class X25519Identity:
         return public
 
     def unwrap(self, stanza: Stanza) -> bytes | None:
-        """The file key, where ``stanza`` is for this key. Raises :class:`PartDamaged` for a malformed stanza.
+        """The file key, if ``stanza`` is for this key. Raises :class:`PartDamaged` for a malformed stanza.
 
         ``The identity implementation MUST ignore any stanza that does not have X25519 as the first argument``
         """

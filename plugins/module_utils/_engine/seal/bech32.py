@@ -28,7 +28,7 @@ def encode(prefix: str, data: bytes) -> str:
 
 
 def decode(text: str) -> tuple[str, bytes] | None:
-    """The prefix, in lowercase, and the data of ``text``; ``None`` where it is no Bech32 or its checksum is wrong."""
+    """The prefix, in lowercase, and the data of ``text``; ``None`` if it is no Bech32 or its checksum is wrong."""
     lowered = text.lower()
     if text not in (lowered, text.upper()) or not text.isascii():
         return (
@@ -67,7 +67,7 @@ def _groups_of_five(data: bytes) -> list[int]:
 
 
 def _bytes_of(values: list[int]) -> bytes | None:
-    """The bytes that groups of five bits hold; ``None`` where the padding is not as BIP 173 wants it: "the incomplete
+    """The bytes that groups of five bits hold; ``None`` if the padding is not as BIP 173 wants it: "the incomplete
     group at the end … MUST be 4 bits or less, MUST be all zeroes"."""
     padding = len(values) * 5 % 8
     number = 0

@@ -23,7 +23,7 @@ from ..errors import KeyFileError, LibraryMissing, ManifestInvalid, SignatureInv
 from ..values.strict_json import Record, check_names, parse_object
 
 PAYLOAD_TYPE = "application/vnd.zrb.manifest.v1+json"
-MAX_ENVELOPE_BYTES = 256 * 1024 * 1024
+MAX_ENVELOPE_BYTES = 1536 * 1024
 MAX_SIGNATURES = 16
 PUBLIC_PREFIX = "zrbsign1"
 PRIVATE_PREFIX = "ZRB-SIGNING-KEY-1"
@@ -101,7 +101,7 @@ def pre_authentication_encoding(payload: bytes) -> bytes:
 
 
 def check_signer(text: str) -> str:
-    """``text`` without surrounding blanks, where it is a public key of a signer.
+    """``text`` without surrounding blanks, if it is a public key of a signer.
 
     Raises :class:`KeyFileError`; a private key is named as one and never repeated.
     """
@@ -113,7 +113,7 @@ def open_envelope(envelope: bytes, *, trusted: Sequence[str], allow_unsigned: bo
     """The payload of a DSSE envelope, once the key of one of the ``trusted`` signers has proven it.
 
     With ``allow_unsigned`` a payload that no trusted key proves is given back too, without a signer. Raises
-    :class:`SignatureInvalid`, or :class:`ManifestInvalid` where the envelope is not one.
+    :class:`SignatureInvalid`, or :class:`ManifestInvalid` if the envelope is not one.
     """
     signers = {_keyid(raw): (raw, text.strip()) for text in trusted for raw in [_public_bytes(text)]}
     if not signers and not allow_unsigned:
@@ -136,7 +136,7 @@ def open_envelope(envelope: bytes, *, trusted: Sequence[str], allow_unsigned: bo
 
 
 def no_trusted_signer() -> SignatureInvalid:
-    """The refusal to trust anything where no trusted key is known."""
+    """The refusal to trust anything while no trusted key is known."""
     return SignatureInvalid(
         "No trusted signer is known, so nothing proves who wrote the manifests",
         next_step="Give the public key of the machine that made the backups (zrbsign1…) in trusted_signers or with "
@@ -249,7 +249,7 @@ def _written(raw: bytes) -> str:
 
 
 def _read_key(digits: str) -> bytes | None:
-    """The 32 bytes that uppercase base32 ``digits`` stand for, where their checksum is right."""
+    """The 32 bytes that uppercase base32 ``digits`` stand for, if their checksum is right."""
     try:
         raw = base64.b32decode(digits + "=" * (-len(digits) % 8))[:32]
     except (binascii.Error, ValueError):

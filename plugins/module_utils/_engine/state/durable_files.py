@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 
@@ -19,15 +20,24 @@ def sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
+def make_private(directory: Path) -> None:
+    """Make ``directory`` and its parents (mode 0700), so that they survive a power cut. Raises :class:`OSError`."""
+    if not directory.is_dir():
+        make_private(directory.parent)
+        directory.mkdir(mode=0o700, exist_ok=True)
+        sync_directory(directory.parent)
+
+
 def replace_durably(path: Path, text: str) -> None:
     """Write ``text`` to ``path`` (mode 0600) completely or not at all. Create its directory if it is missing.
 
     Raises :class:`OSError` and keeps the previous content if this fails.
     """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    make_private(path.parent)
+    # Not named after the process: two containers that share a base_dir have the same process ids.
+    descriptor, name = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)
+    temporary = Path(name)
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()

@@ -15,6 +15,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
@@ -22,7 +23,9 @@ from pathlib import Path
 from typing import Annotated, Final, Literal
 
 from ..errors import LocalStateError, StoreError, StoreUnavailable
+from ..plan.parts import beside_listing, proves
 from ..store.protocol import Store
+from ..values import part_list
 from ..values.field_types import (
     AnyBackupId,
     DatasetName,
@@ -41,12 +44,14 @@ from ..values.field_types import (
 from ..values.json_records import read_record, text, write_record
 from ..values.manifest import Part
 from ..values.progress import Progress
-from ..values.repository import BackupId
+from ..values.repository import BackupId, Series, hold_tag
 from ..values.strict_json import Record, canonical_json, parse_object
 from .durable_files import sync_directory
 
 SUFFIX = ".journal"
 MAX_LINE_BYTES: Final = 1024 * 1024
+MAX_PART_LINE_BYTES: Final = part_list.MAX_LINE_BYTES + 64
+_FOREIGN: Final = {errno.ELOOP, errno.EISDIR, errno.ENOTDIR, errno.ENXIO}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +80,8 @@ class Binding:
 
     def fits(self, now: Binding) -> bool:
         """Whether a run whose binding would be ``now`` may continue the backup with this binding."""
-        own = {"backup_id", "snapshot", "snapshot_guid", "level_requested", "reason"}
+        # Another version of ZFS nearly always sends the same bytes, and every part is compared.
+        own = {"backup_id", "snapshot", "snapshot_guid", "level_requested", "reason", "zfs_version"}
         shaping = (one.name for one in fields(self) if one.name not in own)
         return all(getattr(self, name) == getattr(now, name) for name in shaping)
 
@@ -102,7 +108,8 @@ class Journal:
         self._lock = threading.Lock()
         self._opened: dict[int, tuple[str, str]] = {}
         self._sealed: dict[int, Part] = {}
-        self._stored: dict[int, Part] = {}
+        self._stored_at = array("q")
+        """For each part where its line begins, or -1: a journal may have a million lines, and stays in its file."""
         self._torn_at: int | None = None
 
     @classmethod
@@ -121,23 +128,43 @@ class Journal:
 
         Raises :class:`JournalDamaged` if the backup cannot be continued.
         """
-        with _explained(path, "read"):
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-            with os.fdopen(descriptor, "rb") as file:
-                content = file.read()
-        whole = content[: content.rfind(b"\n") + 1]
-        lines = whole.splitlines()
-        if not lines:
-            raise JournalDamaged("its first line is missing")
-        journal = cls(path, _read_binding(lines[0]))
-        journal._torn_at = len(whole) if len(whole) < len(content) else None
-        for line in lines[1:]:
-            journal._replay(line)
+        with _explained(path, "read"), os.fdopen(_open(path), "rb") as file:
+            first = file.readline(MAX_LINE_BYTES)
+            if not first.endswith(b"\n"):
+                raise JournalDamaged("its first line is missing")
+            journal = cls(path, _read_binding(first))
+            offset = len(first)
+            while line := file.readline(MAX_LINE_BYTES):
+                if not line.endswith(b"\n") and len(line) < MAX_LINE_BYTES:
+                    journal._torn_at = offset
+                    break
+                journal._replay(line, offset)
+                offset += len(line)
         return journal
 
     def known(self, index: int) -> Part | None:
-        """Return the part as an earlier run stored it."""
-        return self._stored.get(index)
+        """The part as it was stored, by this run or an earlier one."""
+        if index >= len(self._stored_at) or self._stored_at[index] < 0:
+            return None
+        with _explained(self.path, "read"):
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                line = os.pread(descriptor, MAX_PART_LINE_BYTES, self._stored_at[index]).partition(b"\n")[0]
+            finally:
+                os.close(descriptor)
+        try:
+            return read_record(Part, parse_object(line, limit=MAX_PART_LINE_BYTES)["stored"])
+        except (ValueError, KeyError) as error:
+            raise LocalStateError(
+                f"The journal {self.path} was changed while it was in use: part {index} cannot be read any longer",
+                subject=str(self.path),
+                answer=str(error),
+                next_step="Nobody but zrb may write there; run the same command again",
+            ) from error
+
+    def parts(self) -> Iterator[Part]:
+        """All parts that are stored, in order."""
+        return (part for index in range(len(self._stored_at)) if (part := self.known(index)) is not None)
 
     def opened(self, index: int, key: str, upload_id: str) -> None:
         """A chunked upload has begun."""
@@ -152,31 +179,50 @@ class Journal:
     def stored(self, part: Part) -> None:
         """The store acknowledged the part."""
         with self._lock:
-            self._append({"stored": write_record(part)})
+            self._note_stored(part.index, self._append({"stored": write_record(part)}))
 
-    def reconcile(self, store: Store, progress: Progress) -> None:
-        """Find the parts that were under way when the earlier run ended. Record those that arrived, and abort the
-        uploads of the others. Raises ``ObjectExists`` if a key has other content."""
-        for index, part in sorted(self._sealed.items()):
-            if index not in self._stored:
-                checksum = store.holds(part.key, size=part.bytes, sha256=part.sha256, expected=part.checksum)
-                if checksum is not None:
-                    arrived = replace(part, checksum=checksum)
-                    self.stored(arrived)
-                    self._stored[index] = arrived
+    def reconcile(self, store: Store, progress: Progress) -> int:
+        """Find out what became of the parts of the earlier run: nothing is believed that was not looked at since.
+
+        Record those that arrived and were not acknowledged, and abort the uploads of the others. Forget those that are
+        gone, or have another length, so that they are sent again; return how many these are. A listing shows it; what
+        it does not prove to be the same is asked for, and read back if nothing else helps. Raises ``ObjectExists`` if
+        a key has other content.
+        """
+        for part in [self._sealed[index] for index in sorted(self._sealed)]:
+            checksum = store.holds(part.key, size=part.bytes, sha256=part.sha256, expected=part.checksum)
+            if checksum is not None:
+                self.stored(replace(part, checksum=checksum))
         self.abort_uploads(store, progress)
+        if not self.stored_parts:
+            return 0
+        binding = self.binding
+        prefix = Series(binding.host, binding.dataset).data_prefix(BackupId(binding.backup_id), binding.level)
+        gone, doubtful = array("q"), array("q")
+        for part, found in beside_listing(self.parts(), store.list(prefix)):
+            if found is None or found.bytes != part.bytes:
+                gone.append(part.index)
+            elif not proves(found.checksum, part):
+                doubtful.append(part.index)
+        if doubtful:
+            progress.log(f"Comparing {len(doubtful)} parts that are stored already with what was sent")
+        for part in filter(None, map(self.known, doubtful)):
+            if store.holds(part.key, size=part.bytes, sha256=part.sha256, expected=part.checksum) is None:
+                gone.append(part.index)
+        for index in gone:
+            self._stored_at[index] = -1
+        return len(gone)
 
     def abort_uploads(self, store: Store, progress: Progress) -> None:
         """Abort the chunked uploads that were not completed. One that the store refuses to abort is a warning: it
         costs space, but no backup. Raises ``StoreUnavailable``."""
-        for index, (key, upload_id) in sorted(self._opened.items()):
-            if index not in self._stored:
-                try:
-                    store.abort_upload(key, upload_id)
-                except StoreUnavailable:
-                    raise
-                except StoreError as error:
-                    progress.log(f"An unfinished upload stays in the store. {error.explain()}", level="warning")
+        for _index, (key, upload_id) in sorted(self._opened.items()):
+            try:
+                store.abort_upload(key, upload_id)
+            except StoreUnavailable:
+                raise
+            except StoreError as error:
+                progress.log(f"An unfinished upload stays in the store. {error.explain()}", level="warning")
 
     def remove(self) -> None:
         """Remove the journal of a backup that is committed or given up."""
@@ -187,9 +233,17 @@ class Journal:
     @property
     def stored_parts(self) -> int:
         """Number of parts that a resume does not send again."""
-        return len(self._stored)
+        return sum(offset >= 0 for offset in self._stored_at)
 
-    def _append(self, record: Record, *, create: bool = False) -> None:
+    def _note_stored(self, index: int, offset: int) -> None:
+        while len(self._stored_at) <= index:
+            self._stored_at.append(-1)
+        self._stored_at[index] = offset
+        self._opened.pop(index, None)
+        self._sealed.pop(index, None)
+
+    def _append(self, record: Record, *, create: bool = False) -> int:
+        """Append a line; where it begins."""
         line = canonical_json(record) + b"\n"
         flags = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC | (os.O_CREAT | os.O_EXCL if create else 0)
         with _explained(self.path, "written"):
@@ -210,16 +264,19 @@ class Journal:
                     raise
             finally:
                 os.close(descriptor)
+        return length
 
-    def _replay(self, line: bytes) -> None:
+    def _replay(self, line: bytes, offset: int) -> None:
         try:
             ((kind, entry),) = parse_object(line, limit=MAX_LINE_BYTES).items()
             if kind == "opened":
                 opened = read_record(Opened, entry)
                 self._opened[opened.index] = (opened.key, opened.upload_id)
-            elif kind in {"sealed", "stored"}:
+            elif kind == "sealed":
                 part = read_record(Part, entry)
-                (self._sealed if kind == "sealed" else self._stored)[part.index] = part
+                self._sealed[part.index] = part
+            elif kind == "stored":
+                self._note_stored(read_record(Part, entry).index, offset)
         except ValueError as error:
             raise JournalDamaged(f"one of its lines was not written by zrb: it {error}") from error
 
@@ -235,12 +292,18 @@ def backup_id_of(path: Path) -> BackupId:
     return BackupId(path.name.removesuffix(SUFFIX))
 
 
-def snapshot_named_in(path: Path) -> str:
-    """Return the snapshot in the first line of a damaged journal, or an empty string."""
+def hold_named_in(path: Path) -> tuple[str, str] | None:
+    """Return snapshot and tag of the hold that the first line of a damaged journal speaks of, if it can be read."""
     try:
-        return str(parse_object(path.read_bytes().partition(b"\n")[0], limit=MAX_LINE_BYTES)["snapshot"])
-    except (OSError, ValueError, KeyError):
-        return ""
+        with os.fdopen(_open(path), "rb") as file:
+            binding = _read_binding(file.readline(MAX_LINE_BYTES))
+    except (OSError, ValueError):
+        return None
+    return binding.snapshot, hold_tag(binding.repository_id)
+
+
+def _open(path: Path) -> int:
+    return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)  # never waits for a pipe
 
 
 def _read_binding(line: bytes) -> Binding:
@@ -259,5 +322,7 @@ def _explained(path: Path, done: str) -> Iterator[None]:
             f"The journal {path} could not be {done}",
             subject=str(path),
             answer=error.strerror or str(error),
-            next_step="Make base_dir writable and free some space, then run the same command again: it resumes",
+            next_step=f"Something that zrb did not write is at {path}: look at it and move it away"
+            if error.errno in _FOREIGN
+            else "Make base_dir writable and free some space, then run the same command again: it resumes",
         ) from error

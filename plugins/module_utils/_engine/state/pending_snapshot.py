@@ -18,10 +18,13 @@ from .durable_files import replace_durably
 _NAME = ".pending-snapshot"
 
 
-def note_pending(directory: Path, snapshot: str) -> None:
-    """Write the name of a snapshot down before it is taken. Raises :class:`LocalStateError`."""
+def note_pending(directory: Path, snapshot: str, *, hold_tag: str) -> None:
+    """Write down the name of a snapshot, and the tag that will hold it, before it is taken.
+
+    Raises :class:`LocalStateError`.
+    """
     try:
-        replace_durably(directory / _NAME, f"{snapshot}\n")
+        replace_durably(directory / _NAME, f"{snapshot}\n{hold_tag}\n")
     except OSError as error:
         raise LocalStateError(
             f"The note of the snapshot {snapshot} could not be written in {directory}",
@@ -36,13 +39,13 @@ def clear_pending(directory: Path) -> None:
     (directory / _NAME).unlink(missing_ok=True)
 
 
-def release_pending(directory: Path, zfs: Zfs, *, hold_tag: str, bound: Collection[str]) -> None:
+def release_pending(directory: Path, zfs: Zfs, *, bound: Collection[str]) -> None:
     """Release the hold of a run that was killed before it had a journal. Snapshots in ``bound`` have a journal."""
     try:
-        snapshot = (directory / _NAME).read_text(encoding="utf-8").strip()
+        lines = (directory / _NAME).read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
         return
-    if snapshot and snapshot not in bound:
+    if len(lines) == 2 and lines[0] not in bound:
         with suppress(NoSuchSnapshot):
-            zfs.release(snapshot, hold_tag)
+            zfs.release(lines[0], lines[1])
     clear_pending(directory)

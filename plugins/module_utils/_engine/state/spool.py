@@ -9,15 +9,19 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import LocalStateError
+from .durable_files import make_private
+
+_PREFIX = "restore-"
 
 
 class Spool:
-    """A private directory ``{base_dir}/spool/{pid}``, created when first needed and removed at the end.
+    """A private directory ``{base_dir}/spool/restore-{random}``, created when first needed and removed at the end.
 
     A lock file marks a directory in use. Directories that killed processes left are removed.
     """
@@ -40,11 +44,10 @@ class Spool:
         """Return the directory, ready for use."""
         if self._own is None:
             try:
-                self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+                make_private(self._root)
                 with _alone(self._root):  # a new directory has no lock yet, and looks abandoned
                     self._remove_stale()
-                    own = self._root / str(os.getpid())
-                    own.mkdir(mode=0o700)
+                    own = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=self._root))
                     self._lock_fd = os.open(own / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
                     fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
@@ -58,9 +61,7 @@ class Spool:
         return self._own
 
     def _remove_stale(self) -> None:
-        for directory in self._root.iterdir():
-            if not directory.name.isdecimal():
-                continue  # not ours, for example lost+found
+        for directory in self._root.glob(f"{_PREFIX}*"):
             try:
                 descriptor = os.open(directory / ".lock", os.O_RDWR | os.O_CLOEXEC)
             except FileNotFoundError:

@@ -40,7 +40,7 @@ class WrittenChunks(Generic[Proof]):
             self._chunks[chunk.number] = chunk
 
     def whole(self) -> list[WrittenChunk[Proof]]:
-        """All chunks in order. Raises :class:`StoreError` where they do not cover the object without a hole: such
+        """All chunks in order. Raises :class:`StoreError` if they do not cover the object without a hole: such
         an object must never become visible."""
         with self._lock:
             chunks = [self._chunks[number] for number in sorted(self._chunks)]

@@ -20,7 +20,7 @@ from ..errors import IntegrityError, ObjectExists, PartDamaged, StoreError
 from ..values.manifest import Checksum
 from .directory_upload import NO_CHECKSUM, PIECE_BYTES, TEMP_NAME, DirectoryUpload, sync_directory
 from .object_keys import check_key, check_prefix
-from .os_errors import explained, missing_root
+from .os_errors import check_inside, explained, missing_root, open_regular
 from .protocol import Buffer, Flow, StoredObject, free_flow
 
 
@@ -73,6 +73,7 @@ class DirectoryStore:
     ) -> DirectoryUpload:
         """See :class:`.protocol.Store`."""
         path = self._path(key)
+        check_inside(path, key, self._root)
         self._make_durable(path.parent, key)
         return DirectoryUpload(self._root, key, token=self._new_token(), total_chunks=total_chunks, flow=self._flow)
 
@@ -93,7 +94,7 @@ class DirectoryStore:
         path = self._path(key)
         with explained("Reading", key, self._root):
             try:
-                with path.open("rb", buffering=0) as file:
+                with open_regular(path, key, self._root) as file:
                     same = os.fstat(file.fileno()).st_size == size
                     same = same and hashlib.file_digest(file, "sha256").hexdigest() == sha256
             except FileNotFoundError:
@@ -111,7 +112,7 @@ class DirectoryStore:
         path = self._path(key)
         with explained("Looking at", key, self._root):
             try:
-                status = path.stat()
+                status = path.lstat()
             except (FileNotFoundError, NotADirectoryError):
                 return None
         return _stored(key, status) if stat.S_ISREG(status.st_mode) else None
@@ -119,8 +120,8 @@ class DirectoryStore:
     def get(self, key: str, *, limit: int) -> bytes:
         """See :class:`.protocol.Store`."""
         path = self._path(key)
-        with explained("Reading", key, self._root), path.open("rb") as file:
-            content = file.read(limit + 1)
+        with explained("Reading", key, self._root), open_regular(path, key, self._root) as file:
+            content = os.pread(file.fileno(), limit + 1, 0)
         if len(content) > limit:
             raise IntegrityError(
                 f"{key} in {self._root} is longer than the {limit} bytes that such an object may have",
@@ -134,7 +135,7 @@ class DirectoryStore:
         path = self._path(key)
         view = buffer.cast("B")
         filled = 0
-        with explained("Reading", key, self._root), path.open("rb", buffering=0) as file:
+        with explained("Reading", key, self._root), open_regular(path, key, self._root) as file:
             while filled < len(view):
                 piece = view[filled : filled + PIECE_BYTES]
                 self._flow(len(piece))
@@ -173,7 +174,7 @@ class DirectoryStore:
         for name, entry in entries:
             if name.endswith("/"):
                 yield from self._walk(directory / entry.name, base + name, "")
-            elif entry.is_file(follow_symlinks=False):
+            else:  # what is no regular file too: to be found out when it is read, and not withheld
                 try:
                     yield _stored(base + name, entry.stat(follow_symlinks=False))
                 except FileNotFoundError:

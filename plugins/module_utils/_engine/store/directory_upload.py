@@ -17,7 +17,7 @@ from pathlib import Path
 from ..errors import ObjectExists, StoreError, StoreFull
 from ..values.manifest import Checksum
 from .chunks import WrittenChunk, WrittenChunks
-from .os_errors import explained
+from .os_errors import explained, open_regular
 from .protocol import Buffer, Flow
 
 NO_CHECKSUM = Checksum("none", "")
@@ -155,7 +155,7 @@ class DirectoryUpload:
         root = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY)
         try:
             fcntl.flock(root, fcntl.LOCK_EX)
-            if self._path.exists():
+            if os.path.lexists(self._path):
                 self._same_or_refuse()
             else:
                 self._temp.rename(self._path)
@@ -163,7 +163,8 @@ class DirectoryUpload:
             os.close(root)
 
     def _same_or_refuse(self) -> None:
-        with self._temp.open("rb", buffering=0) as ours, self._path.open("rb", buffering=0) as theirs:
+        theirs_file = open_regular(self._path, self._key, self._root)
+        with self._temp.open("rb", buffering=0) as ours, theirs_file as theirs:
             same = os.fstat(ours.fileno()).st_size == os.fstat(theirs.fileno()).st_size
             while same and (block := ours.read(_COMPARE_BYTES)):
                 same = theirs.read(len(block)) == block

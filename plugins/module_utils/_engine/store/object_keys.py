@@ -14,7 +14,7 @@ _COMPONENT = re.compile(r"[A-Za-z0-9._%-]{1,255}")
 
 
 def check_key(key: str) -> str:
-    """``key`` itself where it is one that this format writes: components of ``A-Za-z0-9._-%`` joined by single
+    """``key`` itself if it is one that this format writes: components of ``A-Za-z0-9._-%`` joined by single
     slashes, none of them ``.`` or ``..``. Raises :class:`IntegrityError` otherwise."""
     components = key.split("/")
     if all(_COMPONENT.fullmatch(part) and part not in {".", ".."} for part in components):
@@ -28,7 +28,7 @@ def check_key(key: str) -> str:
 
 
 def check_prefix(prefix: str) -> str:
-    """``prefix`` itself where it is empty or begins a key; it may end with a slash. Raises :class:`IntegrityError`."""
+    """``prefix`` itself if it is empty or begins a key; it may end with a slash. Raises :class:`IntegrityError`."""
     if prefix:
         check_key(prefix.removesuffix("/"))
     return prefix

@@ -8,11 +8,22 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
 
-from ..errors import EngineError, NoSuchRepository, ObjectMissing, StoreDenied, StoreError, StoreFull, StoreUnavailable
+from ..errors import (
+    EngineError,
+    IntegrityError,
+    NoSuchRepository,
+    ObjectMissing,
+    StoreDenied,
+    StoreError,
+    StoreFull,
+    StoreUnavailable,
+)
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -27,6 +38,36 @@ def explained(tried: str, key: str, root: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise _error_of(error, tried, key, root) from error
+
+
+def open_regular(path: Path, key: str, root: Path) -> FileIO:
+    """Open the file of an object to be read. What is no regular file, or lies behind a symbolic link, is nothing that
+    zrb wrote, and is neither waited for nor followed. Raises :class:`IntegrityError` and :class:`OSError`."""
+    check_inside(path, key, root)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in {errno.ELOOP, errno.ENXIO}:
+            raise _foreign(key, root) from error
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise _foreign(key, root)
+    return FileIO(descriptor, "rb")
+
+
+def check_inside(path: Path, key: str, root: Path) -> None:
+    """Raise :class:`IntegrityError` if a directory of ``path`` is a symbolic link: it may lead elsewhere."""
+    if any(parent.is_symlink() for parent in path.parents if parent != root and parent.is_relative_to(root)):
+        raise _foreign(key, root)
+
+
+def _foreign(key: str, root: Path) -> IntegrityError:
+    return IntegrityError(
+        f"{key} in {root} is not a file that zrb wrote, or is behind a symbolic link",
+        subject=key,
+        next_step="Look at what stands at that name and who made it, move it away, and restore the file from a copy",
+    )
 
 
 def missing_root(root: Path) -> NoSuchRepository:

@@ -61,11 +61,11 @@ class Upload(Protocol):
         has it: a store that needs one then computes none."""
 
     def expected_checksum(self) -> Checksum:
-        """What :meth:`complete` will return, once every chunk is written: proof of the content even where the object
-        cannot be read back, since it is archived at once. ``none`` where the storage keeps no checksums."""
+        """What :meth:`complete` will return, once every chunk is written: proof of the content even if the object
+        cannot be read back, since it is archived at once. ``none`` if the storage keeps no checksums."""
 
     def complete(self) -> Checksum:
-        """Make the object visible under its key, all of it or nothing. Raises ``ObjectExists`` where the key
+        """Make the object visible under its key, all of it or nothing. Raises ``ObjectExists`` if the key
         holds other content; the same content there (a lost reply) is success."""
 
     def abort(self) -> None:
@@ -88,7 +88,7 @@ class Store(Protocol):
         moves them. What a retry moves once more is asked for once more."""
 
     def put(self, key: str, data: Buffer, *, storage_class: str = "STANDARD", sha256: bytes | None = None) -> Checksum:
-        """Write one object whole; ``sha256`` as in :meth:`Upload.put_chunk`. Raises ``ObjectExists`` where the key
+        """Write one object whole; ``sha256`` as in :meth:`Upload.put_chunk`. Raises ``ObjectExists`` if the key
         holds other content; the same content there (a lost reply, a run repeated) is success."""
 
     def open_upload(self, key: str, *, total_chunks: int | None, storage_class: str = "STANDARD") -> Upload:
@@ -98,21 +98,21 @@ class Store(Protocol):
         """Throw away an upload that an earlier process left unfinished. One that is gone already is no error."""
 
     def holds(self, key: str, *, size: int, sha256: str, expected: Checksum) -> Checksum | None:
-        """The checksum of ``key`` where the store can prove that it holds ``size`` bytes with this SHA-256 (hex);
-        ``None`` where the key is absent. Proves by the stored checksum, where it is the ``expected`` one that
+        """The checksum of ``key`` if the store can prove that it holds ``size`` bytes with this SHA-256 (hex);
+        ``None`` if the key is absent. Proves by the stored checksum, if it is the ``expected`` one that
         :meth:`Upload.expected_checksum` gave, else by reading back. Raises
-        ``ObjectExists`` where the content is other or cannot be proven."""
+        ``ObjectExists`` if the content is other or cannot be proven."""
 
     def head(self, key: str) -> StoredObject | None:
         """What is known about ``key``, or ``None``."""
 
     def get(self, key: str, *, limit: int) -> bytes:
-        """A small object whole. Raises ``ObjectMissing``, ``ObjectArchived``, or ``IntegrityError`` where it is
+        """A small object whole. Raises ``ObjectMissing``, ``ObjectArchived``, or ``IntegrityError`` if it is
         longer than ``limit`` bytes."""
 
     def read_into(self, key: str, offset: int, buffer: memoryview) -> None:
         """Fill ``buffer`` with the bytes of ``key`` from ``offset``. Raises ``ObjectMissing``, ``ObjectArchived``,
-        or ``PartDamaged`` where the object ends too early."""
+        or ``PartDamaged`` if the object ends too early."""
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         """All objects whose key starts with ``prefix``, in key order."""

@@ -15,6 +15,7 @@ from ..errors import IntegrityError, ObjectMissing, StoreUnavailable
 from ..values.config import S3Settings
 from ..values.manifest import Checksum
 from ..values.repository import IDENTITY_KEY
+from ..values.storage_classes import ARCHIVE_CLASSES
 from .object_keys import check_key, check_prefix
 from .protocol import Buffer, Flow, StoredObject
 from .s3_body import MemoryBody
@@ -25,8 +26,6 @@ from .s3_probe import EndpointProbe
 from .s3_read import read_object, read_range
 from .s3_session import S3Session
 from .s3_upload import CONFLICT_PAUSES_S, S3Upload, abort_multipart, checked_reply, digest_headers
-
-_ARCHIVE_CLASSES = {"GLACIER", "DEEP_ARCHIVE"}
 
 
 class S3Store:
@@ -105,7 +104,7 @@ class S3Store:
         """See :class:`.protocol.Store`."""
         content = ExpectedContent(
             chunks=((size, bytes.fromhex(sha256)),),
-            etag=lambda: expected.value if expected.kind == "etag" else "",
+            etag=lambda: expected.etag,
             composite=expected.value if expected.kind == "sha256-composite" else "",
         )
         return same_content(self._session, check_key(key), content)
@@ -118,7 +117,7 @@ class S3Store:
             return None
         storage_class = str(reply.get("StorageClass") or "STANDARD")
         thawing, thawed = _restore_state(str(reply.get("Restore") or ""))
-        archived = storage_class in _ARCHIVE_CLASSES or bool(reply.get("ArchiveStatus"))
+        archived = storage_class in ARCHIVE_CLASSES or bool(reply.get("ArchiveStatus"))
         return StoredObject(
             key=key,
             bytes=int(reply["ContentLength"]),
@@ -190,7 +189,7 @@ class S3Store:
 
 
 def _class_parameter(storage_class: str) -> dict[str, Any]:
-    # Left out where it is the default: some endpoints know no classes at all.
+    # Left out if it is the default: some endpoints know no classes at all.
     return {} if storage_class == "STANDARD" else {"StorageClass": storage_class}
 
 
@@ -215,6 +214,6 @@ def _listed(key: str, entry: Mapping[str, Any]) -> StoredObject:
         storage_class=storage_class,
         checksum=checksum_of({"ETag": entry.get("ETag", "")}),
         modified=_moment(entry),
-        readable=thawed or storage_class not in _ARCHIVE_CLASSES,
+        readable=thawed or storage_class not in ARCHIVE_CLASSES,
         thawing=thawing,
     )

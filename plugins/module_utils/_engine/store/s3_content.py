@@ -25,14 +25,14 @@ _READ_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class ExpectedContent:
-    """The bytes that a key is to hold: a SHA-256 for each chunk, in order, and the ETag that they have where ETags
+    """The bytes that a key is to hold: a SHA-256 for each chunk, in order, and the ETag that they have if ETags
     are MD5 sums."""
 
     chunks: tuple[tuple[int, bytes], ...]
     """Length and SHA-256 of every chunk."""
     etag: Callable[[], str]
     composite: str = ""
-    """The composite SHA-256 of the chunks it was uploaded in, where those are not ``chunks``."""
+    """The composite SHA-256 of the chunks it was uploaded in, if those are not ``chunks``."""
 
     @property
     def size(self) -> int:
@@ -40,7 +40,7 @@ class ExpectedContent:
         return sum(length for length, _digest in self.chunks)
 
     def sha256_texts(self) -> set[str]:
-        """The SHA-256 as an endpoint may write it: of the object, where there is one chunk, or of the digests."""
+        """The SHA-256 as an endpoint may write it: of the object, if there is one chunk, or of the digests."""
         composite = b64encode(hashlib.sha256(b"".join(digest for _length, digest in self.chunks)).digest()).decode()
         texts = {self.composite or f"{composite}-{len(self.chunks)}"}
         if len(self.chunks) == 1:
@@ -49,7 +49,7 @@ class ExpectedContent:
 
 
 def multipart_etag(etags: Sequence[str]) -> str:
-    """The ETag that S3 gives to a multipart object, from those of its parts; "" where they are no MD5 sums."""
+    """The ETag that S3 gives to a multipart object, from those of its parts; "" if they are no MD5 sums."""
     plain = [etag.strip('"') for etag in etags]
     if not all(_MD5_ETAG.fullmatch(etag) for etag in plain):
         return ""
@@ -57,20 +57,20 @@ def multipart_etag(etags: Sequence[str]) -> str:
 
 
 def checksum_of(reply: Mapping[str, Any]) -> Checksum:
-    """The best checksum in a reply to a write or a HEAD."""
+    """The best checksum, and the ETag, in a reply to a write or a HEAD, or of an entry of a listing."""
     etag = str(reply.get("ETag", "")).strip('"')
     sha256 = str(reply.get("ChecksumSHA256") or "")
     if not sha256:
-        return Checksum("etag", etag) if etag else Checksum("none", "")
+        return Checksum("none", "", etag)
     _digest, dash, parts = etag.partition("-")
     if "-" not in sha256 and dash and reply.get("ChecksumType") != "FULL_OBJECT":
         sha256 = f"{sha256}-{parts}"  # some endpoints leave the number of parts off in a HEAD
-    return Checksum("sha256-composite" if "-" in sha256 else "sha256", sha256)
+    return Checksum("sha256-composite" if "-" in sha256 else "sha256", sha256, etag)
 
 
 def same_content(session: S3Session, key: str, expected: ExpectedContent) -> Checksum | None:
-    """The checksum of ``key`` where it holds ``expected``, ``None`` where it is absent. Raises ``ObjectExists`` where
-    it holds something else, or where that cannot be found out."""
+    """The checksum of ``key`` if it holds ``expected``, ``None`` if it is absent. Raises ``ObjectExists`` if
+    it holds something else, or if that cannot be found out."""
     try:
         head = session.call("head_object", key=key, ChecksumMode="ENABLED")
     except ObjectMissing:
@@ -80,14 +80,13 @@ def same_content(session: S3Session, key: str, expected: ExpectedContent) -> Che
     checksum = checksum_of(head)
     if checksum.value in expected.sha256_texts():
         return checksum
-    etag = str(head.get("ETag", "")).strip('"')
-    if etag and etag == expected.etag():
+    if checksum.etag and checksum.etag == expected.etag():
         return checksum
     return checksum if _read_back(session, key, expected) else None
 
 
 def _read_back(session: S3Session, key: str, expected: ExpectedContent) -> bool:
-    """True where the content is the same, False where the key vanished meanwhile."""
+    """True if the content is the same, False if the key vanished meanwhile."""
     try:
         reply = session.call("get_object", key=key)
     except ObjectMissing:

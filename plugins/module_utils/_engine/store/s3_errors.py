@@ -106,7 +106,7 @@ class Tried:
 
 
 def where(settings: S3Settings) -> str:
-    """``s3://bucket/prefix/``, with the endpoint where it is not AWS."""
+    """``s3://bucket/prefix/``, with the endpoint if it is not AWS."""
     at = f" at {settings.endpoint}" if settings.endpoint else ""
     return f"s3://{settings.bucket}/{settings.prefix}{at}"
 
@@ -199,7 +199,7 @@ _ROWS = (
         "InvalidAccessKeyId SignatureDoesNotMatch ExpiredToken ExpiredTokenException InvalidToken "
         "InvalidClientTokenId TokenRefreshRequired RequestExpired NotSignedUp AuthorizationHeaderMalformed "
         "XAdminUserNotFound XMinioAdminNoSuchUser NoSuchUser 401",
-        "Check the access key and the secret key, or get new ones where they have expired ({endpoint})",
+        "Check the access key and the secret key, or get new ones if they have expired ({endpoint})",
     ),
     _Row(
         ClockSkewed,
@@ -260,7 +260,7 @@ _ROWS = (
         StoreUnavailable,
         "SlowDown InternalError RequestTimeout Throttling ThrottlingException 429 5xx",
         "{endpoint} is overloaded or broken: run the same again later, with fewer workers or a higher "
-        "retry.max_attempts where it happens often",
+        "retry.max_attempts if it happens often",
     ),
     _Row(
         ForeignReply,

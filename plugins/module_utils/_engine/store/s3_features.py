@@ -13,10 +13,10 @@ from ..values.config import ChecksumMode
 
 @dataclass(frozen=True, slots=True)
 class EndpointFeatures:
-    """What an endpoint was seen to do. ``None`` where it could not be learnt (no right to try, no repository yet)."""
+    """What an endpoint was seen to do. ``None`` if it could not be learnt (no right to try, no repository yet)."""
 
     conditional_writes: bool | None = None
-    """It refuses ``If-None-Match: *`` where the key exists."""
+    """It refuses ``If-None-Match: *`` if the key exists."""
     checksum_rejected: bool | None = None
     """It refuses bytes that do not have the SHA-256 sent with them."""
     checksum_stored: bool | None = None

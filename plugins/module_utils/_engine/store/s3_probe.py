@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
+import tempfile
 import threading
 from base64 import b64encode
 from collections.abc import Callable
@@ -41,7 +41,7 @@ _WRONG = b"not what is sent"
 
 class EndpointProbe:
     """The features of the endpoint and bucket of ``session``, learnt at most once a process and cached in
-    ``state_dir`` (where that is given) for 30 days."""
+    ``state_dir`` (if that is given) for 30 days."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class EndpointProbe:
         self._cache = state_dir / f"endpoint-{_identity_of(session)}.json" if state_dir else None
 
     def features(self, *, fresh: bool = False) -> EndpointFeatures:
-        """What is known; learns it where nothing is known, or where ``fresh`` is asked for."""
+        """What is known; learns it if nothing is known, or if ``fresh`` is asked for."""
         with self._lock:
             if self._features is None and not fresh:
                 self._features = self._read_cache()
@@ -86,12 +86,12 @@ class EndpointProbe:
         if self._cache is None:
             return
         record = {"time": self._clock().isoformat(), "features": asdict(found)}
-        temp = self._cache.with_name(f"{self._cache.name}.{os.getpid()}.tmp")
         # A cache that cannot be written costs a probe in the next run, and must not cost this one.
         with suppress(OSError):
-            temp.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            temp.write_text(json.dumps(record))
-            temp.replace(self._cache)
+            self._cache.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile("w", dir=self._cache.parent, delete=False) as file:
+                json.dump(record, file)
+            Path(file.name).replace(self._cache)
 
 
 def _identity_of(session: S3Session) -> str:
@@ -101,7 +101,7 @@ def _identity_of(session: S3Session) -> str:
 
 
 def learn_features(session: S3Session) -> EndpointFeatures | None:
-    """Try the endpoint. Questions that the credentials may not ask stay unanswered. ``None`` where the repository has
+    """Try the endpoint. Questions that the credentials may not ask stay unanswered. ``None`` if the repository has
     no identity yet."""
     try:
         identity = read_object(session, IDENTITY_KEY, limit=_IDENTITY_LIMIT)
@@ -153,7 +153,7 @@ def _try_digests(session: S3Session, content: bytes) -> tuple[bool | None, bool 
 def _accepted_in_upload(
     session: S3Session, content: bytes, tries: list[dict[str, str]], **parameters: Any
 ) -> list[bool]:
-    """Which of the ``tries`` an upload made with ``parameters`` accepts; none where it cannot be made so."""
+    """Which of the ``tries`` an upload made with ``parameters`` accepts; none if it cannot be made so."""
     try:
         upload_id = str(session.call("create_multipart_upload", key=_TRIAL_KEY, **parameters)["UploadId"])
     except S3Refused:

@@ -18,7 +18,7 @@ _READ_BYTES = 1 << 20
 
 
 def read_range(session: S3Session, key: str, offset: int, view: memoryview) -> None:
-    """Fill ``view`` with the bytes of ``key`` from ``offset``. Raises ``PartDamaged`` where the object ends before."""
+    """Fill ``view`` with the bytes of ``key`` from ``offset``. Raises ``PartDamaged`` if the object ends before."""
     filled = 0
     failures = 0
     while filled < len(view):
@@ -44,7 +44,7 @@ def read_range(session: S3Session, key: str, offset: int, view: memoryview) -> N
 
 
 def read_object(session: S3Session, key: str, *, limit: int) -> bytes | None:
-    """The whole of a small object, or ``None`` where it is longer than ``limit``."""
+    """The whole of a small object, or ``None`` if it is longer than ``limit``."""
     reply = session.call("get_object", key=key)
     length = reply.get("ContentLength")  # a proxy that sends chunks leaves it out
     with closing(reply["Body"]) as body:

@@ -67,7 +67,7 @@ class S3Session:
 
     def call(self, operation: str, *, key: str = "", **parameters: Any) -> dict[str, Any]:
         """One request, retried by botocore. ``key`` is relative to the repository; bucket and expected owner are
-        added. Raises the errors of :mod:`.s3_errors` and :mod:`.s3_way`."""
+        added. Raises the errors of :mod:`.s3_errors`."""
         parameters["Bucket"] = self.settings.bucket
         if self.settings.expected_bucket_owner:
             parameters["ExpectedBucketOwner"] = self.settings.expected_bucket_owner

@@ -81,9 +81,8 @@ class S3Upload:
         """See :class:`.protocol.Upload`."""
         content = _content_of(self._chunks.whole())
         if self._guards.sha256:
-            return Checksum("sha256-composite", content.sha256_texts().pop())
-        etag = content.etag()
-        return Checksum("etag", etag) if etag else Checksum("none", "")
+            return Checksum("sha256-composite", content.sha256_texts().pop(), content.etag())
+        return Checksum("none", "", content.etag())
 
     def complete(self) -> Checksum:
         """See :class:`.protocol.Upload`."""
@@ -136,7 +135,7 @@ class S3Upload:
         """The checksum of the object that a reply to Complete claims to have made: by this reply if it has one that
         is ours, else by a HEAD."""
         texts = expected.sha256_texts()
-        if checksum.value not in texts and (self._guards.sha256 or checksum.value != expected.etag()):
+        if checksum.value not in texts and (self._guards.sha256 or checksum.etag != expected.etag()):
             try:
                 head = self._session.call("head_object", key=self._key, ChecksumMode="ENABLED")
             except ObjectMissing as error:
@@ -165,9 +164,9 @@ def _part(chunk: WrittenChunk[_ChunkProof]) -> dict[str, Any]:
 
 
 def abort_multipart(session: S3Session, key: str, upload_id: str) -> None:
-    """Abort an upload, again where chunks that were under way arrived after the first time (S3 User Guide, "Aborting
+    """Abort an upload, again if chunks that were under way arrived after the first time (S3 User Guide, "Aborting
     a multipart upload"). One that is gone already is no error. Whether chunks are left is another permission, and not
-    every endpoint tells: where it cannot be asked, once has to do."""
+    every endpoint tells: if it cannot be asked, once has to do."""
     for _attempt in range(_ABORTS):
         try:
             session.call("abort_multipart_upload", key=key, UploadId=upload_id)
@@ -192,7 +191,7 @@ def digest_headers(view: memoryview, sha256: bytes, guards: WriteGuards) -> dict
 
 
 def checked_reply(reply: dict[str, Any], sha256: bytes, key: str) -> str:
-    """The SHA-256 that the endpoint says it stored, or "". Raises :class:`StoreError` where it is not ours."""
+    """The SHA-256 that the endpoint says it stored, or "". Raises :class:`StoreError` if it is not ours."""
     stored = str(reply.get("ChecksumSHA256") or "")
     if stored and stored != b64encode(sha256).decode():
         raise _stored_otherwise(key, f"x-amz-checksum-sha256: {stored}")

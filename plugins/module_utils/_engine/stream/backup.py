@@ -64,16 +64,17 @@ AtEnd = Callable[[bytes, bytes], None]
 
 @dataclass(frozen=True, slots=True)
 class StoredStream:
-    """What became of a stream. ``blake3`` is hex, ``parts`` are in order."""
+    """What became of a stream. ``blake3`` is hex; the ledger knows each of the ``parts``."""
 
     stream_bytes: int
     blake3: str
-    parts: tuple[Part, ...]
+    parts: int
     parts_resumed: int
 
 
 class BackupPipeline:
-    """Stores one stream after another. Holds no buffer and no thread between two. Others may share its ``pace``."""
+    """Stores one stream after another. Holds no buffer and no thread between two. Others may share its ``pace``, and
+    all streams end when something fails that they are ``within``."""
 
     def __init__(
         self,
@@ -83,20 +84,14 @@ class BackupPipeline:
         uploaders: int,
         pace: Pace | None = None,
         proof: bool = True,
+        within: Failure | None = None,
     ) -> None:
         self.layout = layout
         self.sealer = sealer
         self.uploaders = uploaders
         self.pace = pace or Pace(0)
         self.proof = proof
-        self._stream: _Stream | None = None
-        self._stopped: BaseException | None = None
-
-    def stop(self, error: BaseException) -> None:
-        """Make ``error`` the failure of the stream that another thread stores, and of all that follow."""
-        self._stopped, stream = error, self._stream
-        if stream is not None:
-            stream.failure.set(error)
+        self.within = within
 
     def store_stream(self, source_fd: int, destination: Destination, *, at_end: AtEnd) -> StoredStream:
         """Read ``source_fd`` to its end and store it.
@@ -105,13 +100,10 @@ class BackupPipeline:
         early: the last, short part is then never counted as stored. On any failure everything stops, open uploads are
         aborted, and the first error is raised.
         """
-        self._stream = stream = _Stream(self, destination)
-        if self._stopped is not None:
-            stream.failure.set(self._stopped)
+        stream = _Stream(self, destination)
         try:
             return stream.store(source_fd, at_end)
         finally:
-            self._stream = None
             stream.close()
 
 
@@ -123,7 +115,7 @@ class _Stream:
         self._destination = destination
         self._sealer = pipeline.sealer
         self._proof = pipeline.proof
-        self.failure = Failure()
+        self.failure = Failure(pipeline.within)
         self.blocks = BufferPool(layout.blocks, layout.block_bytes, self.failure)
         self.chunks = BufferPool(layout.chunks, layout.chunk_bytes, self.failure)
         self._scratch = _Scratch(layout.block_bytes)
@@ -144,11 +136,11 @@ class _Stream:
         try:
             reader = _Reader(self, self._destination, source_fd, at_end)
             reader.read_all()
-            parts = self.uploads.wait_for(reader.parts_begun)
+            self.uploads.wait_for(reader.parts_begun)
         except BaseException as error:
             self.failure.set(error)
             raise
-        return StoredStream(reader.stream_bytes, reader.blake3, parts, self.uploads.resumed)
+        return StoredStream(reader.stream_bytes, reader.blake3, reader.parts_begun, self.uploads.resumed)
 
     def close(self) -> None:
         """Stop all threads, abort what was not completed, and free the buffers."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from ..store.protocol import Store
 from ..values.manifest import Part
 from .buffers import BufferPool
 from .failure import Failure
+from .patience import Patience
 from .threads import Threads
 
 SPOOLED_PARTS = 2
@@ -34,6 +35,7 @@ class Source:
     spool: Callable[[], Path]
     """The directory for parts too large for the pool; made when it is first needed."""
     moved: Callable[[int], None]
+    patience: Patience = Patience(0)
 
 
 class Downloads:
@@ -41,7 +43,7 @@ class Downloads:
     needed first always gets what it needs."""
 
     def __init__(
-        self, parts: Sequence[Part], source: Source, *, chunks: BufferPool, threads: Threads, failure: Failure
+        self, parts: Iterable[Part], source: Source, *, chunks: BufferPool, threads: Threads, failure: Failure
     ) -> None:
         self._parts = parts
         self._source = source
@@ -97,7 +99,7 @@ class Downloads:
         part, store = fetched.part, self._source.store
         offset, length = fetched.extent(number)
         try:
-            store.read_into(part.key, offset, buffer[:length])
+            self._source.patience.insist(lambda: store.read_into(part.key, offset, buffer[:length]), self._failure)
         except ObjectMissing as error:
             raise PartMissing(
                 f"Part {part.index} ({part.key}) is not in {store.location}",

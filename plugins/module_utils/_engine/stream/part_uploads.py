@@ -10,14 +10,17 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from ..seal.hashing import Hasher, part_hasher
 from ..store.protocol import Store, Upload
 from ..values.manifest import Checksum, Part
 from .buffers import BufferPool
 from .failure import Failure
+from .patience import Patience
 from .threads import Threads
+
+T = TypeVar("T")
 
 
 class PartLedger(Protocol):
@@ -47,6 +50,7 @@ class Destination:
     part_size: int
     ledger: PartLedger
     moved: Callable[[int], None]
+    patience: Patience = Patience(0)
 
 
 @dataclass(slots=True)
@@ -76,8 +80,12 @@ class Uploads:
         self.threads = threads
         self._failure = failure
         self._unfinished: dict[int, PartUpload] = {}
-        self._stored: dict[int, Part] = {}
+        self._stored = 0
         self.resumed = 0
+
+    def insist(self, action: Callable[[], T]) -> T:
+        """Carry out ``action``, and wait for the store if it is away."""
+        return self.destination.patience.insist(action, self._failure)
 
     def begin(self, index: int) -> PartUpload:
         """The upload of part ``index``, of which nothing is sent yet."""
@@ -96,14 +104,13 @@ class Uploads:
         """The store acknowledged the part, and the ledger knows."""
         with self._failure.changed:
             self._unfinished.pop(part.index, None)
-            self._stored[part.index] = part
+            self._stored += 1
             self._failure.changed.notify_all()
 
-    def wait_for(self, count: int) -> tuple[Part, ...]:
-        """All ``count`` parts, in order, as soon as they are stored. Raises the pipeline's failure."""
+    def wait_for(self, count: int) -> None:
+        """Return as soon as ``count`` parts are stored. Raises the pipeline's failure."""
         with self._failure.changed:
-            self._failure.wait_until(lambda: len(self._stored) == count)
-            return tuple(self._stored[index] for index in range(count))
+            self._failure.wait_until(lambda: self._stored == count)
 
     def abort(self) -> None:
         """Throw away unfinished uploads."""
@@ -145,7 +152,7 @@ class PartUpload:
 
     def _put_chunk(self, chunk: Chunk) -> None:
         upload = self._open()
-        upload.put_chunk(chunk.number, chunk.offset, chunk.content, sha256=chunk.sha256)
+        self._uploads.insist(lambda: upload.put_chunk(chunk.number, chunk.offset, chunk.content, sha256=chunk.sha256))
         self._arrived_in_store(chunk)
         with self._lock:
             self._arrived += 1
@@ -157,8 +164,10 @@ class PartUpload:
         with self._lock:
             if self._upload is None:
                 destination = self._destination
-                self._upload = destination.store.open_upload(
-                    self.key, total_chunks=None, storage_class=destination.storage_class
+                self._upload = self._uploads.insist(
+                    lambda: destination.store.open_upload(
+                        self.key, total_chunks=None, storage_class=destination.storage_class
+                    )
                 )
                 destination.ledger.opened(self.index, self.key, self._upload.upload_id)
             return self._upload
@@ -180,6 +189,6 @@ class PartUpload:
 
     def _finish(self, part: Part, publish: Callable[[], Checksum]) -> None:
         self._destination.ledger.sealed(part)
-        part = replace(part, checksum=publish())
+        part = replace(part, checksum=self._uploads.insist(publish))
         self._destination.ledger.stored(part)
         self._uploads.stored(part)

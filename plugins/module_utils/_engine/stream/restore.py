@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
@@ -54,13 +54,14 @@ class RestorePipeline:
         self.opener = opener
         self.downloaders = downloaders
 
-    def fetch_stream(self, manifest: Manifest, source: Source, write: Write) -> None:
-        """Give the stream of ``manifest`` to ``write``, in order, in pieces of at most a block.
+    def fetch_stream(self, manifest: Manifest, parts: Iterable[Part], source: Source, write: Write) -> None:
+        """Give the stream of ``manifest`` to ``write``, in order, in pieces of at most a block. ``parts`` are those of
+        its proven list; three threads read them, each for itself.
 
         Raises ``PartMissing``, ``PartDamaged``, ``StreamDamaged``, ``WrongIdentity``, or what ``write`` and the store
         raise. On any failure everything stops.
         """
-        stream = _Stream(self, manifest, source, write)
+        stream = _Stream(self, manifest, parts, source, write)
         try:
             stream.fetch()
         finally:
@@ -70,10 +71,12 @@ class RestorePipeline:
 class _Stream:
     """One stream on its way: its buffers and its threads."""
 
-    def __init__(self, pipeline: RestorePipeline, manifest: Manifest, source: Source, write: Write) -> None:
+    def __init__(
+        self, pipeline: RestorePipeline, manifest: Manifest, parts: Iterable[Part], source: Source, write: Write
+    ) -> None:
         layout = pipeline.layout
         self._opener = pipeline.opener
-        self._manifest = manifest
+        self._parts = parts
         self._store = source.store
         self._failure = Failure()
         self._chunks = BufferPool(layout.chunks, layout.chunk_bytes, self._failure)
@@ -82,9 +85,7 @@ class _Stream:
         self._transfers = Threads(pipeline.downloaders, self._failure, name="transfer")
         self._opens = Threads(layout.threads, self._failure, name="open")
         self._planners = Threads(2, self._failure, name="plan")
-        self._downloads = Downloads(
-            manifest.parts, source, chunks=self._chunks, threads=self._transfers, failure=self._failure
-        )
+        self._downloads = Downloads(parts, source, chunks=self._chunks, threads=self._transfers, failure=self._failure)
         self._ahead: deque[_Block] = deque()
         """Blocks that are decrypted, or will be, in the order of the stream."""
 
@@ -96,7 +97,7 @@ class _Stream:
         self._planners.submit(self._downloads.run)
         self._planners.submit(self._cut_all)
         try:
-            for part in self._manifest.parts:
+            for part in self._parts:
                 self._write_part(part)
             self._out.finish()
         except BaseException as error:
@@ -115,7 +116,7 @@ class _Stream:
 
     def _cut_all(self) -> None:
         """The cutter's work: blocks of one verified part after the other."""
-        for part in self._manifest.parts:
+        for part in self._parts:
             fetched = self._downloads.wait_for(part)
             opening = self._open_header(fetched)
             start, plain_left = opening.header_bytes, opening.plain_bytes

@@ -13,6 +13,9 @@ from typing import Literal
 KIB = 1024
 MIB = 1024 * KIB
 
+PATIENCE_S = 6 * 3600
+PATIENCE_AT_A_TERMINAL_S = 5 * 60
+
 ChecksumMode = Literal["auto", "required", "off"]
 RawMode = Literal["auto", "always", "never"]
 
@@ -89,7 +92,7 @@ class Task:
 
     @property
     def hold_tag(self) -> str:
-        """Tag of the holds on this task's snapshots."""
+        """Tag of the holds of `zrb snapshot`, until a backup needs the snapshot."""
         return f"zrb:{self.name}"
 
 
@@ -120,7 +123,16 @@ class Config:
     s3: S3Settings | None = None
     local: LocalSettings | None = None
     limits: Limits = Limits()
+    patience_s: int | None = None
+    """How long a transfer waits for a storage that is away. ``None``: it depends on who waits."""
     tasks: tuple[Task, ...] = ()
+
+    @property
+    def destination(self) -> str:
+        """What distinguishes the place of the repository from all others."""
+        if self.s3 is not None:
+            return f"{self.s3.endpoint.rstrip('/')}/{self.s3.bucket}/{self.s3.prefix}"
+        return str(self.local.path) if self.local else ""
 
     @property
     def storage_classes(self) -> StorageClasses:

@@ -30,6 +30,7 @@ Count = Annotated[int, whole()]
 Positive = Annotated[int, whole(1)]
 Level = Annotated[int, whole(0, MAX_LEVEL)]
 PartIndex = Annotated[int, whole(0, MAX_PARTS - 1)]
+PartCount = Annotated[int, whole(1, MAX_PARTS)]
 Time = Annotated[datetime, time()]
 Line = Annotated[str, _line]
 Name = Annotated[str, _name]
@@ -52,6 +53,7 @@ AnyBackupId = Annotated[BackupId, text("a backup id", BACKUP_ID_PATTERN, most=28
 PartKey = Annotated[
     str, text("the key of a part", r"data/[A-Za-z0-9._%/-]+/snapshot\.part-[0-9]{6}\.age", most=_MAX_NAME)
 ]
+PartListKey = Annotated[str, text("the key of a list of parts", r"manifests/[A-Za-z0-9._%/-]+\.parts", most=_MAX_NAME)]
 ChecksumKind = Annotated[str, text("1 to 32 lowercase letters, digits and dashes", "[a-z0-9-]{1,32}", most=32)]
 SendFlags = Annotated[tuple[str, ...], listed(one_of("-L", "-c", "-w"), least=0, most=3)]
 Recipients = Annotated[tuple[str, ...], listed(_recipient, least=1, most=32)]

@@ -8,10 +8,9 @@ in them; ``manifest_json`` reads and writes them."""
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Literal
 
 from .field_types import (
-    MAX_PARTS,
     AnyBackupId,
     ChecksumKind,
     Count,
@@ -21,8 +20,10 @@ from .field_types import (
     Level,
     Line,
     Name,
+    PartCount,
     PartIndex,
     PartKey,
+    PartListKey,
     Positive,
     Recipients,
     RepositoryId,
@@ -31,7 +32,6 @@ from .field_types import (
     Texts,
     Time,
 )
-from .json_records import listed, object_of
 from .recipients import KeyKind, kind_of
 from .repository import Series
 from .zfs import DatasetType
@@ -39,11 +39,13 @@ from .zfs import DatasetType
 
 @dataclass(frozen=True, slots=True)
 class Checksum:
-    """What the store returned for an object: ``kind`` is ``sha256``, ``sha256-composite``, ``crc32``, ``etag`` …,
-    or ``none`` where it returned nothing; ``value`` is as the store writes it."""
+    """What the store returned for an object: ``kind`` is ``sha256``, ``sha256-composite`` …, or ``none`` if it keeps
+    no checksum; ``value`` is as the store writes it. ``etag`` is the one of S3, which a listing shows, too: the same
+    one means that nobody wrote the object again, another one means nothing."""
 
     kind: ChecksumKind
     value: Line
+    etag: Line = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,18 @@ class Part:
     bytes: Positive
     sha256: Hash
     checksum: Checksum
+
+
+@dataclass(frozen=True, slots=True)
+class PartsSummary:
+    """What the manifest says of the list of parts, which is an object of its own: its key, length and SHA-256 (hex),
+    how many parts it names, and their encrypted bytes together."""
+
+    key: PartListKey
+    bytes: Positive
+    sha256: Hash
+    count: PartCount
+    stored_bytes: Positive
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +163,7 @@ class Manifest:
     stream: StreamDigest
     encryption: Encryption
     part_size: Positive
-    parts: Annotated[tuple[Part, ...], listed(object_of(Part), least=1, most=MAX_PARTS)]
+    parts: PartsSummary
     properties: Texts
     tool: Name
     job: Texts
@@ -159,18 +173,15 @@ class Manifest:
         """The series of backups this one belongs to."""
         return Series(host=self.host, dataset=self.dataset.name)
 
-    @property
-    def stored_bytes(self) -> int:
-        """Encrypted bytes of all parts."""
-        return sum(part.bytes for part in self.parts)
-
 
 @dataclass(frozen=True, slots=True)
 class CataloguedManifest:
     """A committed manifest with where it came from: its key, the public key that vouches for it (``None`` for
-    nobody), and the SHA-256 (hex) of its payload, which the next manifest of the series names as ``previous``."""
+    nobody), the SHA-256 (hex) of its payload, which the next manifest of the series names as ``previous``, and
+    whether its list of parts is there, at its length."""
 
     manifest: Manifest
     key: str
     signer: str | None
     payload_sha256: str
+    has_part_list: bool = True

@@ -16,14 +16,14 @@ from .manifest_rules import check_manifest
 from .strict_json import Record, canonical_json, parse_object
 
 FORMAT: Final = 1
-MAX_PAYLOAD_BYTES: Final = 192 * 1024 * 1024
-"""The most a payload may have: 100 TiB in parts of 256 MiB. In base64 it then fits an envelope of 256 MiB."""
+MAX_PAYLOAD_BYTES: Final = 1024 * 1024
+"""The most a payload may have: most have a kilobyte or two, and the properties of a dataset can be many."""
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
     """The payload of ``manifest``: UTF-8 JSON, names sorted, no spaces, times in whole seconds.
 
-    What it gives, :func:`decode_manifest` accepts. Raises :class:`ManifestInvalid` where the manifest breaks a rule
+    What it gives, :func:`decode_manifest` accepts. Raises :class:`ManifestInvalid` if the manifest breaks a rule
     of the format, so that nothing is signed that would be refused when it is needed.
     """
     try:

@@ -7,12 +7,12 @@
 from __future__ import annotations
 
 from .manifest import Base, Manifest
+from .part_list import MAX_LINE_BYTES, count_parts
 from .recipients import kind_of
-from .repository import part_name
 
 
 def check_manifest(manifest: Manifest) -> None:
-    """Raise :class:`ValueError`, with a reason that completes "it …", where the fields contradict each other."""
+    """Raise :class:`ValueError`, with a reason that completes "it …", if the fields contradict each other."""
     _check_names(manifest)
     _check_series(manifest)
     _check_chain(manifest)
@@ -74,22 +74,18 @@ def _check_base(manifest: Manifest, base: Base) -> None:
 
 
 def _check_parts(manifest: Manifest) -> None:
-    data_prefix = manifest.series.data_prefix(manifest.backup_id, manifest.level)
-    last = len(manifest.parts) - 1
-    for position, part in enumerate(manifest.parts):
-        if part.index != position:
-            raise ValueError(f"has part {part.index} in the place of part {position}")
-        if part.key != f"{data_prefix}{part_name(position)}":
-            raise ValueError(f"gives part {position} the key {part.key!r}, which is not its own")
-        if not (part.plain_bytes == manifest.part_size or (position == last and part.plain_bytes < manifest.part_size)):
-            raise ValueError(f"gives part {position} {part.plain_bytes} bytes, with parts of {manifest.part_size}")
-        if part.bytes <= part.plain_bytes:
-            raise ValueError(f"gives part {position} fewer bytes encrypted than plain")
-    total = sum(part.plain_bytes for part in manifest.parts)
+    parts = manifest.parts
     _require(
-        total == manifest.stream.bytes,
-        f"has parts of {total} bytes together, and a stream of {manifest.stream.bytes}",
+        parts.key == manifest.series.part_list_key(manifest.backup_id),
+        f"names {parts.key!r} as its list of parts, which is not its own",
     )
+    count = count_parts(manifest.stream.bytes, manifest.part_size)
+    _require(
+        parts.count == count,
+        f"has {parts.count} parts, and a stream of {manifest.stream.bytes} bytes is {count} of {manifest.part_size}",
+    )
+    _require(parts.stored_bytes > manifest.stream.bytes, "has fewer bytes encrypted than plain")
+    _require(parts.bytes <= parts.count * MAX_LINE_BYTES, f"has a list of {parts.bytes} bytes for {parts.count} parts")
 
 
 def _level_of(backup_id: str) -> int:

@@ -19,7 +19,10 @@ BackupId = NewType("BackupId", str)
 
 MAX_LEVEL = 4
 IDENTITY_KEY = "zrb.json"
+MANIFEST_SUFFIX = ".json"
+PART_LIST_SUFFIX = ".parts"
 BACKUP_ID_PATTERN = "[0-9]{8}T[0-9]{6}Z-L[0-4]-[0-9a-f]{8}"
+_PART_NAME = re.compile(r"snapshot\.part-([0-9]{6})\.age")
 _BACKUP_ID = re.compile(BACKUP_ID_PATTERN)
 
 
@@ -29,7 +32,7 @@ def new_backup_id(*, now: datetime, level: int, token: str) -> BackupId:
 
 
 def parse_backup_id(text: str) -> BackupId:
-    """``text`` as a backup id. Raises :class:`UsageError` where it is none."""
+    """``text`` as a backup id. Raises :class:`UsageError` if it is none."""
     if not _BACKUP_ID.fullmatch(text):
         raise UsageError(
             f"{text!r} is not a backup id",
@@ -40,7 +43,7 @@ def parse_backup_id(text: str) -> BackupId:
 
 
 def check_level(level: int) -> int:
-    """``level`` itself where it is 0 to 4. Raises :class:`UsageError` otherwise."""
+    """``level`` itself if it is 0 to 4. Raises :class:`UsageError` otherwise."""
     if not 0 <= level <= MAX_LEVEL:
         raise UsageError(
             f"Level {level} does not exist",
@@ -56,9 +59,20 @@ def encode_component(component: str) -> str:
     return encoded.replace(".", "%2E") if encoded in {".", ".."} else encoded
 
 
+def hold_tag(repository_id: str) -> str:
+    """The tag of the holds on snapshots that the backups in this repository need."""
+    return f"zrb:{repository_id[:8]}"
+
+
 def part_name(index: int) -> str:
     """The last component of the key of part ``index`` (from 0)."""
     return f"snapshot.part-{index:06d}.age"
+
+
+def part_index(name: str) -> int | None:
+    """The index that the last component of a part's key names, or ``None`` if it is none."""
+    match = _PART_NAME.fullmatch(name)
+    return int(match[1]) if match else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +97,11 @@ class Series:
 
     def manifest_key(self, backup_id: BackupId) -> str:
         """Key of the manifest of one backup, relative to the repository."""
-        return f"{self.manifest_prefix}{backup_id}.json"
+        return f"{self.manifest_prefix}{backup_id}{MANIFEST_SUFFIX}"
+
+    def part_list_key(self, backup_id: BackupId) -> str:
+        """Key of the list of parts of one backup."""
+        return f"{self.manifest_prefix}{backup_id}{PART_LIST_SUFFIX}"
 
     def data_prefix(self, backup_id: BackupId, level: int) -> str:
         """Prefix of all parts of one backup, with a trailing slash."""
@@ -94,18 +112,18 @@ class Series:
         return self.data_prefix(backup_id, level) + part_name(index)
 
 
-def parse_manifest_key(key: str) -> tuple[Series, BackupId]:
-    """The series and the backup id that a key under ``manifests/`` stands for.
+def parse_manifest_key(key: str, *, suffix: str = MANIFEST_SUFFIX) -> tuple[Series, BackupId]:
+    """The series and the backup id that a key under ``manifests/`` stands for, which ends in ``suffix``.
 
-    Raises :class:`ManifestInvalid` where the key is not one this format writes; the names are never joined
+    Raises :class:`ManifestInvalid` if the key is not one this format writes; the names are never joined
     to a local path.
     """
     pieces = key.split("/")
     file_name = pieces[-1]
-    if len(pieces) >= 4 and all(pieces) and pieces[0] == "manifests" and file_name.endswith(".json"):
-        backup_id = file_name.removesuffix(".json")
+    if len(pieces) >= 4 and all(pieces) and pieces[0] == "manifests" and file_name.endswith(suffix):
+        backup_id = file_name.removesuffix(suffix)
         series = Series(host=unquote(pieces[1]), dataset="/".join(unquote(piece) for piece in pieces[2:-1]))
-        if _BACKUP_ID.fullmatch(backup_id) and series.manifest_key(BackupId(backup_id)) == key:
+        if _BACKUP_ID.fullmatch(backup_id) and f"{series.manifest_prefix}{backup_id}{suffix}" == key:
             return series, BackupId(backup_id)
     raise ManifestInvalid(
         f"The object {key!r} lies among the manifests but is not named like one",

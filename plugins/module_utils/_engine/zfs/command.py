@@ -178,7 +178,7 @@ class CommandZfs:
 
         return SendChild(["zfs", "send", *arguments], failure=failure)
 
-    def receive(self, target: str, *, type: DatasetType, first: bool) -> ReceiveChild:
+    def receive(self, target: str, *, type: DatasetType, first: bool, token: str = "") -> ReceiveChild:
         """See the protocol."""
         check_dataset_name(target)
         if first:
@@ -194,7 +194,7 @@ class CommandZfs:
                 next_step="Nothing of this link was kept, earlier links are; check `zpool status`, then restore again",
             )
 
-        options = receive_options(self.capabilities, kind=type, first=first)
+        options = receive_options(self.capabilities, kind=type, first=first, token=token)
         # Of all that can be asked, a missing -u is what tells zfs-fuse, whose daemon reads the stream.
         in_daemon = not self.capabilities.receive_unmounted
         return ReceiveChild(["zfs", "receive", *options, target], failure=failure, outlives_kill=in_daemon)

@@ -57,8 +57,7 @@ _CAUSES: Final = (
     _cause(
         r"permission denied|must be run as root|insufficient privileges|operation not permitted",
         ZfsDenied,
-        "Run this as root, or let root delegate the right to this user with `zfs allow`: the role"
-        " zrb.fleet.permissions sets the rights that backups need",
+        "Run this as root, or let root delegate the right to this user with `zfs allow`",
     ),
     _cause(
         r"suspended",

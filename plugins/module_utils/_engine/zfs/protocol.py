@@ -102,9 +102,10 @@ class Zfs(Protocol):
     def send(self, snapshot: str, *, base: str | None, flags: Sequence[str]) -> SendProcess:
         """Start ``zfs send``; ``base`` is a snapshot's or bookmark's full name."""
 
-    def receive(self, target: str, *, type: DatasetType, first: bool) -> ReceiveProcess:
+    def receive(self, target: str, *, type: DatasetType, first: bool, token: str = "") -> ReceiveProcess:
         """Start ``zfs receive`` into ``target``: unmounted, mounting nothing and sharing nothing, without ``-F``.
-        ``first`` is true for the stream that creates the dataset."""
+        ``first`` is true for the stream that creates the dataset, which bears ``token`` from then on as the user
+        property ``zrb:received-by``, if this ZFS can set it at that moment."""
 
     def protect_received(self, target: str, *, type: DatasetType) -> None:
         """After a link was received: make sure that ``target`` is not mounted, not changed by access times, and

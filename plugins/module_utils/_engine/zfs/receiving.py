@@ -35,11 +35,15 @@ AT_REST: Final[dict[DatasetType, dict[str, str]]] = {
 """Local properties of a target between links and after the last."""
 
 
-def receive_options(capabilities: Capabilities, *, kind: DatasetType, first: bool) -> list[str]:
+RECEIVED_BY: Final = "zrb:received-by"
+"""The user property with the token of the run that received a dataset."""
+
+
+def receive_options(capabilities: Capabilities, *, kind: DatasetType, first: bool, token: str = "") -> list[str]:
     """Options of ``zfs receive``. What the first link sets is local to the target, so later links keep it."""
     options = ["-u"] if capabilities.receive_unmounted else []
     if capabilities.receive_properties:
-        settings = AT_REST[kind] if first else {}
+        settings = AT_REST[kind] | ({RECEIVED_BY: token} if token else {}) if first else {}
         for name, value in settings.items():
             options += ["-o", f"{name}={value}"]
     return options

@@ -9,26 +9,26 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from ...config.key_files import read_signing_key
 from ...config.tasks import task_datasets
-from ...errors import ConfigError, EngineError, ObjectExists, StreamNotReproducible
+from ...errors import ConfigError, EngineError, ObjectExists, StreamNotReproducible, explained, without_frames
 from ...plan.buffers import plan_backup_buffers, plan_lanes
-from ...plan.parts import check_part_count, count_parts
+from ...plan.parts import check_part_count
 from ...plan.sizes import choose_sizes
 from ...report.logs import Logged
 from ...report.queued import Held
-from ...repository.identity import RepositoryIdentity, ensure_identity, read_identity
+from ...repository.identity import RepositoryIdentity, ensure_identity, find_identity
 from ...seal.age import AgeSealer
 from ...seal.signing import SigningKey
 from ...state.journal import Journal
-from ...state.locks import dataset_lock, dataset_state_dir
+from ...state.locks import DatasetLocks, dataset_locks, dataset_state_dir
 from ...state.pending_snapshot import clear_pending, note_pending
 from ...store.protocol import Store
 from ...stream.backup import BackupPipeline, StoredStream
@@ -37,17 +37,20 @@ from ...stream.pace import Pace
 from ...stream.part_uploads import Destination
 from ...stream.threads import Threads, usable_cores
 from ...values.config import MIB, Limits, Task
+from ...values.manifest import PartsSummary
+from ...values.part_list import count_parts
 from ...values.progress import Progress
-from ...values.repository import BackupId, check_level
+from ...values.repository import BackupId, check_level, hold_tag
 from ...values.zfs import Snapshot, SnapshotFacts
 from ..context import Context
-from .commit import build_manifest, check_stream_edges, commit, finish_commit, rehearse_manifest
+from .commit import build_manifest, check_stream_edges, commit, finish_commit, list_parts, rehearse_manifest
 from .recovery import give_up, recover
 from .results import BackupOutcome, BackupPlan, BackupResult
 from .survey import Decision, Survey, binding_for, decide, look, survey_dataset
 
 __all__ = ["BackupOutcome", "BackupPlan", "BackupResult", "back_up", "plan_backup"]
 
+T = TypeVar("T")
 TINY_BYTES: Final = 16 * MIB
 """What was written since the base is estimate enough for such an increment: no sizes depend on it."""
 
@@ -59,7 +62,9 @@ def plan_backup(context: Context, *, task: Task, level: int, strict_level: bool 
     store = context.open_store()
     try:
         # A repository that has no identity yet has no backups either, so that no journal fits this empty one.
-        identity = read_identity(store) or RepositoryIdentity(repository_id="", created=context.clock())
+        identity = find_identity(store, known=context.known_id) or RepositoryIdentity(
+            repository_id="", created=context.clock()
+        )
         plans = []
         at_once = _at_one_time(context)
         names = task_datasets(context.zfs, task)
@@ -125,6 +130,7 @@ def _plan(context: Context, store: Store, decision: Decision) -> BackupPlan:
         storage_class=context.config.storage_classes.for_level(decision.choice.level),
         destination=store.location,
         resumes=decision.journal.binding.backup_id if decision.journal else None,
+        warnings=decision.warnings,
     )
 
 
@@ -156,13 +162,12 @@ def _written_since_base(decision: Decision, snapshot: Snapshot) -> int | None:
     base = decision.choice.base
     if base is None:
         return None
-    total = 0
-    for one in (*decision.survey.snapshots, snapshot):
-        if base.snapshot.createtxg < one.createtxg <= snapshot.createtxg and one.written is None:
-            return None
-        if base.snapshot.createtxg < one.createtxg < snapshot.createtxg or one is snapshot:
-            total += one.written or 0
-    return total
+    since = {
+        one.guid: one.written
+        for one in (*decision.survey.snapshots, snapshot)
+        if base.snapshot.createtxg < one.createtxg <= snapshot.createtxg
+    }
+    return None if None in since.values() else sum(written or 0 for written in since.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +187,11 @@ class _Work:
     @property
     def survey(self) -> Survey:
         return self.decision.survey
+
+    @property
+    def dataset(self) -> str:
+        """Its full name."""
+        return self.survey.dataset.name
 
     @property
     def is_small(self) -> bool:
@@ -208,75 +218,72 @@ class _TaskRun:
         self.sealer = sealer
         self.pace = Pace(context.config.limits.bandwidth_limit)
         self.job = job
+        self.results: list[BackupResult] = []
         self.failures: list[tuple[str, EngineError]] = []
-        self._failure = Failure()
-        self._pipelines: list[BackupPipeline] = []
+        self._end = Failure()
+        """What ends the whole run."""
 
     def run(self, level: int, *, strict: bool) -> BackupOutcome:
-        """Decide for every dataset, snapshot all at one instant, then send one after the other."""
-        with closing(self._failure), ExitStack() as locks:
-            identity = ensure_identity(self.store, now=self.context.clock(), new_id=self._new_repository_id())
+        """Decide for every dataset, snapshot all at one instant, then send them."""
+        with closing(self._end), dataset_locks(self.context.base_dir) as locks:
+            context = self.context
+            identity = ensure_identity(
+                self.store, now=context.clock(), new_id=self._new_repository_id(), known=context.known_id
+            )
+            context.remember_repository(identity.repository_id)
             decisions = self._decide_all(locks, identity, level, strict)
-            results = self._back_up_all(identity, self._begin_all(identity, decisions))
-        order = {decision.survey.dataset.name: place for place, decision in enumerate(decisions)}
-        self.failures.sort(key=lambda failure: order.get(failure[0], -1))
-        return BackupOutcome(tuple(results), tuple(self.failures))
+            self._back_up_all(identity, self._begin_all(identity, decisions))
+            if self.results:
+                context.remember_repository(identity.repository_id, host=context.config.host)
+        place = {decision.survey.dataset.name: number for number, decision in enumerate(decisions)}
+        self.results.sort(key=lambda result: place[result.manifest.dataset.name])
+        self.failures.sort(key=lambda failure: place.get(failure[0], -1))
+        return BackupOutcome(tuple(self.results), tuple(self.failures))
 
-    def _back_up_all(self, identity: RepositoryIdentity, works: Sequence[_Work]) -> list[BackupResult]:
+    def _back_up_all(self, identity: RepositoryIdentity, works: Sequence[_Work]) -> None:
         """Small streams run beside each other, so that a slow one does not hold the others; the large ones, which use
-        the whole machine, one after another in a lane of their own. The results are in the order of ``works``."""
+        the whole machine, one after another in a lane of their own."""
         small = [work for work in works if work.is_small]
         large = [work for work in works if not work.is_small]
         if len(works) < 2 or not small:
-            return [result for work in works for result in self._attempt(identity, work)]
-        largest = max((work.limits for work in works), key=lambda limits: limits.chunk_size)
-        lanes, of_small, of_large = plan_lanes(largest, cores=usable_cores(), small=len(small), large=bool(large))
-        found: dict[str, list[BackupResult]] = {}
+            for work in works:
+                self._attempt(identity, work)
+            return
+        widest = max((work.limits for work in works), key=lambda limits: limits.chunk_size)
+        lanes, of_small, of_large = plan_lanes(widest, cores=usable_cores(), small=len(small), large=bool(large))
+        jobs = [[replace(work, limits=replace(work.limits, memory_limit=of_large.memory_limit)) for work in large]]
+        one_at_a_time = threading.Lock()
+        for work in small:
+            progress = self._progress_for(work.dataset, Held(self.context.progress, one_at_a_time))
+            jobs.append([replace(work, limits=replace(work.limits, workers=of_small.workers), progress=progress)])
+        done: list[list[_Work]] = []
 
-        def back_up_small(work: _Work) -> None:
-            name = work.survey.dataset.name
-            held = Held(self.context.progress)
-            limits = replace(work.limits, workers=of_small.workers)
-            result = self._attempt(identity, replace(work, limits=limits, progress=self._progress_for(name, held)))
-            with self._failure.changed:
-                held.release()
-                found[name] = result
-                self._failure.changed.notify_all()
+        def carry_out(job: list[_Work]) -> None:
+            for work in job:
+                self._end.check()
+                self._attempt(identity, work)
+            with self._end.changed:
+                done.append(job)
+                self._end.changed.notify_all()
 
-        def back_up_large() -> None:
-            for work in large:
-                limits = replace(work.limits, memory_limit=of_large.memory_limit)
-                result = self._attempt(identity, replace(work, limits=limits))
-                with self._failure.changed:
-                    found[work.survey.dataset.name] = result
-                    self._failure.changed.notify_all()
-
-        threads = Threads(lanes, self._failure, name="dataset")
+        threads = Threads(lanes, self._end, name="dataset")
         try:
-            for work in small[: lanes - 1]:
-                threads.submit(partial(back_up_small, work))
-            if large:
-                threads.submit(back_up_large)
-            for work in small[lanes - 1 :]:
-                threads.submit(partial(back_up_small, work))
-            with self._failure.changed:
-                self._failure.wait_until(lambda: len(found) == len(works))
+            for job in jobs:
+                threads.submit(partial(carry_out, job))
+            with self._end.changed:
+                self._end.wait_until(lambda: len(done) == len(jobs))
         except BaseException as error:
-            self._failure.set(error)
-            for pipeline in list(self._pipelines):
-                pipeline.stop(error)
+            self._end.set(error)
             raise
         finally:
             threads.stop()
-        return [result for work in works for result in found[work.survey.dataset.name]]
 
-    def _attempt(self, identity: RepositoryIdentity, work: _Work) -> list[BackupResult]:
-        """The result of one dataset, or none if it failed."""
-        try:
-            return [self._back_up(identity, work)]
-        except EngineError as error:
-            self._failed(work.survey.dataset.name, work.progress, error)
-            return []
+    def _attempt(self, identity: RepositoryIdentity, work: _Work) -> None:
+        with self._failing_alone(work.dataset, work.progress):
+            self.results.append(self._back_up(identity, work))
+
+    def _insist(self, action: Callable[[], T]) -> T:
+        return self.context.patience.insist(action, self._end)
 
     def _state_dir(self, decision: Decision) -> Path:
         return dataset_state_dir(self.context.base_dir, decision.survey.dataset.name)
@@ -294,34 +301,43 @@ class _TaskRun:
             clock=context.clock,
         )
 
-    def _failed(self, dataset: str, progress: Progress, error: EngineError) -> None:
-        self.failures.append((dataset, error))
-        progress.finish(status="failed", result=dict(error.facts()))
+    @contextmanager
+    def _failing_alone(self, dataset: str, progress: Progress | None = None) -> Iterator[None]:
+        """Whatever goes wrong inside is a failure of ``dataset``, and stops no other. Interrupts come through."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - a defect that one dataset shows must not cost the others
+            self._failed(dataset, explained(error), progress)
 
-    def _decide_all(self, locks: ExitStack, identity: RepositoryIdentity, level: int, strict: bool) -> list[Decision]:
+    def _failed(self, dataset: str, error: EngineError, progress: Progress | None = None) -> None:
+        self.failures.append((dataset, without_frames(error)))
+        (progress or self._progress_for(dataset)).finish(status="failed", result=dict(error.facts()))
+
+    def _decide_all(
+        self, locks: DatasetLocks, identity: RepositoryIdentity, level: int, strict: bool
+    ) -> list[Decision]:
         locked, decisions = [], []
         for name in task_datasets(self.context.zfs, self.task) if self.task.recursive else [self.task.dataset_name]:
-            try:
-                locks.enter_context(dataset_lock(self.context.base_dir, name))
+            with self._failing_alone(name):
+                locks.take(name)
                 locked.append(name)
-            except EngineError as error:
-                self._failed(name, self._progress_for(name), error)
         if not locked:
             return []
         at_once = _at_one_time(self.context)
         landscape = look(self.context, self.store, self.task)
         for name in locked:
-            try:
+            with self._failing_alone(name):
                 survey = survey_dataset(self.context, landscape, name)
                 decision = decide(at_once, identity, self.task, survey, level=level, strict=strict)
                 recover(self.context, self.store, decision)
+                if decision.journal is None:
+                    tag = hold_tag(identity.repository_id)
+                    note_pending(self._state_dir(decision), decision.snapshot_name, hold_tag=tag)
                 decisions.append(decision)
-            except EngineError as error:
-                self._failed(name, self._progress_for(name), error)
         return decisions
 
     def _begin_all(self, identity: RepositoryIdentity, decisions: Sequence[Decision]) -> list[_Work]:
-        zfs, tag = self.context.zfs, self.task.hold_tag
+        zfs, tag = self.context.zfs, hold_tag(identity.repository_id)
         decisions = self._take_snapshots(decisions)
         self.context.checkpoint("snapshot-taken")
         facts: dict[str, SnapshotFacts] = {}
@@ -331,46 +347,41 @@ class _TaskRun:
         for decision in decisions:
             snapshot, properties = facts[decision.snapshot_name].snapshot, facts[decision.snapshot_name].properties
             progress = self._progress_for(decision.survey.dataset.name)
-            try:
+            with self._failing_alone(decision.survey.dataset.name, progress):
                 self.context.checkpoint("snapshot-held")
                 estimate = _estimate(self.context, decision, snapshot)
                 limits = _sizes(self.context, decision, estimate)
                 journal = decision.journal or self._new_journal(identity, decision, snapshot, limits.part_size)
+                if not self.task.take_snapshot:
+                    zfs.release(snapshot.name, self.task.hold_tag)
                 works.append(_Work(decision, snapshot, properties, journal, progress, estimate, limits))
-            except EngineError as error:
-                self._failed(decision.survey.dataset.name, progress, error)
         return works
 
-    def _take_snapshots(self, decisions: Sequence[Decision]) -> list[Decision]:
+    def _take_snapshots(self, decisions: Sequence[Decision]) -> Sequence[Decision]:
         """Take the snapshots that are missing at one instant, or none of them; the decisions whose snapshot exists."""
         missing = [decision for decision in decisions if decision.snapshot is None]
         try:
-            for decision in missing:
-                note_pending(self._state_dir(decision), decision.snapshot_name)
             if missing:
                 self.context.zfs.take_snapshots([decision.snapshot_name for decision in missing])
-        except EngineError as error:
+        except Exception as error:  # noqa: BLE001 - those whose snapshot exists can be sent all the same
             for decision in missing:
-                self._fail(decision, error)
+                self._failed(decision.survey.dataset.name, explained(error))
             return [decision for decision in decisions if decision.snapshot]
-        return list(decisions)
+        return decisions
 
-    def _together(self, action: Callable[[Sequence[str]], None], decisions: Sequence[Decision]) -> list[Decision]:
+    def _together(self, action: Callable[[Sequence[str]], None], decisions: Sequence[Decision]) -> Sequence[Decision]:
         """``action`` on the snapshots of all; if that fails, on each alone, so that one does not disturb the others.
         Those for which it did not fail."""
-        try:
-            if decisions:
+        if len(decisions) > 1:
+            with suppress(Exception):
                 action([decision.snapshot_name for decision in decisions])
-        except EngineError as error:
-            if len(decisions) > 1:
-                return [decision for each in decisions for decision in self._together(action, [each])]
-            self._fail(decisions[0], error)
-            return []
-        return list(decisions)
-
-    def _fail(self, decision: Decision, error: EngineError) -> None:
-        name = decision.survey.dataset.name
-        self._failed(name, self._progress_for(name), error)
+                return decisions
+        done = []
+        for decision in decisions:
+            with self._failing_alone(decision.survey.dataset.name):
+                action([decision.snapshot_name])
+                done.append(decision)
+        return done
 
     def _new_journal(
         self, identity: RepositoryIdentity, decision: Decision, snapshot: Snapshot, part_size: int
@@ -397,15 +408,16 @@ class _TaskRun:
             total=work.estimate,
             message=f"{work.journal.binding.backup_id} of {work.snapshot.name} to {self.store.location}",
         )
-        too_many = "" if work.estimate is None else _check_part_count(work, work.estimate)
-        for sentence in (*work.decision.warnings, too_many):
+        if work.estimate is not None:
+            check_part_count(work.estimate, work.journal.binding.part_size)
+        for sentence in work.decision.warnings:
             if sentence:
                 work.progress.log(sentence, level="warning")
         rehearse_manifest(
             self.context, work.survey, work.journal.binding, work.snapshot, properties=work.properties, job=self.job
         )
         try:
-            stored = self._store(work)
+            stored, parts = self._store(work)
         except (StreamNotReproducible, ObjectExists) as error:
             if work.decision.journal is None:
                 raise
@@ -413,12 +425,18 @@ class _TaskRun:
             give_up(self.store, work.journal, work.progress)
             journal = self._new_journal(identity, work.decision, work.snapshot, work.limits.part_size)
             work = replace(work, journal=journal)
-            stored = self._store(work)
-        return self._commit(work, stored, started)
+            stored, parts = self._store(work)
+        return self._commit(work, stored, parts, started)
 
-    def _store(self, work: _Work) -> StoredStream:
+    def _store(self, work: _Work) -> tuple[StoredStream, PartsSummary]:
+        """Store the stream, and the list of its parts."""
         binding, journal = work.journal.binding, work.journal
-        journal.reconcile(self.store, work.progress)
+        if gone := self._insist(lambda: journal.reconcile(self.store, work.progress)):
+            work.progress.log(
+                f"{gone} parts that were stored are not in the repository any longer and are sent again. Look for a "
+                "lifecycle rule or somebody who deletes.",
+                level="warning",
+            )
         if journal.stored_parts:
             work.progress.log(f"Resuming {binding.backup_id}: {journal.stored_parts} parts are stored already")
         moved = _Moved(work.progress, work.estimate)
@@ -430,6 +448,7 @@ class _TaskRun:
             part_size=binding.part_size,
             ledger=journal,
             moved=moved.add,
+            patience=self.context.patience,
         )
         pipeline = BackupPipeline(
             plan_backup_buffers(work.limits, cores=usable_cores(), stream_bytes=work.estimate),
@@ -437,9 +456,8 @@ class _TaskRun:
             uploaders=work.limits.workers,
             pace=self.pace,
             proof=work.limits.proof,
+            within=self._end,
         )
-        self._pipelines.append(pipeline)
-        self._failure.check()
         send = self.context.zfs.send(work.snapshot.name, base=work.decision.choice.base_source, flags=binding.flags)
 
         def at_end(head: bytes, tail: bytes) -> None:
@@ -452,16 +470,25 @@ class _TaskRun:
             send.kill()
             raise
         self.context.checkpoint("stream-stored")
-        return stored
+        parts = self._insist(lambda: list_parts(self.context, self.store, journal, stored))
+        self.context.checkpoint("parts-listed")
+        return stored, parts
 
-    def _commit(self, work: _Work, stored: StoredStream, started: float) -> BackupResult:
+    def _commit(self, work: _Work, stored: StoredStream, parts: PartsSummary, started: float) -> BackupResult:
         context, survey = self.context, work.survey
         work.progress.advance("commit", current=stored.stream_bytes, total=stored.stream_bytes)
         manifest = build_manifest(
-            context, survey, work.journal.binding, work.snapshot, stored, properties=work.properties, job=self.job
+            context,
+            survey,
+            work.journal.binding,
+            work.snapshot,
+            stored,
+            parts,
+            properties=work.properties,
+            job=self.job,
         )
         try:
-            key = commit(context, self.store, self.signing_key, survey, manifest)
+            key = self._insist(lambda: commit(context, self.store, self.signing_key, survey, manifest))
         except ObjectExists:
             # Something else took this id: a run that resumed would end here again.
             give_up(self.store, work.journal, work.progress)
@@ -470,7 +497,7 @@ class _TaskRun:
         held = replace(work.snapshot, user_holds=max(1, work.snapshot.user_holds))
         others = (one for one in survey.snapshots if one.guid != held.guid)
         survey = replace(survey, snapshots=(*others, held))
-        warnings = [*work.decision.warnings, *finish_commit(context, self.task, survey, manifest, work.journal)]
+        warnings = [*work.decision.warnings, *finish_commit(context, survey, manifest, work.journal)]
         warnings += work.progress.warnings
         result = BackupResult(
             task=self.task.name,
@@ -485,12 +512,6 @@ class _TaskRun:
         )
         work.progress.finish(status="warning" if warnings else "ok", result=result.as_json())
         return result
-
-
-def _check_part_count(work: _Work, total: int) -> str:
-    binding = work.journal.binding
-    key = work.survey.series.part_key(BackupId(binding.backup_id), binding.level, 0)
-    return check_part_count(total, binding.part_size, key=key)
 
 
 class _Moved:

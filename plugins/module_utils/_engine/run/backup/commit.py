@@ -6,32 +6,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from itertools import islice
 
-from ...errors import EngineError, NoSuchSnapshot, StreamDamaged
+from ...errors import ManifestInvalid, NoSuchSnapshot, PartDamaged, PartMissing, StreamDamaged, explained
 from ...plan.chain import next_place
 from ...plan.holds import snapshots_to_release
+from ...plan.parts import beside_listing, proves
+from ...repository.part_list import write_part_list
 from ...seal.signing import SigningKey
 from ...state.heads import highest_seen, remember
 from ...state.journal import Binding, Journal
 from ...store.protocol import Store
 from ...stream.backup import StoredStream
-from ...values.config import Task
 from ...values.manifest import (
     Base,
-    Checksum,
     Encryption,
     Manifest,
     ManifestDataset,
     ManifestPool,
     ManifestSnapshot,
     Part,
+    PartsSummary,
     SendRecord,
     StreamDigest,
 )
 from ...values.manifest_json import encode_manifest
-from ...values.repository import BackupId
+from ...values.part_list import checked_parts
+from ...values.repository import BackupId, Series, hold_tag
 from ...values.zfs import Snapshot
 from ...version import VERSION
 from ...zfs.stream_records import parse_begin, parse_end
@@ -62,6 +65,7 @@ def build_manifest(
     binding: Binding,
     snapshot: Snapshot,
     stored: StoredStream,
+    parts: PartsSummary,
     *,
     properties: dict[str, str],
     job: dict[str, str],
@@ -89,7 +93,7 @@ def build_manifest(
         stream=StreamDigest(stored.stream_bytes, stored.blake3),
         encryption=Encryption(binding.recipients),
         part_size=binding.part_size,
-        parts=stored.parts,
+        parts=parts,
         properties=properties,
         tool=f"zrb {VERSION}",
         job=job,
@@ -108,10 +112,67 @@ def rehearse_manifest(
     """Raise :class:`ManifestInvalid` now for what would make the manifest invalid after days of uploading: a name, a
     property, a number that the format does not allow."""
     digest = "0" * 64
-    key = survey.series.part_key(BackupId(binding.backup_id), binding.level, 0)
-    part = Part(0, key, 1, digest, 1000, digest, Checksum("none", ""))
-    one_byte = StoredStream(stream_bytes=1, blake3=digest, parts=(part,), parts_resumed=0)
-    encode_manifest(build_manifest(context, survey, binding, snapshot, one_byte, properties=properties, job=job))
+    key = survey.series.part_list_key(BackupId(binding.backup_id))
+    one_part = PartsSummary(key, bytes=1, sha256=digest, count=1, stored_bytes=2)
+    one_byte = StoredStream(stream_bytes=1, blake3=digest, parts=1, parts_resumed=0)
+    encode_manifest(
+        build_manifest(context, survey, binding, snapshot, one_byte, one_part, properties=properties, job=job)
+    )
+
+
+def list_parts(context: Context, store: Store, journal: Journal, stored: StoredStream) -> PartsSummary:
+    """Write the list of the parts that the journal knows, if one listing shows that each of them is there.
+
+    Raises :class:`PartMissing` or :class:`PartDamaged` if one is not, and ``ObjectExists`` if one has other content,
+    or if an earlier run wrote another list.
+    """
+    binding = journal.binding
+    series, backup_id = Series(binding.host, binding.dataset), BackupId(binding.backup_id)
+    prefix = series.data_prefix(backup_id, binding.level)
+    parts = checked_parts(
+        islice(journal.parts(), stored.parts),
+        prefix=prefix,
+        part_size=binding.part_size,
+        stream_bytes=stored.stream_bytes,
+    )
+    try:
+        return write_part_list(
+            store,
+            series.part_list_key(backup_id),
+            _present(store, parts, prefix),
+            storage_class=context.config.storage_classes.manifest,
+        )
+    except ValueError as error:
+        raise ManifestInvalid(
+            f"The parts of {backup_id} cannot be listed: the journal {error}",
+            subject=backup_id,
+            next_step="This is a defect of zrb: please report it. Remove that journal, and the next run begins anew",
+        ) from error
+
+
+def _present(store: Store, parts: Iterable[Part], prefix: str) -> Iterator[Part]:
+    for part, found in beside_listing(parts, store.list(prefix)):
+        # Somebody wrote it again, or the endpoint lists other ETags than it replies with.
+        rewritten = found is not None and part.checksum.etag and not proves(found.checksum, part)
+        if found is None or (rewritten and not _holds(store, part)):
+            raise PartMissing(
+                f"Part {part.index} ({part.key}) was stored, and is not in {store.location} any longer",
+                subject=part.key,
+                next_step="Nothing was committed. Look for a lifecycle rule or somebody who deletes, then run the same "
+                "command again: it sends that part again",
+            )
+        if found.bytes != part.bytes:
+            raise PartDamaged(
+                f"{part.key} has {found.bytes} bytes, and {part.bytes} were stored",
+                subject=part.key,
+                next_step="Nothing was committed. Look for somebody who writes there, then run the same command again",
+            )
+        yield part
+
+
+def _holds(store: Store, part: Part) -> bool:
+    """Whether the part is there. Raises ``ObjectExists`` if something else is."""
+    return store.holds(part.key, size=part.bytes, sha256=part.sha256, expected=part.checksum) is not None
 
 
 def commit(context: Context, store: Store, signing_key: SigningKey, survey: Survey, manifest: Manifest) -> str:
@@ -120,12 +181,13 @@ def commit(context: Context, store: Store, signing_key: SigningKey, survey: Surv
     key = survey.series.manifest_key(manifest.backup_id)
     envelope = signing_key.sign(payload)
     context.checkpoint("manifest-signed")
-    store.put(key, envelope, storage_class=context.config.storage_classes.manifest)
+    storage_class = context.config.storage_classes.manifest
+    store.put(key, envelope, storage_class=storage_class)
     context.checkpoint("manifest-stored")
     return key
 
 
-def finish_commit(context: Context, task: Task, survey: Survey, manifest: Manifest, journal: Journal) -> list[str]:
+def finish_commit(context: Context, survey: Survey, manifest: Manifest, journal: Journal) -> list[str]:
     """What follows a commit: bookmark, holds, journal. Nothing here can fail a backup; what goes wrong is returned
     as sentences. Safe to repeat after a crash. ``survey`` knows the snapshot, unless it is gone."""
     warnings: list[str] = []
@@ -133,15 +195,15 @@ def finish_commit(context: Context, task: Task, survey: Survey, manifest: Manife
     def attempt(step: str, action: Callable[[], None]) -> None:
         try:
             action()
-        except EngineError as error:
-            warnings.append(error.explain())
         except OSError as error:
             warnings.append(f"{step}: {error.strerror or error}")
+        except Exception as error:  # noqa: BLE001 - the backup exists already
+            warnings.append(explained(error).explain())
         context.checkpoint(step)
 
     attempt("bookmarked", lambda: _bookmark(context, survey, manifest))
-    attempt("holds-released", lambda: _release(context, task, survey, manifest))
-    attempt("seq-remembered", lambda: remember(context.base_dir, survey.repository_id, survey.series, manifest.seq))
+    attempt("holds-released", lambda: _release(context, survey, manifest))
+    attempt("seq-remembered", lambda: _remember(context, survey, manifest))
     attempt("journal-removed", journal.remove)
     return warnings
 
@@ -155,8 +217,12 @@ def _bookmark(context: Context, survey: Survey, manifest: Manifest) -> None:
             context.zfs.bookmark(snapshot.name, f"{snapshot.dataset_name}#{snapshot.short_name}")
 
 
-def _release(context: Context, task: Task, survey: Survey, manifest: Manifest) -> None:
+def _remember(context: Context, survey: Survey, manifest: Manifest) -> None:
+    remember(context.base_dir, survey.repository_id, survey.series, manifest.seq, reported=survey.losses)
+
+
+def _release(context: Context, survey: Survey, manifest: Manifest) -> None:
     others = [other for other in survey.manifests if other.backup_id != manifest.backup_id]
     for snapshot in snapshots_to_release([*others, manifest], survey.snapshots):
         with suppress(NoSuchSnapshot):
-            context.zfs.release(snapshot.name, task.hold_tag)
+            context.zfs.release(snapshot.name, hold_tag(manifest.repository_id))

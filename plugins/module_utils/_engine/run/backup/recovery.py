@@ -10,11 +10,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from ...errors import NoSuchSnapshot
-from ...state.journal import Journal, snapshot_named_in
+from ...state.journal import Journal, hold_named_in
 from ...state.locks import dataset_state_dir
 from ...state.pending_snapshot import release_pending
 from ...store.protocol import Store
 from ...values.progress import Progress
+from ...values.repository import hold_tag
 from ..context import Context
 from .commit import finish_commit
 from .survey import Decision
@@ -23,19 +24,25 @@ from .survey import Decision
 def recover(context: Context, store: Store, decision: Decision) -> None:
     """Finish what an earlier run committed and was killed right after; give up what nothing can resume; release
     what a run held that was killed before it had a journal."""
-    survey, task = decision.survey, decision.task
+    survey = decision.survey
     for journal in survey.journals:
         manifest = survey.committed(journal.binding.backup_id)
         if manifest is not None:
-            finish_commit(context, task, survey, manifest, journal)
+            finish_commit(context, survey, manifest, journal)
         elif journal in decision.obsolete:
             give_up(store, journal, context.progress)
             with suppress(NoSuchSnapshot):
-                context.zfs.release(journal.binding.snapshot, task.hold_tag)
+                context.zfs.release(journal.binding.snapshot, hold_tag(journal.binding.repository_id))
+    for orphan in survey.orphans:
+        orphan.remove()
+    for former in survey.former_repositories:
+        for snapshot in survey.snapshots:
+            if snapshot.user_holds:
+                context.zfs.release(snapshot.name, hold_tag(former))
     for path in survey.damaged_journals:
-        _forget_damaged(context, path, hold_tag=task.hold_tag)
+        _forget_damaged(context, path)
     state_dir = dataset_state_dir(context.base_dir, survey.dataset.name)
-    release_pending(state_dir, context.zfs, hold_tag=task.hold_tag, bound=survey.bound_snapshots)
+    release_pending(state_dir, context.zfs, bound=survey.bound_snapshots)
 
 
 def give_up(store: Store, journal: Journal, progress: Progress) -> None:
@@ -44,15 +51,15 @@ def give_up(store: Store, journal: Journal, progress: Progress) -> None:
     journal.remove()
 
 
-def _forget_damaged(context: Context, path: Path, *, hold_tag: str) -> None:
-    snapshot = snapshot_named_in(path)
-    if snapshot:
+def _forget_damaged(context: Context, path: Path) -> None:
+    hold = hold_named_in(path)
+    if hold:
         with suppress(NoSuchSnapshot):
-            context.zfs.release(snapshot, hold_tag)
+            context.zfs.release(*hold)
     else:
         context.progress.log(
-            f"The journal {path} could not be read and was removed. The snapshot that it held stays held: look for "
-            f"{hold_tag} in `zfs holds`, and release it with `zfs release {hold_tag} SNAPSHOT`.",
+            f"The journal {path} could not be read and was removed. The snapshot that it held stays held: look for a "
+            "tag that begins with zrb: in `zfs holds`, and release it with `zfs release TAG SNAPSHOT`.",
             level="warning",
         )
     path.unlink(missing_ok=True)

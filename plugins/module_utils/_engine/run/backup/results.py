@@ -30,6 +30,7 @@ class BackupPlan:
     storage_class: str
     destination: str
     resumes: str | None
+    warnings: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
         """The plan for machines."""
@@ -49,6 +50,7 @@ class BackupPlan:
             "storage_class": self.storage_class,
             "destination": self.destination,
             "resumes": self.resumes,
+            "warnings": list(self.warnings),
         }
 
 
@@ -83,8 +85,8 @@ class BackupResult:
             "snapshot": manifest.snapshot.name,
             "snapshot_guid": manifest.snapshot.guid,
             "stream_bytes": manifest.stream.bytes,
-            "stored_bytes": manifest.stored_bytes,
-            "parts": len(manifest.parts),
+            "stored_bytes": manifest.parts.stored_bytes,
+            "parts": manifest.parts.count,
             "parts_resumed": self.parts_resumed,
             "manifest_key": self.manifest_key,
             "storage_class": self.storage_class,

@@ -15,14 +15,15 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from ...errors import ManifestInvalid, NoSuchSnapshot
+from ...errors import ManifestInvalid, NoSuchSnapshot, NotFound
 from ...plan.chain import check_series, oldest_first
 from ...plan.levels import BaseChoice, choose_base, send_flags
 from ...repository.catalogue import read_catalogue
 from ...repository.identity import RepositoryIdentity
-from ...state.heads import highest_seen
+from ...state.heads import read_head
 from ...state.journal import Binding, Journal, JournalDamaged, backup_id_of, journals_in
 from ...state.locks import dataset_state_dir
+from ...state.repositories import former_repositories
 from ...store.protocol import Store
 from ...values.config import Task
 from ...values.manifest import CataloguedManifest, Encryption, Manifest
@@ -45,9 +46,14 @@ class Survey:
     entries: tuple[CataloguedManifest, ...]
     journals: tuple[Journal, ...]
     damaged_journals: tuple[Path, ...]
+    orphans: tuple[Journal, ...]
+    """Journals of repositories that are at no destination any more."""
+    former_repositories: frozenset[str]
     bound_snapshots: frozenset[str]
     """Names of the snapshots of all unfinished backups, those to other repositories too."""
     warnings: tuple[str, ...]
+    losses: tuple[str, ...]
+    """Keys of the losses in the series. What a committed backup has told is told once."""
 
     @property
     def manifests(self) -> tuple[Manifest, ...]:
@@ -114,8 +120,9 @@ class Decision:
 class Landscape:
     """What one look at ZFS and one at the repository say about all datasets of a task, by their names."""
 
-    pool: Pool
+    pool: Pool | None
     inventories: dict[str, Inventory]
+    """Empty if they could not be read together, and so is ``pool``."""
     repository_id: str
     entries: dict[str, list[CataloguedManifest]]
     problems: dict[str, list[str]]
@@ -124,11 +131,22 @@ class Landscape:
 
 def look(context: Context, store: Store, task: Task) -> Landscape:
     """Read what :func:`survey_dataset` needs. The locks of the datasets must be held, so that nothing of it changes."""
-    root, host = task.dataset_name, context.config.host
     catalogue = read_catalogue(
-        store, trusted=context.trusted_signers(), host=host, dataset=root, recursive=task.recursive
+        store,
+        trusted=context.trusted_signers(),
+        host=context.config.host,
+        dataset=task.dataset_name,
+        recursive=task.recursive,
+        known=context.known_id,
     )
-    inventories = {found.dataset.name: found for found in context.zfs.inventory(root, recursive=task.recursive)}
+    try:
+        pool: Pool | None = context.zfs.pool(task.pool)
+        found = context.zfs.inventory(task.dataset_name, recursive=task.recursive)
+    except NotFound:
+        raise
+    except Exception:  # noqa: BLE001 - each is read alone then, and whichever cannot be read fails alone
+        pool, found = None, []
+    inventories = {one.dataset.name: one for one in found}
     entries, problems = defaultdict(list), defaultdict(list)
     for entry in catalogue.manifests:
         entries[entry.manifest.dataset.name].append(entry)
@@ -139,7 +157,6 @@ def look(context: Context, store: Store, task: Task) -> Landscape:
             name = ""
         problems[name].append(problem.explain())
     repository_id = catalogue.identity.repository_id if catalogue.identity else ""
-    pool = context.zfs.pool(inventories[root].dataset.pool_name)
     return Landscape(pool, inventories, repository_id, entries, problems)
 
 
@@ -148,22 +165,40 @@ def survey_dataset(context: Context, landscape: Landscape, dataset_name: str) ->
     found = landscape.inventories.get(dataset_name) or context.zfs.inventory(dataset_name)[0]
     series = Series(host=context.config.host, dataset=dataset_name)
     entries = tuple(landscape.entries.get(dataset_name, ()))
-    repository_id = landscape.repository_id
+    repository_id, known = landscape.repository_id, context.known_repository
     journals, damaged = _load_journals(dataset_state_dir(context.base_dir, dataset_name))
-    warnings = [*landscape.problems.get("", ()), *landscape.problems.get(dataset_name, ())]
-    warnings += check_series(entries, highest_seen=highest_seen(context.base_dir, repository_id, series))
+    former = former_repositories(context.base_dir) - {repository_id}
+    problems = [*landscape.problems.get("", ()), *landscape.problems.get(dataset_name, ())]
+    warnings = [*problems]
+    if known and known.host not in ("", series.host) and not entries:
+        warnings.append(
+            f"This machine backed up as the host {known.host} before, and begins a new series of {dataset_name} as "
+            f"{series.host}. If only its name changed, set `host: {known.host}`."
+        )
+    head = read_head(context.base_dir, repository_id, series)
+    losses = check_series(entries, highest_seen=head.seq)
+    newest = max((entry.manifest.seq for entry in entries), default=0)
+    for loss in losses:
+        # Those that are there and damaged did not vanish: they are no base, and a problem of their own.
+        if loss.newest and loss.key not in head.accepted and newest + len(problems) < head.seq:
+            raise loss.error(series)
+    told = {*head.reported, *head.accepted}
+    warnings += [loss.sentence for loss in losses if loss.key not in told]
     return Survey(
         repository_id=repository_id,
         series=series,
         dataset=found.dataset,
-        pool=landscape.pool,
+        pool=landscape.pool or context.zfs.pool(found.dataset.pool_name),
         snapshots=found.snapshots,
         bookmarks=found.bookmarks,
         entries=entries,
         journals=tuple(journal for journal in journals if journal.binding.repository_id == repository_id),
         damaged_journals=tuple(damaged),
+        orphans=tuple(journal for journal in journals if journal.binding.repository_id in former),
+        former_repositories=former,
         bound_snapshots=frozenset(journal.binding.snapshot for journal in journals),
         warnings=tuple(warnings),
+        losses=tuple(loss.key for loss in losses),
     )
 
 

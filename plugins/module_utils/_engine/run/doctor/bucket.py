@@ -12,8 +12,7 @@ from datetime import datetime, timedelta
 from ...errors import EngineError, ObjectMissing, StoreDenied
 from ...plan.lifecycle import plan_lifecycle
 from ...plan.lifecycle_xml import rule_from_xml
-from ...store.bucket_facts import BucketFacts, ObjectLock
-from ...store.bucket_lifecycle import BucketLifecycle
+from ...store.bucket_settings import BucketFacts, BucketLifecycle, ObjectLock
 from ...store.s3_errors import S3Refused
 from ...store.s3_session import S3Session
 from ...values.config import S3Settings

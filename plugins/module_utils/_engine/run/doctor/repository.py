@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from ...repository.identity import read_identity
+from ...repository.identity import find_identity
 from ...store.protocol import Store
 from ...store.s3 import S3Store
 from ...store.s3_features import EndpointFeatures
@@ -24,7 +24,7 @@ def repository_checks(context: Context) -> Iterator[Check]:
     """Reach the repository, and try what its endpoint does."""
     store = context.open_store()
     try:
-        yield from _identity_checks(store)
+        yield from _identity_checks(store, context.known_id)
         if isinstance(store, S3Store) and context.config.s3 is not None:
             yield from settings_checks(context.config.s3)
             yield from feature_checks(store.features(fresh=True))
@@ -35,8 +35,8 @@ def repository_checks(context: Context) -> Iterator[Check]:
         store.close()
 
 
-def _identity_checks(store: Store) -> Iterator[Check]:
-    identity = read_identity(store)
+def _identity_checks(store: Store, known: str | None) -> Iterator[Check]:
+    identity = find_identity(store, known=known)
     if identity is None:
         yield Check("repository", "ok", f"{store.location} answers and is empty; the first backup sets it up")
     else:

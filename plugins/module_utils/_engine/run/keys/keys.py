@@ -22,7 +22,7 @@ from ...values.recipients import KeyKind
 
 @dataclass(frozen=True, slots=True)
 class KeyWritten:
-    """A key file and its public key. ``created`` is false where the file was there already, and was left alone."""
+    """A key file and its public key. ``created`` is false if the file was there already, and was left alone."""
 
     path: Path
     public: str

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from ...errors import StoreUnavailable
 from ...plan.lifecycle import LifecyclePlan, State, plan_lifecycle, unordered
 from ...plan.lifecycle_xml import rule_from_xml, rule_to_xml
-from ...store.bucket_lifecycle import BucketLifecycle
+from ...store.bucket_settings import BucketLifecycle
 from ...store.s3_session import S3Session
 from ...values.config import S3Settings
 from ...values.lifecycle import LifecycleRule
@@ -67,7 +67,7 @@ def apply_bucket_lifecycle(
 ) -> tuple[str, ...]:
     """Write what ``plan`` says, and read until it is seen; ``None`` does not wait. Returns warnings.
 
-    Raises ``StoreUnavailable`` where rules are missing, or there still, when the time is over.
+    Raises ``StoreUnavailable`` if rules are missing, or there still, when the time is over.
     """
     if not plan.changed:
         return ()

@@ -7,18 +7,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from ...config.tasks import as_tasks, covered_by_any
-from ...errors import EngineError, UsageError
-from ...repository.catalogue import read_catalogue
-from ...store.protocol import Store, StoredObject
+from ...errors import BackupsVanished, ChainBroken, EngineError, PartMissing, UsageError
+from ...plan.chain import check_series, walk_chain
+from ...repository.catalogue import Catalogue, read_catalogue
+from ...state.heads import read_head, series_seen
+from ...store.protocol import Store
 from ...values.config import Task
 from ...values.json_records import write_time
 from ...values.manifest import Base, CataloguedManifest
-from ...values.repository import BackupId, Series
+from ...values.repository import BackupId, Series, part_index
 from ..context import Context
 
 ALL_HOSTS = "*"
@@ -27,8 +29,8 @@ ALL_HOSTS = "*"
 @dataclass(frozen=True, slots=True)
 class ListedBackup:
     """One committed backup. ``signer`` is the trusted key that signed it, or ``None``; ``storage_class`` names the
-    classes that its parts are in now, joined by ``+`` if they differ; ``readable`` says whether all parts are
-    there and none must be thawed first."""
+    classes that its parts are in now, joined by ``+`` if they differ. ``complete`` says whether all parts, and the
+    lists of parts, of its whole chain are there; ``readable`` whether besides none of them must be thawed first."""
 
     backup_id: BackupId
     host: str
@@ -41,11 +43,13 @@ class ListedBackup:
     created: datetime
     snapshot: str
     snapshot_guid: str
+    snapshot_creation: datetime
     stream_bytes: int
     stored_bytes: int
     parts: int
     missing_parts: int
     storage_class: str
+    complete: bool
     readable: bool
     signer: str | None
 
@@ -64,11 +68,13 @@ class ListedBackup:
             "created": write_time(self.created),
             "snapshot": self.snapshot,
             "snapshot_guid": self.snapshot_guid,
+            "snapshot_creation": write_time(self.snapshot_creation),
             "stream_bytes": self.stream_bytes,
             "stored_bytes": self.stored_bytes,
             "parts": self.parts,
             "missing_parts": self.missing_parts,
             "storage_class": self.storage_class,
+            "complete": self.complete,
             "readable": self.readable,
             "signer": self.signer,
         }
@@ -76,8 +82,8 @@ class ListedBackup:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """Backups by dataset, oldest first, and what was wrong with manifests that could not be listed. ``answer`` is
-    the result of the JMESPath query, if there was one."""
+    """Backups by dataset, oldest first, and what is wrong: manifests that could not be listed, backups that are not
+    complete, backups that vanished. ``answer`` is the result of the JMESPath query, if there was one."""
 
     entries: tuple[ListedBackup, ...]
     problems: tuple[EngineError, ...]
@@ -121,28 +127,131 @@ def list_backups(
             trusted=trusted,
             host=None if host == ALL_HOSTS else host or context.config.host,
             allow_unsigned=not trusted,
+            known=context.known_id,
         )
         chosen = [
             found
             for found in catalogue.manifests
             if (level is None or found.manifest.level == level) and covered_by_any(tasks, found.manifest.dataset.name)
         ]
-        stored = _stored_parts(store, {found.manifest.series for found in chosen})
+        chains = _chains(chosen, catalogue.manifests)
+        links = {link.key: link for chain in chains.values() for link in chain.links}
+        stored = _stored_parts(store, list(links.values()))
+        location = store.location
     finally:
         store.close()
-    listing = Listing(tuple(_entry(found, stored) for found in chosen), catalogue.problems)
+    problems = [
+        *catalogue.problems,
+        *(chain.broken for chain in chains.values() if chain.broken),
+        *(_incomplete(link, stored[link.key], location) for link in links.values() if not stored[link.key].whole),
+        *_losses(context, catalogue, tasks, host=None if host == ALL_HOSTS else host or context.config.host),
+    ]
+    listing = Listing(tuple(_entry(found, chains[found.key], stored) for found in chosen), tuple(problems))
     return Listing(listing.entries, listing.problems, ask(listing.as_json())) if ask else listing
 
 
-def _stored_parts(store: Store, series: Iterable[Series]) -> dict[str, StoredObject]:
-    # One listing a series, a thousand objects a request: asking for every part by itself would take hours.
-    return {item.key: item for series in series for item in store.list(f"data/{series.path}/")}
+@dataclass(frozen=True, slots=True)
+class _Chain:
+    """The backups that one needs, itself included, as far as they are known; and why it is no chain."""
+
+    links: tuple[CataloguedManifest, ...]
+    broken: ChainBroken | None = None
 
 
-def _entry(found: CataloguedManifest, stored: dict[str, StoredObject]) -> ListedBackup:
-    manifest = found.manifest
-    present = [stored[part.key] for part in manifest.parts if part.key in stored]
-    missing = len(manifest.parts) - len(present)
+def _chains(chosen: Iterable[CataloguedManifest], known: Iterable[CataloguedManifest]) -> dict[str, _Chain]:
+    """By the key of the manifest."""
+    by_series: dict[Series, dict[BackupId, CataloguedManifest]] = {}
+    for one in known:
+        by_series.setdefault(one.manifest.series, {})[one.manifest.backup_id] = one
+    manifests = {
+        series: {backup_id: one.manifest for backup_id, one in found.items()} for series, found in by_series.items()
+    }
+    chains = {}
+    for one in chosen:
+        series = one.manifest.series
+        try:
+            links = walk_chain(one.manifest, manifests[series])
+            chains[one.key] = _Chain(tuple(by_series[series][link.backup_id] for link in links))
+        except ChainBroken as error:
+            chains[one.key] = _Chain((one,), error)
+    return chains
+
+
+@dataclass
+class _StoredParts:
+    """What a listing shows of the parts of one backup."""
+
+    wanted: int
+    has_list: bool
+    count: int = 0
+    classes: set[str] = field(default_factory=set)
+    readable: bool = True
+
+    @property
+    def whole(self) -> bool:
+        return self.has_list and self.count == self.wanted
+
+
+def _stored_parts(store: Store, backups: Sequence[CataloguedManifest]) -> dict[str, _StoredParts]:
+    """By the key of the manifest. One listing a series and level, a thousand objects a request: asking for every part
+    by itself would take hours."""
+    stored = {one.key: _StoredParts(one.manifest.parts.count, one.has_part_list) for one in backups}
+    by_prefix = {
+        one.manifest.series.data_prefix(one.manifest.backup_id, one.manifest.level): stored[one.key] for one in backups
+    }
+    done = "/"
+    for above in sorted(prefix[: prefix.rindex("/", 0, -1) + 1] for prefix in by_prefix):
+        if above.startswith(done):
+            continue  # of another backup in the same place, or of a dataset that is called like a level
+        done = above
+        for item in store.list(above):
+            prefix, name = item.key[: item.key.rindex("/") + 1], item.key.rpartition("/")[2]
+            index, found = part_index(name), by_prefix.get(prefix)
+            if found is not None and index is not None and index < found.wanted:
+                found.count += 1
+                found.classes.add(item.storage_class)
+                found.readable = found.readable and item.readable
+    return stored
+
+
+def _incomplete(one: CataloguedManifest, stored: _StoredParts, location: str) -> PartMissing:
+    manifest = one.manifest
+    missing = stored.wanted - stored.count
+    name = f"backup {manifest.backup_id} of {manifest.dataset.name}"
+    return PartMissing(
+        f"{missing} of {stored.wanted} parts of {name} are not in {location}"
+        if missing
+        else f"The list of parts of {name} is not in {location}, or has another length",
+        subject=manifest.backup_id,
+        next_step="It cannot be restored, nor what builds upon it: `zrb verify --depth exists` names what is missing; "
+        "make a new full backup",
+    )
+
+
+def _losses(
+    context: Context, catalogue: Catalogue, tasks: Sequence[Task], *, host: str | None
+) -> list[BackupsVanished]:
+    """What this machine has seen, and is there no longer, and was not accepted."""
+    if catalogue.identity is None:
+        return []  # which is a problem already, and the worse one
+    repository_id = catalogue.identity.repository_id
+    shown: dict[Series, list[CataloguedManifest]] = {
+        series: [] for series in series_seen(context.base_dir, repository_id, host)
+    }
+    for found in catalogue.manifests:
+        shown.setdefault(found.manifest.series, []).append(found)
+    losses = []
+    for series, entries in shown.items():
+        if covered_by_any(tasks, series.dataset):
+            head = read_head(context.base_dir, repository_id, series)
+            known = check_series(entries, highest_seen=head.seq)
+            losses += [loss.error(series) for loss in known if loss.key not in head.accepted]
+    return losses
+
+
+def _entry(found: CataloguedManifest, chain: _Chain, stored: dict[str, _StoredParts]) -> ListedBackup:
+    manifest, own = found.manifest, stored[found.key]
+    complete = chain.broken is None and all(stored[link.key].whole for link in chain.links)
     return ListedBackup(
         backup_id=manifest.backup_id,
         host=manifest.host,
@@ -155,12 +264,14 @@ def _entry(found: CataloguedManifest, stored: dict[str, StoredObject]) -> Listed
         created=manifest.created,
         snapshot=manifest.snapshot.name,
         snapshot_guid=manifest.snapshot.guid,
+        snapshot_creation=manifest.snapshot.creation,
         stream_bytes=manifest.stream.bytes,
-        stored_bytes=manifest.stored_bytes,
-        parts=len(manifest.parts),
-        missing_parts=missing,
-        storage_class="+".join(sorted({item.storage_class for item in present})) or "-",
-        readable=missing == 0 and all(item.readable for item in present),
+        stored_bytes=manifest.parts.stored_bytes,
+        parts=manifest.parts.count,
+        missing_parts=own.wanted - own.count,
+        storage_class="+".join(sorted(own.classes)) or "-",
+        complete=complete,
+        readable=complete and all(stored[link.key].readable for link in chain.links),
         signer=found.signer,
     )
 

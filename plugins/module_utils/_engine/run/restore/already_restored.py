@@ -28,7 +28,12 @@ def restored_guid(
     store = context.open_store()
     try:
         catalogue = read_catalogue(
-            store, trusted=trusted, host=series.host, dataset=series.dataset, allow_unsigned=allow_unsigned
+            store,
+            trusted=trusted,
+            host=series.host,
+            dataset=series.dataset,
+            allow_unsigned=allow_unsigned,
+            known=context.known_id,
         )
     finally:
         store.close()

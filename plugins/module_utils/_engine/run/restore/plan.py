@@ -12,8 +12,10 @@ from typing import Any
 
 from ...errors import NoSuchBackup, PartDamaged, PartMissing
 from ...plan.chain import check_series, resolve_chain, select_backup
+from ...plan.parts import beside_listing
 from ...repository.catalogue import Catalogue, read_catalogue
-from ...state.heads import highest_seen
+from ...repository.part_list import open_part_list
+from ...state.heads import read_head
 from ...store.protocol import Store, StoredObject
 from ...values.manifest import Manifest
 from ...values.repository import Series
@@ -51,8 +53,8 @@ class RestoreLink:
             "snapshot": manifest.snapshot.name,
             "guid": manifest.snapshot.guid,
             "stream_bytes": manifest.stream.bytes,
-            "stored_bytes": manifest.stored_bytes,
-            "parts": len(manifest.parts),
+            "stored_bytes": manifest.parts.stored_bytes,
+            "parts": manifest.parts.count,
             "storage_class": self.storage_class,
             "readable": self.readable,
         }
@@ -75,7 +77,7 @@ class RestorePlan:
     @property
     def stored_bytes(self) -> int:
         """Bytes to download."""
-        return sum(link.manifest.stored_bytes for link in self.links)
+        return sum(link.manifest.parts.stored_bytes for link in self.links)
 
     def as_json(self) -> dict[str, Any]:
         """The plan for machines."""
@@ -96,7 +98,12 @@ def read_plan(
     what the store raises."""
     series = Series(host=selection.host or context.config.host, dataset=selection.dataset)
     catalogue = read_catalogue(
-        store, trusted=trusted, host=series.host, dataset=series.dataset, allow_unsigned=allow_unsigned
+        store,
+        trusted=trusted,
+        host=series.host,
+        dataset=series.dataset,
+        allow_unsigned=allow_unsigned,
+        known=context.known_id,
     )
     _check_problems(catalogue, selection)
     target = choose_backup(catalogue, series, selection)
@@ -106,7 +113,7 @@ def read_plan(
         dataset=selection.dataset,
         target=selection.target,
         links=tuple(_link(store, manifest) for manifest in chain),
-        warnings=tuple(_warnings(context, catalogue, series, allow_unsigned)),
+        warnings=tuple(_warnings(context, catalogue, series, selection, allow_unsigned)),
     )
 
 
@@ -130,10 +137,20 @@ def _check_problems(catalogue: Catalogue, selection: RestoreSelection) -> None:
             raise problem
 
 
-def _warnings(context: Context, catalogue: Catalogue, series: Series, allow_unsigned: bool) -> list[str]:
+def _warnings(
+    context: Context, catalogue: Catalogue, series: Series, selection: RestoreSelection, allow_unsigned: bool
+) -> list[str]:
     warnings = [problem.explain() for problem in catalogue.problems]
     repository_id = catalogue.identity.repository_id if catalogue.identity else ""
-    warnings += check_series(catalogue.manifests, highest_seen=highest_seen(context.base_dir, repository_id, series))
+    head = read_head(context.base_dir, repository_id, series)
+    for loss in check_series(catalogue.manifests, highest_seen=head.seq):
+        if loss.key in head.accepted:
+            continue
+        if loss.newest and selection.backup_id is None:
+            error = loss.error(series)
+            error.next_step += "; to restore one of those that are there, name it with --backup-id (`zrb list`)"
+            raise error
+        warnings.append(loss.sentence)
     if allow_unsigned and any(entry.signer is None for entry in catalogue.manifests):
         warnings.append(
             "Manifests without a trusted signature were accepted: whoever can write to the repository can have "
@@ -144,27 +161,25 @@ def _warnings(context: Context, catalogue: Catalogue, series: Series, allow_unsi
 
 def _link(store: Store, manifest: Manifest) -> RestoreLink:
     prefix = manifest.series.data_prefix(manifest.backup_id, manifest.level)
-    found = {item.key: item for item in store.list(prefix)}
-    for part in manifest.parts:
-        item = found.get(part.key)
-        if item is None:
-            raise PartMissing(
-                f"Part {part.index} of backup {manifest.backup_id} ({part.key}) is not in {store.location}",
-                subject=part.key,
-                next_step="This backup cannot be restored without it; `zrb verify --depth exists` shows which can",
-            )
-        if item.bytes != part.bytes:
-            raise PartDamaged(
-                f"{part.key} has {item.bytes} bytes, and its signed manifest states {part.bytes}",
-                subject=part.key,
-                next_step="The object was replaced or cut short: choose another backup with `zrb list`",
-            )
-    classes = {found[part.key].storage_class for part in manifest.parts}
-    return RestoreLink(
-        manifest=manifest,
-        storage_class="+".join(sorted(classes)),
-        readable=all(_readable(store, found[part.key]) for part in manifest.parts),
-    )
+    classes: set[str] = set()
+    readable = True
+    with open_part_list(store, manifest) as parts:
+        for part, item in beside_listing(parts, store.list(prefix)):
+            if item is None:
+                raise PartMissing(
+                    f"Part {part.index} of backup {manifest.backup_id} ({part.key}) is not in {store.location}",
+                    subject=part.key,
+                    next_step="This backup cannot be restored without it; `zrb verify --depth exists` shows which can",
+                )
+            if item.bytes != part.bytes:
+                raise PartDamaged(
+                    f"{part.key} has {item.bytes} bytes, and its signed manifest states {part.bytes}",
+                    subject=part.key,
+                    next_step="The object was replaced or cut short: choose another backup with `zrb list`",
+                )
+            classes.add(item.storage_class)
+            readable = readable and _readable(store, item)
+    return RestoreLink(manifest=manifest, storage_class="+".join(sorted(classes)), readable=readable)
 
 
 def _readable(store: Store, item: StoredObject) -> bool:

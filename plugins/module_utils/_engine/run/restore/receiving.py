@@ -11,6 +11,7 @@ import os
 from ...errors import EngineError, ReceiveFailed
 from ...values.manifest import Manifest
 from ...zfs.protocol import ReceiveProcess
+from ...zfs.receiving import RECEIVED_BY
 from ..context import Context
 
 
@@ -19,6 +20,7 @@ class LazyReceive:
 
     def __init__(self, context: Context, target: str, manifest: Manifest) -> None:
         self._context = context
+        self._token = context.token()
         self._target = target
         self._manifest = manifest
         self._process: ReceiveProcess | None = None
@@ -28,7 +30,7 @@ class LazyReceive:
         """Give ``view`` to ``zfs receive``."""
         if self._process is None:
             self._process = self._context.zfs.receive(
-                self._target, type=self._manifest.dataset.type, first=self._manifest.base is None
+                self._target, type=self._manifest.dataset.type, first=self._manifest.base is None, token=self._token
             )
             self._fd = self._process.fileno()
         try:
@@ -50,16 +52,24 @@ class LazyReceive:
             self._process = None
 
     def abandon(self) -> None:
-        """End ``zfs receive`` before it sees the end of its stream, and remove a dataset that it alone created."""
+        """End ``zfs receive`` before it sees the end of its stream, and remove a dataset that it alone created.
+
+        ZFS removes it by itself. What is there all the same may be another's, created since the target was checked:
+        it is destroyed only if it bears the token of this run.
+        """
         if self._process is None:
             return
         self._process.kill()
         self._process = None
         if self._manifest.base is None:
+            zfs, target = self._context.zfs, self._target
             try:
-                if self._context.zfs.exists(self._target) and not self._context.zfs.snapshots(self._target):
-                    self._context.zfs.destroy_dataset(self._target)
+                if not zfs.exists(target) or zfs.snapshots(target):
+                    return
+                if zfs.local_properties(target).get(RECEIVED_BY) == self._token:
+                    zfs.destroy_dataset(target)
+                    return
+                reason = "it does not bear the token of this run. If nobody else made it, destroy it by hand."
             except EngineError as error:
-                self._context.progress.log(
-                    f"{self._target} was received in part and could not be removed: {error.explain()}", level="warning"
-                )
+                reason = error.explain()
+            self._context.progress.log(f"{target} was not removed: {reason}", level="warning")

@@ -13,17 +13,20 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 from ...errors import (
     EngineError,
+    LocalStateError,
     ReceiveFailed,
     ThawNeeded,
     WrongIdentity,
 )
 from ...plan.buffers import plan_restore_buffers
 from ...plan.properties import restorable_properties
+from ...repository.part_list import open_part_list
 from ...seal.age import AgeOpener
 from ...state.heads import remember
 from ...state.spool import Spool
@@ -33,6 +36,7 @@ from ...stream.restore import RestorePipeline
 from ...stream.threads import usable_cores
 from ...values.manifest import Manifest
 from ...values.recipients import shown
+from ...zfs.receiving import RECEIVED_BY
 from ..context import Context
 from .plan import RestoreLink, RestorePlan, RestoreSelection, read_plan
 from .receiving import LazyReceive
@@ -117,7 +121,7 @@ def restore(
 def _check_readable(plan: RestorePlan) -> None:
     frozen = [link for link in plan.links if not link.readable]
     if frozen:
-        total = sum(link.manifest.stored_bytes for link in frozen)
+        total = sum(link.manifest.parts.stored_bytes for link in frozen)
         first = frozen[0].manifest
         raise ThawNeeded(
             f"{len(frozen)} of {len(plan.links)} backups of this chain ({total} bytes) are in an archive class "
@@ -175,9 +179,11 @@ class _Restore:
     def _receive(self, manifest: Manifest) -> None:
         receiver = LazyReceive(self._context, self._plan.target, manifest)
         try:
-            self._pipeline.fetch_stream(
-                manifest, Source(self._store, self._spool.directory, self._count), receiver.write
-            )
+            patience = self._context.patience
+            source = Source(self._store, self._spool.directory, self._count, patience)
+            with ExitStack() as stack:
+                parts = patience.insist(lambda: stack.enter_context(open_part_list(self._store, manifest)))
+                self._pipeline.fetch_stream(manifest, parts, source, receiver.write)
             self._context.checkpoint("stream-written")
             receiver.finish()
         except BaseException as error:
@@ -201,13 +207,15 @@ class _Restore:
     def _remember(self, manifest: Manifest) -> None:
         try:
             remember(self._context.base_dir, manifest.repository_id, manifest.series, manifest.seq)
-        except OSError as error:
+            self._context.remember_repository(manifest.repository_id)
+        except (OSError, LocalStateError) as error:
             self._context.progress.log(f"The number of this backup could not be remembered: {error}", level="warning")
 
     def _make_writable(self) -> list[str]:
         # Between two links nothing may change the dataset; after the last one it is the user's.
         try:
-            self._context.zfs.inherit_property(self._plan.target, "readonly")
+            for name in ("readonly", RECEIVED_BY):
+                self._context.zfs.inherit_property(self._plan.target, name)
         except EngineError as error:
             return [f"The dataset stayed read-only: {error.explain()}"]
         return []

@@ -4,61 +4,115 @@
 
 """Prove parts at a depth: that they exist, that their bytes are right, that they decrypt to what was signed.
 
-A damaged or missing part does not stop the others: every check gives back what it found wrong. What makes the
-whole repository unreadable (no connection, no permission, the wrong identity) is raised.
+A damaged or missing part does not stop the others: every check adds what it found to the findings, and a deeper check
+leaves out what a shallower one has found. What makes the whole repository unreadable (no connection, no permission) is
+raised.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
-from ...errors import EngineError, IntegrityError, ObjectArchived, ObjectMissing, PartDamaged, PartMissing, ThawNeeded
+from ...errors import (
+    EngineError,
+    IntegrityError,
+    ObjectArchived,
+    ObjectMissing,
+    PartDamaged,
+    PartMissing,
+    ThawNeeded,
+    WrongIdentity,
+)
 from ...plan.buffers import plan_restore_buffers
+from ...plan.parts import beside_listing, proves
 from ...plan.sizes import choose_sizes
 from ...seal.age import AgeOpener
 from ...seal.hashing import part_hasher
-from ...store.protocol import Store
+from ...store.protocol import Store, StoredObject
 from ...stream.part_downloads import Source
 from ...stream.restore import RestorePipeline
 from ...stream.threads import usable_cores
 from ...values.config import Limits
 from ...values.manifest import Manifest, Part, StreamDigest
 
-PartProblem = tuple[Part, EngineError]
+T = TypeVar("T")
 Moved = Callable[[int], None]
+_PARTS_AT_ONCE = 1000
+"""Parts of a list that are in memory together."""
 
 
-def check_presence(store: Store, parts: Sequence[Part], *, limits: Limits, moved: Moved) -> list[PartProblem]:
-    """Every part is there, as long as it should be, and with the checksum that the store gave for it at backup
-    time. Reads nothing, so it also works on archived objects. ``moved`` is told the size of each part."""
+@dataclass
+class Findings:
+    """What is wrong with one backup: with single parts, by index, and with the whole. ``not_compared`` counts parts of
+    the right length of which the store shows nothing to compare."""
 
-    def check(part: Part, _stop: threading.Event) -> None:
+    parts: dict[int, EngineError] = field(default_factory=dict)
+    whole: list[EngineError] = field(default_factory=list)
+    not_compared: int = 0
+
+    def __iter__(self) -> Iterator[EngineError]:
+        yield from (self.parts[index] for index in sorted(self.parts))
+        yield from self.whole
+
+
+class Sound:
+    """Those of ``parts`` in which nothing was found wrong so far. Can be read again."""
+
+    def __init__(self, parts: Iterable[Part], findings: Findings) -> None:
+        self._parts = parts
+        self._findings = findings
+
+    def __iter__(self) -> Iterator[Part]:
+        return (part for part in self._parts if part.index not in self._findings.parts)
+
+
+def check_presence(store: Store, manifest: Manifest, parts: Iterable[Part], *, workers: int) -> Findings:
+    """Every part is there, has its length, and, as far as the store shows it, its content. Reads nothing, so it also
+    works on archived objects. One listing shows most; a part that somebody wrote again is asked for by itself."""
+    findings = Findings()
+    prefix = manifest.series.data_prefix(manifest.backup_id, manifest.level)
+
+    def doubtful() -> Iterator[tuple[Part, StoredObject]]:
+        for part, found in beside_listing(parts, store.list(prefix)):
+            if found is None:
+                findings.parts[part.index] = _missing(part, store)
+            elif found.bytes != part.bytes:
+                findings.parts[part.index] = _other_length(part, found)
+            elif not proves(found.checksum, part):
+                yield part, found
+
+    def look(doubt: tuple[Part, StoredObject], _stop: threading.Event) -> bool | None:
+        part, _listed = doubt
         found = store.head(part.key)
         if found is None:
             raise _missing(part, store)
         if found.bytes != part.bytes:
-            raise _other(part, "length", expected=f"{part.bytes} bytes", found=f"{found.bytes} bytes")
-        recorded, stored = part.checksum, found.checksum
-        if recorded.kind == stored.kind and recorded.kind != "none" and recorded.value != stored.value:
-            raise _other(part, f"checksum ({recorded.kind})", expected=recorded.value, found=stored.value)
-        moved(part.bytes)
+            raise _other_length(part, found)
+        proven = proves(found.checksum, part)
+        if proven is False:
+            raise _other(part, "checksum", expected=part.sha256, found=f"{found.checksum.value} (base64)")
+        return proven
 
-    return _check_each(parts, check, workers=limits.workers)
+    for (part, _listed), answer in _each(doubtful(), look, workers=workers):
+        if isinstance(answer, EngineError):
+            findings.parts[part.index] = answer
+        elif answer is None:
+            findings.not_compared += 1
+    return findings
 
 
-def check_hashes(store: Store, parts: Sequence[Part], *, limits: Limits, moved: Moved) -> list[PartProblem]:
+def check_hashes(store: Store, parts: Iterable[Part], findings: Findings, *, limits: Limits, moved: Moved) -> None:
     """Every part is read back whole and has the SHA-256 that was signed; needs no key. Holds at most one chunk a
     worker in memory, and no more than ``memory_limit`` together."""
     limits = choose_sizes(limits)
 
     def check(part: Part, stop: threading.Event) -> None:
-        found = store.head(part.key)
-        if found is not None and found.bytes != part.bytes:
-            raise _other(part, "length", expected=f"{part.bytes} bytes", found=f"{found.bytes} bytes")
         hasher = part_hasher()
         buffer = memoryview(bytearray(min(limits.chunk_size, part.bytes)))
         for offset in range(0, part.bytes, limits.chunk_size):
@@ -72,7 +126,9 @@ def check_hashes(store: Store, parts: Sequence[Part], *, limits: Limits, moved: 
             raise _other(part, "SHA-256", expected=part.sha256, found=hasher.hexdigest())
 
     workers = max(1, min(limits.workers, limits.memory_limit // limits.chunk_size))
-    return _check_each(parts, check, workers=workers)
+    for part, answer in _each(parts, check, workers=workers):
+        if isinstance(answer, EngineError):
+            findings.parts[part.index] = answer
 
 
 class DecryptChecks:
@@ -90,65 +146,78 @@ class DecryptChecks:
         layout = plan_restore_buffers(limits, cores=usable_cores())
         self._pipeline = RestorePipeline(layout, opener=AgeOpener(identities), downloaders=limits.workers)
         self._source = Source(store, spool, moved)
+        self._limits = limits
 
-    def check_stream(self, manifest: Manifest) -> list[PartProblem]:
-        """The whole stream of one backup: every hash of its manifest. Where it fails, every part by itself, so that
-        all damage is named."""
-        failure = self._failure_of(manifest)
-        if failure is None:
-            return []
-        problems = self.check_parts(manifest, manifest.parts)
-        return problems or [(manifest.parts[-1], failure)]
+    def check_stream(self, manifest: Manifest, parts: Iterable[Part], findings: Findings) -> None:
+        """The whole stream of one backup: every hash of its manifest. After the first damage each part by itself, from
+        the one on that was not proven yet, so that all damage is named and little is read twice."""
+        failure, proven = None, 0
+        if not findings.parts:
+            failure, proven = self._failure_of(manifest, parts)
+            if failure is None:
+                return
+        self.check_parts(manifest, islice(Sound(parts, findings), proven, None), findings)
+        if failure is not None and not findings.parts and not findings.whole:
+            findings.whole.append(failure)
 
-    def check_parts(self, manifest: Manifest, parts: Sequence[Part]) -> list[PartProblem]:
-        """Some parts, each by itself."""
-        problems = []
-        for part in parts:
-            failure = self._failure_of(_alone(manifest, part))
-            if failure is not None:
-                problems.append((part, failure))
-        return problems
+    def check_parts(self, manifest: Manifest, parts: Iterable[Part], findings: Findings) -> None:
+        """Some parts, each by itself as if it were a whole stream: its own length and hash are that stream's. If no
+        key opens the first one, none opens the others, which are only hashed then."""
+        left = iter(parts)
+        for part in left:
+            stream = StreamDigest(part.plain_bytes, part.plain_blake3)
+            alone = replace(manifest, stream=stream, part_size=part.plain_bytes)
+            failure, _proven = self._failure_of(alone, (replace(part, index=0),))
+            if isinstance(failure, WrongIdentity):
+                findings.whole.append(failure)
+                check_hashes(self._source.store, left, findings, limits=self._limits, moved=self._source.moved)
+            elif failure is not None:
+                findings.parts[part.index] = failure
 
-    def _failure_of(self, manifest: Manifest) -> EngineError | None:
+    def _failure_of(self, manifest: Manifest, parts: Iterable[Part]) -> tuple[EngineError | None, int]:
+        """What is wrong with a stream, and how many parts at its beginning were proven."""
+        written = 0
+
+        def write(view: memoryview) -> None:
+            nonlocal written
+            written += len(view)
+
+        failure: EngineError | None = None
         try:
-            self._pipeline.fetch_stream(manifest, self._source, lambda _: None)
-        except (IntegrityError, ThawNeeded) as error:
-            return error
+            self._pipeline.fetch_stream(manifest, parts, self._source, write)
+        except (IntegrityError, ThawNeeded, WrongIdentity) as error:
+            failure = error
         except ObjectArchived as error:
-            return _archived(manifest.parts[0], error)
-        return None
+            failure = _archived(error.subject, error)
+        # A part was compared with its hash before a byte of the next one was written.
+        return failure, max(0, written - 1) // manifest.part_size
 
 
-def _alone(manifest: Manifest, part: Part) -> Manifest:
-    """``part`` as if it were a whole stream: its own length and hash are that stream's."""
-    stream = StreamDigest(part.plain_bytes, part.plain_blake3)
-    return replace(manifest, parts=(replace(part, index=0),), stream=stream)
-
-
-def _check_each(
-    parts: Sequence[Part], check: Callable[[Part, threading.Event], None], *, workers: int
-) -> list[PartProblem]:
+def _each(
+    things: Iterable[T], check: Callable[[T, threading.Event], bool | None], *, workers: int
+) -> Iterator[tuple[T, bool | EngineError | None]]:
+    """Each of ``things`` with what ``check`` says of it, or with the damage that it raises; in order."""
     stop = threading.Event()
 
-    def problem_of(part: Part) -> PartProblem | None:
+    def answer(thing: T) -> bool | EngineError | None:
         if stop.is_set():
             return None
         try:
-            check(part, stop)
+            return check(thing, stop)
         except (IntegrityError, ThawNeeded) as error:
-            return part, error
+            return error
         except BaseException:
             stop.set()
             raise
-        return None
 
     with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="verify") as threads:
         try:
-            found = [problem for problem in threads.map(problem_of, parts) if problem is not None]
+            waiting = iter(things)
+            while some := list(islice(waiting, _PARTS_AT_ONCE)):
+                yield from zip(some, threads.map(answer, some), strict=True)
         except BaseException:
             stop.set()
             raise
-    return found
 
 
 def _read(store: Store, part: Part, offset: int, view: memoryview) -> None:
@@ -157,7 +226,7 @@ def _read(store: Store, part: Part, offset: int, view: memoryview) -> None:
     except ObjectMissing as error:
         raise _missing(part, store) from error
     except ObjectArchived as error:
-        raise _archived(part, error) from error
+        raise _archived(part.key, error) from error
 
 
 def _missing(part: Part, store: Store) -> PartMissing:
@@ -167,6 +236,10 @@ def _missing(part: Part, store: Store) -> PartMissing:
         next_step="Without it this backup and all increments on it cannot be restored: look for a lifecycle rule or "
         "somebody who deletes, and make a new full backup",
     )
+
+
+def _other_length(part: Part, found: StoredObject) -> PartDamaged:
+    return _other(part, "length", expected=f"{part.bytes} bytes", found=f"{found.bytes} bytes")
 
 
 def _other(part: Part, what: str, *, expected: str, found: str) -> PartDamaged:
@@ -179,10 +252,10 @@ def _other(part: Part, what: str, *, expected: str, found: str) -> PartDamaged:
     )
 
 
-def _archived(part: Part, error: ObjectArchived) -> ThawNeeded:
+def _archived(key: str, error: ObjectArchived) -> ThawNeeded:
     return ThawNeeded(
-        f"{part.key} is in an archive class and cannot be read now",
-        subject=part.key,
+        f"{key} is in an archive class and cannot be read now",
+        subject=key,
         answer=error.answer,
         next_step="Thaw it first; the depths `signature` and `exists` need no thawing",
     )

@@ -9,24 +9,27 @@ from __future__ import annotations
 import hashlib
 import re
 import threading
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from ...config.tasks import as_tasks, covered_by_any
-from ...errors import EngineError, NoSuchBackup, UsageError
+from ...errors import EngineError, IntegrityError, LocalStateError, NoSuchBackup, ThawNeeded, UsageError
 from ...plan.chain import check_series, walk_chain
 from ...repository.catalogue import Catalogue, read_catalogue
+from ...repository.identity import RepositoryIdentity
+from ...repository.part_list import open_part_list
 from ...seal.signing import no_trusted_signer
-from ...state.heads import highest_seen, remember
+from ...state.heads import read_head, remember, series_seen
 from ...state.spool import Spool
 from ...store.protocol import Store
 from ...values.config import Task
 from ...values.manifest import CataloguedManifest, Manifest, Part
 from ...values.repository import BackupId, Series
 from ..context import Context
-from .parts import DecryptChecks, PartProblem, check_hashes, check_presence
+from .acceptance import accept_what_is_there
+from .parts import DecryptChecks, Findings, Sound, check_hashes, check_presence
 
 Depth = Literal["signature", "exists", "checksum", "decrypt"]
 DEPTHS: tuple[Depth, ...] = ("signature", "exists", "checksum", "decrypt")
@@ -77,13 +80,15 @@ class Problem:
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
     """What was proven. ``parts`` of ``parts_total`` were looked at, ``bytes`` is their stored size; at the depth
-    ``signature`` none is. ``backups`` lists the ids."""
+    ``signature`` none is. ``not_compared`` of them have the right length, and the store shows nothing of their content:
+    only a deeper look can tell. ``backups`` lists the ids."""
 
     depth: Depth
     subset: Subset | None
     backups: tuple[BackupId, ...]
     parts: int
     parts_total: int
+    not_compared: int
     bytes: int
     problems: tuple[Problem, ...]
     warnings: tuple[str, ...]
@@ -111,6 +116,7 @@ class VerifyReport:
             "backups": list(self.backups),
             "parts": self.parts,
             "parts_total": self.parts_total,
+            "not_compared": self.not_compared,
             "bytes": self.bytes,
             "problems": [problem.as_json() for problem in self.problems],
             "warnings": list(self.warnings),
@@ -128,12 +134,14 @@ def verify(  # noqa: PLR0913 - the options of the command
     subset: str | None = None,
     identities: Sequence[str] = (),
     trusted: Sequence[str] | None = None,
+    accept_losses: bool = False,
 ) -> VerifyReport:
     """Prove the backups that the arguments select, of this host unless ``host`` names another.
 
     Every depth contains the ones before: ``signature`` proves manifests and chains, ``exists`` that all parts are
     stored, ``checksum`` reads them, ``decrypt`` opens them with ``identities`` (private age keys). ``subset``
-    (``n/t``) limits the parts, never the manifests. Damage is reported, not raised. Raises ``NoSuchBackup`` where
+    (``n/t``) limits the parts, never the manifests. ``accept_losses`` goes on with what is there: see
+    :func:`.acceptance.accept_what_is_there`. Damage is reported, not raised. Raises ``NoSuchBackup`` where
     nothing matches, ``SignatureInvalid`` where no trusted signer is known, :class:`UsageError`, and what makes the
     repository unreadable.
     """
@@ -146,8 +154,10 @@ def verify(  # noqa: PLR0913 - the options of the command
             "The depth `decrypt` needs an age identity",
             next_step="Give the private key with --private-key, or choose the depth `checksum`, which needs none",
         )
-    catalogue = _read_catalogue(context, signers, host or context.config.host)
+    host = host or context.config.host
     tasks = as_tasks(task)
+    warnings = accept_what_is_there(context, signers, host=host, tasks=tasks) if accept_losses else []
+    catalogue = _read_catalogue(context, signers, host)
     chosen = [
         found.manifest
         for found in catalogue.manifests
@@ -156,23 +166,26 @@ def verify(  # noqa: PLR0913 - the options of the command
         and (backup_id is None or found.manifest.backup_id == backup_id)
     ]
     problems = [Problem(error) for error in catalogue.problems]
-    if not chosen and not problems:
-        raise _nothing_to_verify(host or context.config.host, backup_id)
+    all_series = {manifest.series: None for manifest in chosen}
+    if catalogue.identity and backup_id is None and level is None:
+        seen = series_seen(context.base_dir, catalogue.identity.repository_id, host)
+        all_series |= {series: None for series in seen if covered_by_any(tasks, series.dataset)}
+    if not all_series and not problems and not warnings:
+        raise _nothing_to_verify(host, backup_id)
     run = _Run(context, depth, share, tuple(identities))
-    warnings = []
-    for series in {manifest.series: None for manifest in chosen}:
+    for series in all_series:
         found_in_series = [found for found in catalogue.manifests if found.manifest.series == series]
         problems += _chain_problems(found_in_series, [manifest for manifest in chosen if manifest.series == series])
-        warnings += _series_warnings(context, series, found_in_series)
+        problems += _losses(context, series, found_in_series, catalogue.identity)
     problems += run.check(chosen)
-    parts = [part for manifest in chosen for part in run.selected(manifest)]
     report = VerifyReport(
         depth=depth,
         subset=share,
         backups=tuple(manifest.backup_id for manifest in chosen),
-        parts=len(parts),
-        parts_total=sum(len(manifest.parts) for manifest in chosen),
-        bytes=sum(part.bytes for part in parts),
+        parts=run.parts,
+        parts_total=sum(manifest.parts.count for manifest in chosen),
+        not_compared=run.not_compared,
+        bytes=run.bytes,
         problems=tuple(problems),
         warnings=tuple(warnings),
     )
@@ -188,79 +201,116 @@ class _Run:
         self._depth = depth
         self._subset = subset
         self._identities = identities
+        self.parts = 0
+        """How many were looked at; ``bytes`` is their stored size."""
+        self.bytes = 0
+        self.not_compared = 0
         self._total = 0
         self._done = 0
         self._lock = threading.Lock()
 
-    def selected(self, manifest: Manifest) -> list[Part]:
-        """The parts of ``manifest`` that this run looks at."""
-        if self._depth == "signature":
-            return []
-        return [part for part in manifest.parts if self._subset is None or part in self._subset]
-
     def check(self, manifests: Sequence[Manifest]) -> list[Problem]:
         """All problems of all parts that are selected."""
-        self._total = sum(part.bytes for manifest in manifests for part in self.selected(manifest))
+        if self._depth != "signature":
+            self._total = sum(manifest.parts.stored_bytes for manifest in manifests)
+            self._total //= self._subset.of if self._subset else 1
         self._context.progress.start("verify", total=self._total, message=f"{len(manifests)} backups, {self._depth}")
         if self._depth == "signature":
             return []
-        store = self._context.open_store()
+        with ExitStack() as stack:
+            store = stack.enter_context(closing(self._context.open_store()))
+            decrypt = self._decrypt_checks(store, stack) if self._depth == "decrypt" else None
+            return [problem for manifest in manifests for problem in self._check(store, manifest, decrypt)]
+
+    def _decrypt_checks(self, store: Store, stack: ExitStack) -> DecryptChecks:
+        return DecryptChecks(
+            store,
+            limits=self._context.config.limits,
+            identities=self._identities,
+            spool=stack.enter_context(Spool(self._context.base_dir)).directory,
+            moved=self._moved,
+        )
+
+    def _check(self, store: Store, manifest: Manifest, decrypt: DecryptChecks | None) -> list[Problem]:
         try:
-            if self._depth == "decrypt":
-                return self._check_decrypted(store, manifests)
-            return [
-                problem for manifest in manifests for problem in self._named(manifest, self._stored(store, manifest))
-            ]
-        finally:
-            store.close()
+            with open_part_list(store, manifest) as parts:
+                selected = _Selected(parts, self._subset)
+                findings = self._findings(store, manifest, selected, decrypt)
+        except (IntegrityError, ThawNeeded) as error:  # of the list of parts
+            findings = Findings(whole=[error])
+        return self._named(manifest, findings)
 
-    def _stored(self, store: Store, manifest: Manifest) -> list[PartProblem]:
-        check = check_presence if self._depth == "exists" else check_hashes
-        return check(store, self.selected(manifest), limits=self._context.config.limits, moved=self._moved)
+    def _findings(
+        self, store: Store, manifest: Manifest, selected: Iterable[Part], decrypt: DecryptChecks | None
+    ) -> Findings:
+        """Every depth contains the ones before it."""
+        limits = self._context.config.limits
+        findings = check_presence(store, manifest, self._counted(selected), workers=limits.workers)
+        sound = Sound(selected, findings)
+        if decrypt is not None:
+            (decrypt.check_stream if self._subset is None else decrypt.check_parts)(manifest, sound, findings)
+        elif self._depth == "checksum":
+            check_hashes(store, sound, findings, limits=limits, moved=self._moved)
+        else:
+            self.not_compared += findings.not_compared
+        return findings
 
-    def _check_decrypted(self, store: Store, manifests: Sequence[Manifest]) -> list[Problem]:
-        problems = []
-        with Spool(self._context.base_dir) as spool:
-            checks = DecryptChecks(
-                store,
-                limits=self._context.config.limits,
-                identities=self._identities,
-                spool=spool.directory,
-                moved=self._moved,
-            )
-            for manifest in manifests:
-                if self._subset is None:
-                    found = checks.check_stream(manifest)
-                else:
-                    found = checks.check_parts(manifest, self.selected(manifest))
-                problems += self._named(manifest, found)
-        return problems
+    def _counted(self, parts: Iterable[Part]) -> Iterator[Part]:
+        for part in parts:
+            self.parts += 1
+            self.bytes += part.bytes
+            if self._depth == "exists":
+                self._moved(part.bytes)
+            yield part
 
     def _moved(self, length: int) -> None:
         with self._lock:
             self._done = min(self._total, self._done + length)  # a damaged part is read twice, but counts once
             self._context.progress.advance("verify", current=self._done, total=self._total)
 
-    def _named(self, manifest: Manifest, found: Sequence[PartProblem]) -> list[Problem]:
-        for _key, error in found:
+    def _named(self, manifest: Manifest, findings: Findings) -> list[Problem]:
+        for error in findings:
             self._context.progress.log(error.explain(), level="warning", backup_id=manifest.backup_id)
-        return [Problem(error, manifest.backup_id, manifest.dataset.name) for _key, error in found]
+        return [Problem(error, manifest.backup_id, manifest.dataset.name) for error in findings]
+
+
+class _Selected:
+    """The parts that a run looks at. Can be read again."""
+
+    def __init__(self, parts: Iterable[Part], subset: Subset | None) -> None:
+        self._parts = parts
+        self._subset = subset
+
+    def __iter__(self) -> Iterator[Part]:
+        return (part for part in self._parts if self._subset is None or part in self._subset)
 
 
 def _read_catalogue(context: Context, signers: Sequence[str], host: str) -> Catalogue:
     store = context.open_store()
     try:
-        return read_catalogue(store, trusted=signers, host=host)
+        catalogue = read_catalogue(store, trusted=signers, host=host, known=context.known_id)
     finally:
         store.close()
+    if catalogue.identity:
+        with suppress(LocalStateError):  # as for the numbers of series, below
+            context.remember_repository(catalogue.identity.repository_id)
+    return catalogue
 
 
-def _series_warnings(context: Context, series: Series, found: Sequence[CataloguedManifest]) -> list[str]:
-    repository_id = found[0].manifest.repository_id
-    sentences = check_series(found, highest_seen=highest_seen(context.base_dir, repository_id, series))
+def _losses(
+    context: Context, series: Series, found: Sequence[CataloguedManifest], identity: RepositoryIdentity | None
+) -> list[Problem]:
+    if identity is None:
+        return []  # which is a problem already, and the worse one
+    head = read_head(context.base_dir, identity.repository_id, series)
     with suppress(OSError):  # a machine that only verifies may have no state directory; the next check then knows less
-        remember(context.base_dir, repository_id, series, max(entry.manifest.seq for entry in found))
-    return [f"{series.dataset}: {sentence}" for sentence in sentences]
+        newest = max((entry.manifest.seq for entry in found), default=0)
+        remember(context.base_dir, identity.repository_id, series, newest)
+    return [
+        Problem(loss.error(series), dataset=series.dataset)
+        for loss in check_series(found, highest_seen=head.seq)
+        if loss.key not in head.accepted
+    ]
 
 
 def _chain_problems(series: Sequence[CataloguedManifest], chosen: Sequence[Manifest]) -> list[Problem]:

@@ -2,9 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The lifecycle configuration of a bucket, as S3 reads and writes it: always as a whole.
+"""What a bucket is set to: versioning, Object Lock, lifecycle rules; and what time its endpoint has.
 
-In XML, since botocore drops what it does not know, and the rules of others are not ours to change.
+Rules are read and written as S3 does it, always as a whole, and in XML: botocore drops what it does not know, and the
+rules of others are not ours to change. A writer's credentials may well not suffice for any of it.
 """
 
 from __future__ import annotations
@@ -14,13 +15,54 @@ from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 from xml.etree import ElementTree as ET
 
+from ..errors import ObjectMissing
 from .s3_errors import S3Refused
 from .s3_session import S3Session
 
 _NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectLock:
+    """The retention that new objects get: ``mode`` is ``GOVERNANCE``, ``COMPLIANCE``, or empty if objects get none
+    by themselves; ``period`` is a text such as ``30 days``."""
+
+    mode: str
+    period: str
+
+
+class BucketFacts:
+    """Facts about the bucket of ``session.settings``. Every question raises what :meth:`.S3Session.call` raises."""
+
+    def __init__(self, session: S3Session) -> None:
+        self._session = session
+
+    def versioning(self) -> bool:
+        """Whether objects that are overwritten or deleted are kept as versions."""
+        return self._session.call("get_bucket_versioning").get("Status") == "Enabled"
+
+    def object_lock(self) -> ObjectLock | None:
+        """The bucket's Object Lock; ``None`` if it has none."""
+        try:
+            reply = self._session.call("get_object_lock_configuration")
+        except ObjectMissing:
+            return None
+        retention = reply.get("ObjectLockConfiguration", {}).get("Rule", {}).get("DefaultRetention", {})
+        unit = next((unit for unit in ("Days", "Years") if retention.get(unit)), "")
+        return ObjectLock(str(retention.get("Mode", "")), f"{retention[unit]} {unit.lower()}" if unit else "")
+
+    def server_time(self) -> datetime | None:
+        """What time the endpoint has; ``None`` if it does not say."""
+        headers = self._session.call("head_bucket")["ResponseMetadata"].get("HTTPHeaders", {})
+        try:
+            return parsedate_to_datetime(headers.get("date", ""))
+        except ValueError:
+            return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +80,7 @@ class BucketLifecycle:
         self._session = session
 
     def read(self) -> LifecycleDocument:
-        """The configuration; without rules where there is none."""
+        """The configuration; without rules if there is none."""
         bodies: list[bytes] = []
 
         def keep(response_dict: Any, **_: object) -> None:

@@ -2,13 +2,23 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What storage classes cost: S3 in us-east-1 (https://aws.amazon.com/s3/pricing/). Sizes are chosen by the ratio of
-these prices, which differs little between regions."""
+"""The storage classes of S3: which there are, which must be thawed before they can be read, and what they cost.
+
+Prices are those of us-east-1 (https://aws.amazon.com/s3/pricing/). Sizes are chosen by their ratio, which differs
+little between regions.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Final
+
+READABLE_CLASSES: Final = (
+    *("STANDARD", "REDUCED_REDUNDANCY", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING"),
+    *("GLACIER_IR", "EXPRESS_ONEZONE", "OUTPOSTS", "SNOW"),
+)
+ARCHIVE_CLASSES: Final = ("GLACIER", "DEEP_ARCHIVE")
+"""Their objects must be thawed before they can be read."""
 
 
 @dataclass(frozen=True, slots=True)
