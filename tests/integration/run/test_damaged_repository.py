@@ -64,8 +64,9 @@ def test_every_object_is_covered(chain: Chain) -> None:
     nas, full, first = chain
     expected = describe_tree(nas.dataset.mountpoint)
     assert verified(nas) == 0
-    keys = [part.key for part in (*nas.parts(full.manifest), *nas.parts(first.manifest))]
-    keys += [full.manifest_key, first.manifest_key]
+    second_link = [part.key for part in nas.parts(first.manifest)]
+    keys = [part.key for part in nas.parts(full.manifest)] + second_link
+    keys += [full.manifest_key, first.manifest_key, full.manifest.parts.key, first.manifest.parts.key]
     assert set(keys) | {"zrb.json"} == set(nas.keys())
     for number, key in enumerate(keys):
         size = file_of(nas, key).stat().st_size
@@ -75,7 +76,7 @@ def test_every_object_is_covered(chain: Chain) -> None:
             nas.restore()
         assert caught.value.exit_code == 5, key
         zfs = nas.context().zfs
-        if key in {part.key for part in nas.parts(first.manifest)}:
+        if key in second_link:
             # The level 0 before it is whole and stays; the message says how to go on.
             assert [snapshot.guid for snapshot in zfs.snapshots(nas.target())] == [full.manifest.snapshot.guid]
             assert f"--only --backup-id {first.manifest.backup_id}" in caught.value.explain()
