@@ -48,7 +48,7 @@ class Nas:
     identity: Path
     root: Path
     zfs: CommandZfs = field(default_factory=CommandZfs)
-    """The real one. Each of them asks once what its ZFS can do, which takes three commands."""
+    """The real one. Each of them asks once what its ZFS can do."""
 
     @property
     def task(self) -> Task:

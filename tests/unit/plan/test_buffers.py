@@ -19,9 +19,11 @@ from zrb.plan.buffers import (
     BufferLayout,
     count_chunks,
     plan_backup_buffers,
+    plan_lanes,
     plan_restore_buffers,
     sealed_bytes,
 )
+from zrb.plan.sizes import choose_sizes
 from zrb.values.config import KIB, MIB, Limits
 from zrb.values.part_list import count_parts
 
@@ -112,3 +114,20 @@ def test_counting(length: int, size: int) -> None:
 
 def test_nothing_is_cut_into_nothing() -> None:
     assert count_parts(0, 10) == count_chunks(0, 10) == 0
+
+
+@given(limits=possible_limits(), cores=CORES, small=st.integers(1, 500), large=st.booleans())
+def test_streams_at_once_fit_together(limits: Limits, cores: int, small: int, large: bool) -> None:
+    lanes, of_small, of_large = plan_lanes(limits, cores=cores, small=small, large=large)
+    assert 1 <= lanes <= min(limits.workers, small + large)
+    each = plan_backup_buffers(of_small, cores=cores, stream_bytes=limits.chunk_size // 2).total_bytes
+    whole = plan_backup_buffers(of_large, cores=cores).total_bytes
+    assert (lanes - 1) * each + (whole if large else each) <= limits.memory_limit
+    assert large or of_large == limits
+
+
+def test_small_streams_run_at_once_also_beside_a_large_one() -> None:
+    for large in (False, True):
+        lanes, _small, of_large = plan_lanes(choose_sizes(Limits()), cores=4, small=300, large=large)
+        assert lanes == 4
+        assert of_large.memory_limit > 256 * MIB

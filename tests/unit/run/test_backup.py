@@ -364,7 +364,7 @@ class TestRecursive:
         assert fleet.journals() == []
 
     def test_one_whose_snapshot_cannot_be_held(self, fleet: Fleet) -> None:
-        fleet.zfs.fail("hold", ZfsError("no hold", next_step="Look"))
+        fleet.zfs.fail("hold", ZfsError("no hold", next_step="Look"), times=2)
         outcome = fleet.run(0)
         assert [dataset for dataset, _ in outcome.failures] == [DATASET]
         assert len(outcome.results) == 4

@@ -11,6 +11,7 @@ import os
 import select
 import threading
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 from zrb.store.protocol import BrokenOff
@@ -161,6 +162,30 @@ class TestTurns:
         assert heard == [error]
 
 
+class TestWithin:
+    @pytest.mark.parametrize("late", [False, True])
+    def test_what_fails_outside_fails_inside(self, failure: Failure, late: bool) -> None:
+        made = [] if late else [Failure(failure), Failure(failure)]
+        failure.set(error := KeyError())
+        made = made or [Failure(failure)]
+        for one in made:
+            assert one.wait(0)
+            assert select.select([one.wake_fd], [], [], 0)[0]
+            with pytest.raises(KeyError) as caught:
+                one.check()
+            assert caught.value is error
+            one.close()
+
+    def test_and_not_the_other_way_round(self, failure: Failure) -> None:
+        inner, beside = Failure(failure), Failure(failure)
+        inner.set(KeyError())
+        assert [failure.happened, beside.happened] == [False, False]
+        beside.close()
+        inner.close()
+        failure.set(OSError())
+        assert not beside.happened
+
+
 class TestPace:
     def test_no_limit_no_wait(self) -> None:
         pace = Pace(0)
@@ -204,6 +229,23 @@ class TestPace:
             pace.wait_for(5, patient)
         patient.close()
         assert waited == [pytest.approx(0.5), pytest.approx(1.0)]
+
+    def test_several_pipelines_share_it_and_break_off_alone(self, failure: Failure) -> None:
+        """A store has one flow; whose transfer it is, the thread that moves the bytes tells."""
+        pace, moved = Pace(0), []
+        pace.flow(10)  # of no pipeline
+        healthy = Failure()
+        pipelines = [Threads(2, each, name="test", begin=partial(pace.join, each)) for each in (failure, healthy)]
+        failure.set(OSError("broken"))
+        pace.join(failure)
+        with pytest.raises(BrokenOff):
+            pace.flow(10)
+        for threads in pipelines:
+            threads.submit(lambda: moved.append(pace.flow(10)))
+            assert threads.stop()
+        assert moved == [None]
+        healthy.check()
+        healthy.close()
 
 
 class TestThreads:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from zrb.errors import (
+    EngineError,
     NoSuchDataset,
     NoSuchSnapshot,
     ReceiveFailed,
@@ -36,10 +37,14 @@ POINTS = "type,guid,createtxg,creation,userrefs"
 GET_POINTS = "zfs get -H -p"
 COLUMNS = f"-o name,property,value {POINTS}"
 TIME = datetime(2026, 1, 1, tzinfo=UTC)
+KINDS = "-t filesystem,volume,snapshot,bookmark"
+INVENTORY = f"{GET_POINTS} -r -d 1 {KINDS} {COLUMNS},written,encryption tank/a"
+ITSELF = "tank/a\ttype\tfilesystem\ntank/a\tguid\t7\ntank/a\tencryption\toff\n"
 
 
-def point(name: str, kind: str, guid: int, txg: int, holds: str = "0") -> str:
+def point(name: str, kind: str, guid: int, txg: int, holds: str = "0", written: str = "-") -> str:
     facts = {"type": kind, "guid": guid, "createtxg": txg, "creation": int(TIME.timestamp()), "userrefs": holds}
+    facts |= {"written": written}
     return "".join(f"{name}\t{key}\t{value}\n" for key, value in facts.items())
 
 
@@ -55,6 +60,19 @@ def zfs_fuse(answers: dict[str, Ended]) -> tuple[CommandZfs, ScriptedLine]:
 
 def read_of(name: str, answer: Ended) -> dict[str, Ended]:
     return {f"zfs get -H -p -o property,value type,guid,encryption {name}": answer}
+
+
+def described(snapshot: str = "tank/a@1", **local: str) -> str:
+    """What ``zfs get all`` prints of a snapshot and its dataset; ``local`` are properties that were set."""
+    dataset = snapshot.partition("@")[0]
+    natives = {"type": "filesystem", "atime": "on", "mountpoint": "/tank/a", "quota": "0"}
+    rows = [
+        line.replace("\t", "\0", 1).replace("\t", "\t-\t", 1) for line in point(snapshot, "snapshot", 7, 8).splitlines()
+    ]
+    text = "".join(row.replace("\0", "\t") + "\n" for row in rows)
+    for name, value in {**natives, **local}.items():
+        text += f"{dataset}\t{name}\t{'local' if name in local else 'default'}\t{value}\n"
+    return text
 
 
 class TestReading:
@@ -74,19 +92,19 @@ class TestReading:
     def test_capabilities_are_probed_once(self) -> None:
         zfs, line = openzfs({})
         assert zfs.capabilities == zfs.capabilities
-        assert line.asked.count("zfs get") == 1
+        assert line.asked == ["zfs version"]
 
     def test_snapshots_are_listed_by_type_and_sorted_by_txg(self) -> None:
-        output = point("tank/a@b", "snapshot", 2, 20, "3") + point("tank/a@a", "snapshot", 1, 10)
-        zfs, _ = openzfs({f"{GET_POINTS} -d 1 -t snapshot {COLUMNS} tank/a": said(output)})
+        output = point("tank/a@b", "snapshot", 2, 20, "3", "512") + point("tank/a@a", "snapshot", 1, 10)
+        zfs, _ = openzfs({INVENTORY: said(ITSELF + output)})
         assert zfs.snapshots("tank/a") == [
             Snapshot("tank/a@a", "1", 10, TIME, 0),
-            Snapshot("tank/a@b", "2", 20, TIME, 3),
+            Snapshot("tank/a@b", "2", 20, TIME, 3, 512),
         ]
 
     def test_bookmarks_are_listed_by_type_and_sorted_by_txg(self) -> None:
         output = point("tank/a#b", "bookmark", 2, 20, "-") + point("tank/a#a", "bookmark", 1, 10, "-")
-        zfs, _ = openzfs({f"{GET_POINTS} -d 1 -t bookmark {COLUMNS} tank/a": said(output)})
+        zfs, _ = openzfs({INVENTORY: said(ITSELF + output)})
         assert zfs.bookmarks("tank/a") == [Bookmark("tank/a#a", "1", 10, TIME), Bookmark("tank/a#b", "2", 20, TIME)]
 
     def test_existence_that_cannot_be_told_is_an_error(self) -> None:
@@ -103,7 +121,7 @@ class TestReading:
         assert zfs.descendants("tank") == ["tank", "tank/a b"]
 
     def test_a_zfs_without_bookmarks_has_none(self) -> None:
-        zfs, _ = zfs_fuse({})
+        zfs, _ = zfs_fuse({f"{GET_POINTS} -r -d 1 {COLUMNS} tank/a": said(ITSELF)})
         assert zfs.bookmarks("tank/a") == []
         assert not zfs.exists("tank/a#one")
         with pytest.raises(ZfsUnable, match="bookmarks"):
@@ -122,7 +140,6 @@ DISTURBANCES: dict[str, Callable[[str], str]] = {
     "the first column alone": lambda answer: "".join(line.split("\t")[0] + "\n" for line in answer.splitlines()),
     "the names of another": lambda answer: answer.replace("tank", "pond"),
 }
-POINT = "zfs get -H -p -d 1 -t {} -o name,property,value type,guid,createtxg,creation,userrefs tank/a"
 READINGS: dict[str, tuple[str, str, Callable[[CommandZfs], object]]] = {
     "pool": ("zpool list -H -o name,guid tank", "tank\t7\n", lambda zfs: zfs.pool("tank")),
     "dataset": (
@@ -135,8 +152,13 @@ READINGS: dict[str, tuple[str, str, Callable[[CommandZfs], object]]] = {
         "tank/a\ntank/a/b\n",
         lambda zfs: zfs.descendants("tank/a"),
     ),
-    "snapshots": (POINT.format("snapshot"), point("tank/a@1", "snapshot", 7, 8), lambda zfs: zfs.snapshots("tank/a")),
-    "bookmarks": (POINT.format("bookmark"), point("tank/a#1", "bookmark", 7, 8), lambda zfs: zfs.bookmarks("tank/a")),
+    "snapshots": (INVENTORY, ITSELF + point("tank/a@1", "snapshot", 7, 8), lambda zfs: zfs.snapshots("tank/a")),
+    "bookmarks": (INVENTORY, ITSELF + point("tank/a#1", "bookmark", 7, 8), lambda zfs: zfs.bookmarks("tank/a")),
+    "all below": (
+        INVENTORY.replace("-d 1 ", ""),
+        ITSELF + point("tank/a@1", "snapshot", 7, 8) + ITSELF.replace("tank/a", "tank/a/b"),
+        lambda zfs: zfs.inventory("tank/a", recursive=True),
+    ),
 }
 HARMLESS = {("dataset", "the names of another"), ("descendants", "the first column alone")}
 """These change nothing in what is printed."""
@@ -157,8 +179,50 @@ def test_what_is_no_answer_is_never_taken_for_one(reading: str, disturbance: str
             ask(zfs)
 
 
+class TestDescribed:
+    ASK = "zfs get -H -p -o name,property,source,value all tank/a@1 tank/a"
+
+    def test_a_snapshot_and_what_is_set_on_its_dataset(self) -> None:
+        zfs, line = openzfs({self.ASK: said(described(atime="off", **{"org.zrb:note": "a\tb"}))})
+        facts = zfs.described(["tank/a@1"])["tank/a@1"]
+        assert facts.snapshot == Snapshot("tank/a@1", "7", 8, TIME)
+        assert facts.properties == {"atime": "off", "org.zrb:note": "a\tb"}
+        assert line.asked == [self.ASK]
+
+    def test_what_is_received_counts_and_what_is_inherited_does_not(self) -> None:
+        answer = described().replace("quota\tdefault\t0", "quota\treceived\t9")
+        answer = answer.replace("atime\tdefault", "atime\tinherited from tank")
+        zfs, _ = openzfs({self.ASK: said(answer)})
+        assert zfs.described(["tank/a@1"])["tank/a@1"].properties == {"quota": "9"}
+
+    @pytest.mark.parametrize("value", ["x\ntank/a\tquota\tlocal\t0", "x\ny", "x\n", "x\ntank/b\tquota\tlocal\t9"])
+    def test_a_value_with_a_newline_does_not_pass_for_other_properties(self, value: str) -> None:
+        listed = TestLocalProperties.LIST
+        one_by_one = {
+            listed: said("org.zrb:note\natime\n"),
+            "zfs get -H -p -o value org.zrb:note,atime tank/a": said(f"{value}\noff\n"),
+            "zfs get -H -p -o value org.zrb:note tank/a": said(f"{value}\n"),
+            "zfs get -H -p -o value atime tank/a": said("off\n"),
+            f"{GET_POINTS} {COLUMNS} tank/a@1": said(point("tank/a@1", "snapshot", 7, 8)),
+        }
+        answer = described(**{"org.zrb:note": value, "atime": "off"})
+        zfs, _ = openzfs({self.ASK: said(answer), **one_by_one})
+        assert zfs.described(["tank/a@1"])["tank/a@1"].properties == {"org.zrb:note": value, "atime": "off"}
+
+
 class TestHolds:
     """The texts are those of OpenZFS."""
+
+    def test_several_of_which_some_are_held(self) -> None:
+        there = "cannot hold snapshot 'tank/a@one': tag already exists on this dataset\n"
+        gone = "cannot hold snapshot 'tank/b@one': dataset does not exist\n"
+        zfs, line = openzfs({"zfs hold zrb:daily tank/a@one tank/b@one": failed(there)})
+        zfs.hold_all(["tank/a@one", "tank/b@one"], "zrb:daily")
+        for stderr in (there + gone, "", "out of memory\n"):
+            line.answers["zfs hold zrb:daily tank/a@one tank/b@one"] = failed(stderr)
+            line.answers["zpool list -H -o name tank"] = said("tank\n")
+            with pytest.raises(EngineError):
+                zfs.hold_all(["tank/a@one", "tank/b@one"], "zrb:daily")
 
     def test_a_hold_that_is_there_is_no_error(self) -> None:
         there = failed("cannot hold snapshot 'tank/a@one': tag already exists on this dataset\n")

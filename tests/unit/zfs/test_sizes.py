@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from zrb.zfs.command import CommandZfs
 
-from tests.unit.zfs.scripted import ScriptedLine, failed, said
+from tests.unit.zfs.scripted import OPENZFS, ScriptedLine, failed, said
 
 GET = "zfs get -H -p -o value"
 
@@ -32,6 +32,6 @@ def test_a_zfs_without_logical_sizes() -> None:
 
 def test_an_increment_is_what_was_written_since_the_base() -> None:
     script = {f"{GET} written@zero tank/a": said("70\n"), f"{GET} written#mark tank/a@one": said("-\n")}
-    zfs = CommandZfs(ScriptedLine(script))
+    zfs = CommandZfs(ScriptedLine({**OPENZFS, **script}))
     assert zfs.changed_bytes("tank/a", base="tank/a@zero", flags=("-L", "-c")) == 70
     assert zfs.changed_bytes("tank/a@one", base="tank/a#mark", flags=("-L", "-c")) is None

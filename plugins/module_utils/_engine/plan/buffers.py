@@ -7,10 +7,10 @@ encrypts or decrypts. Nothing else holds bytes of a stream."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..values.config import KIB, Limits
-from .sizes import choose_sizes
+from .sizes import PIPELINE_BYTES, choose_sizes
 
 PIECE_BYTES = 64 * KIB
 """A block is cut in whole pieces of age, which encrypts 64 KiB at a time."""
@@ -60,6 +60,17 @@ def plan_backup_buffers(limits: Limits, *, cores: int, stream_bytes: int | None 
         wanted = min(wanted, count_chunks(sealed_bytes(stream_bytes) + _HEADER_ROOM, chunk))
     chunks = max(touched, min(wanted, room // chunk))
     return BufferLayout(block, blocks, chunk, chunks, threads)
+
+
+def plan_lanes(limits: Limits, *, cores: int, small: int, large: bool) -> tuple[int, Limits, Limits]:
+    """How many streams run at once, and the limits of one of the ``small`` ones and of the one ``large`` that may run
+    beside them. ``limits`` have sizes; a small stream is one chunk."""
+    one = replace(limits, workers=1)
+    share = plan_backup_buffers(one, cores=cores, stream_bytes=limits.chunk_size).total_bytes
+    room = limits.memory_limit - (2 * limits.chunk_size + PIPELINE_BYTES if large else 0)
+    lanes = max(1, min(limits.workers, small + large, room // share + large))
+    beside = lanes - 1 if large else 0
+    return lanes, one, replace(limits, memory_limit=limits.memory_limit - beside * share)
 
 
 def plan_restore_buffers(limits: Limits, *, cores: int) -> BufferLayout:

@@ -18,6 +18,35 @@ MANY = 100
 """This many records wait only if the screen accepts nothing."""
 
 
+class Held:
+    """A :class:`Progress` that keeps all records of an operation until it is finished. Those of operations that run at
+    once are not mixed: they share ``lock``."""
+
+    def __init__(self, progress: Progress, lock: threading.Lock) -> None:
+        self._progress = progress
+        self._lock = lock
+        self._records: list[Callable[[], None]] = []
+
+    def start(self, operation: str, *, total: int | None, message: str) -> None:
+        """Keep it."""
+        self._records.append(partial(self._progress.start, operation, total=total, message=message))
+
+    def advance(self, phase: Phase, *, current: int, total: int | None, message: str = "") -> None:
+        """Keep it."""
+        self._records.append(partial(self._progress.advance, phase, current=current, total=total, message=message))
+
+    def log(self, message: str, *, level: Literal["info", "warning"] = "info", **facts: Any) -> None:
+        """Keep it."""
+        self._records.append(partial(self._progress.log, message, level=level, **facts))
+
+    def finish(self, *, status: Literal["ok", "warning", "failed"], result: dict[str, Any]) -> None:
+        """Pass everything on."""
+        with self._lock:
+            for show in self._records:
+                show()
+            self._progress.finish(status=status, result=result)
+
+
 class Queued:
     """A :class:`Progress` that calls another one from a thread of its own, so that a screen that accepts nothing (a
     terminal stopped with Ctrl-S, a full pipe) never stops the work.

@@ -46,10 +46,9 @@ from ..errors import EngineError, MemoryFault, StreamNotReproducible
 from ..plan.buffers import BufferLayout
 from ..seal.age import AgeSealer, Run
 from ..seal.hashing import part_hasher, stream_hasher
-from ..store.protocol import free_flow
 from ..values.manifest import Checksum, Part
 from .buffers import BufferPool
-from .failure import Failure
+from .failure import SIGNAL_DELAY_S, Failure
 from .pace import Pace
 from .part_uploads import Chunk, Destination, Uploads
 from .threads import Threads, Turns
@@ -74,7 +73,8 @@ class StoredStream:
 
 
 class BackupPipeline:
-    """Stores one stream after another. Holds no buffer and no thread between two. Others may share its ``pace``."""
+    """Stores one stream after another. Holds no buffer and no thread between two. Others may share its ``pace``, and
+    all streams end when something fails that they are ``within``."""
 
     def __init__(
         self,
@@ -84,12 +84,14 @@ class BackupPipeline:
         uploaders: int,
         pace: Pace | None = None,
         proof: bool = True,
+        within: Failure | None = None,
     ) -> None:
         self.layout = layout
         self.sealer = sealer
         self.uploaders = uploaders
         self.pace = pace or Pace(0)
         self.proof = proof
+        self.within = within
 
     def store_stream(self, source_fd: int, destination: Destination, *, at_end: AtEnd) -> StoredStream:
         """Read ``source_fd`` to its end and store it.
@@ -113,7 +115,7 @@ class _Stream:
         self._destination = destination
         self._sealer = pipeline.sealer
         self._proof = pipeline.proof
-        self.failure = Failure()
+        self.failure = Failure(pipeline.within)
         self.blocks = BufferPool(layout.blocks, layout.block_bytes, self.failure)
         self.chunks = BufferPool(layout.chunks, layout.chunk_bytes, self.failure)
         self._scratch = _Scratch(layout.block_bytes)
@@ -121,11 +123,13 @@ class _Stream:
         self._hashing = Turns(self.failure)
         self._proving = Turns(self.failure)
         self._seals = Threads(layout.threads, self.failure, name="seal")
-        self._transfers = Threads(pipeline.uploaders, self.failure, name="transfer")
+        self._transfers = Threads(
+            pipeline.uploaders, self.failure, name="transfer", begin=partial(pipeline.pace.join, self.failure)
+        )
         self.uploads = Uploads(destination, self.chunks, self._transfers, self.failure)
         # A directory keeps no checksums, so it would take the hash of a chunk for nothing.
         self._chunk_hashes = destination.store.kind == "s3"
-        destination.store.regulate(partial(pipeline.pace.wait_for, failure=self.failure))
+        destination.store.regulate(pipeline.pace.flow)
 
     def store(self, source_fd: int, at_end: AtEnd) -> StoredStream:
         """Read the stream in this thread; all else happens in the others."""
@@ -141,7 +145,6 @@ class _Stream:
     def close(self) -> None:
         """Stop all threads, abort what was not completed, and free the buffers."""
         ended = [self._seals.stop(), self._transfers.stop()]
-        self._destination.store.regulate(free_flow)
         if self.failure.happened:
             self.uploads.abort()
         if all(ended):  # else a request that hangs still reads one of them
@@ -376,7 +379,8 @@ class _Reader:
     def _fill(self, view: memoryview) -> int:
         filled = 0
         while filled < len(view):
-            self._poll.poll()
+            while not self._poll.poll(SIGNAL_DELAY_S * 1000):
+                pass
             self._stream.failure.check()
             count = os.readv(self._fd, [view[filled:]])
             if count == 0:

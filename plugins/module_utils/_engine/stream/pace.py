@@ -22,6 +22,7 @@ class Pace:
         self._clock = clock
         self._lock = threading.Lock()
         self._next_start = 0.0
+        self._own = threading.local()
 
     def delay(self, length: int) -> float:
         """Seconds to wait before ``length`` bytes may begin; reserves their time."""
@@ -32,6 +33,16 @@ class Pace:
             start = max(now, self._next_start)
             self._next_start = start + length / self._limit
             return start - now
+
+    def join(self, failure: Failure) -> None:
+        """From now on, the calling thread moves bytes for the pipeline of ``failure``."""
+        self._own.failure = failure
+
+    def flow(self, length: int) -> None:
+        """The flow of a store that several pipelines use at once: regulates the threads that joined."""
+        failure: Failure | None = getattr(self._own, "failure", None)
+        if failure is not None:
+            self.wait_for(length, failure)
 
     def wait_for(self, length: int, failure: Failure) -> None:
         """Wait until ``length`` bytes may begin. Raises ``BrokenOff`` as soon as the pipeline has failed."""

@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Final
 
 from ..errors import EngineError, ReceiveFailed, SendFailed, UsageError, ZfsUnable
-from ..values.zfs import Bookmark, Capabilities, Dataset, DatasetType, Pool, Snapshot
+from ..values.zfs import Bookmark, Capabilities, Dataset, DatasetType, Inventory, Pool, Snapshot, SnapshotFacts
 from .capabilities import probe_capabilities
 from .command_line import CommandLine
 from .failures import says_gone, zfs_failure
@@ -28,10 +28,10 @@ from .names import (
 )
 from .process import Ended, ReceiveChild, SendChild
 from .reading import (
-    list_bookmarks,
     list_descendants,
-    list_snapshots,
     read_dataset,
+    read_described,
+    read_inventory,
     read_local_properties,
     read_pool,
     read_snapshots,
@@ -62,6 +62,10 @@ class CommandZfs:
         """See the protocol."""
         return read_dataset(self._line, check_dataset_name(name), self.capabilities)
 
+    def inventory(self, dataset: str, *, recursive: bool = False) -> list[Inventory]:
+        """See the protocol."""
+        return read_inventory(self._line, check_dataset_name(dataset), self.capabilities, recursive=recursive)
+
     def exists(self, name: str) -> bool:
         """See the protocol."""
         check_any_name(name)
@@ -78,29 +82,43 @@ class CommandZfs:
 
     def snapshots(self, dataset: str) -> list[Snapshot]:
         """See the protocol."""
-        return list_snapshots(self._line, check_dataset_name(dataset), self.capabilities)
+        return list(self.inventory(dataset)[0].snapshots)
 
     def bookmarks(self, dataset: str) -> list[Bookmark]:
         """See the protocol."""
-        return list_bookmarks(self._line, check_dataset_name(dataset), self.capabilities)
+        return list(self.inventory(dataset)[0].bookmarks)
+
+    def described(self, snapshots: Sequence[str]) -> dict[str, SnapshotFacts]:
+        """See the protocol."""
+        return read_described(self._line, [check_snapshot_name(name) for name in snapshots])
 
     def local_properties(self, dataset: str) -> dict[str, str]:
         """See the protocol."""
         return read_local_properties(self._line, check_dataset_name(dataset))
 
-    def create_snapshots(self, names: Sequence[str]) -> list[Snapshot]:
+    def take_snapshots(self, names: Sequence[str]) -> None:
         """See the protocol."""
         for name in names:
             check_snapshot_name(name)
         take_snapshots(self._line, self.capabilities, names)
+
+    def create_snapshots(self, names: Sequence[str]) -> list[Snapshot]:
+        """See the protocol."""
+        self.take_snapshots(names)
         return read_snapshots(self._line, names)
 
     def hold(self, snapshot: str, tag: str) -> None:
         """See the protocol."""
-        problem = f"Cannot hold {check_snapshot_name(snapshot)}"
-        ended = self._line.ask("zfs", "hold", check_hold_tag(tag), snapshot)
-        if ended.status and "tag already exists" not in ended.stderr:
-            raise self._line.failure(ended, problem=problem, subject=snapshot)
+        self.hold_all([snapshot], tag)
+
+    def hold_all(self, snapshots: Sequence[str], tag: str) -> None:
+        """See the protocol."""
+        names = [check_snapshot_name(name) for name in snapshots]
+        ended = self._line.ask("zfs", "hold", check_hold_tag(tag), *names)
+        complaints = ended.stderr.splitlines() or [""]
+        if ended.status and not all("tag already exists" in complaint for complaint in complaints):
+            problem = f"Cannot hold {names[0]}" + (f" and {len(names) - 1} more" if names[1:] else "")
+            raise self._line.failure(ended, problem=problem, subject=names[0])
 
     def release(self, snapshot: str, tag: str) -> bool:
         """See the protocol."""
@@ -140,6 +158,8 @@ class CommandZfs:
     def changed_bytes(self, name: str, *, base: str | None, flags: Sequence[str]) -> int | None:
         """See the protocol."""
         check_any_name(name)
+        if base and not self.capabilities.bookmarks:  # nor the property written, which is as old
+            return None
         return read_changed_bytes(self._line, name, base=base and check_base_name(base), flags=flags)
 
     def send(self, snapshot: str, *, base: str | None, flags: Sequence[str]) -> SendChild:

@@ -6,12 +6,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
 from ..errors import UsageError
-from ..values.zfs import Bookmark, Capabilities, Dataset, Pool, Snapshot
+from ..values.zfs import Bookmark, Capabilities, Dataset, Inventory, Pool, Snapshot, SnapshotFacts
 from .command_line import CommandLine, not_understood
 
 _POINT_PROPERTIES: Final = "type,guid,createtxg,creation,userrefs"
@@ -31,6 +31,10 @@ def read_dataset(line: CommandLine, name: str, capabilities: Capabilities) -> Da
     """The filesystem or volume."""
     properties = "type,guid,encryption" if capabilities.encryption else "type,guid"
     facts = read_properties(line, name, properties)
+    return _dataset(name, facts)
+
+
+def _dataset(name: str, facts: dict[str, str]) -> Dataset:
     if missing := {"type", "guid"} - set(facts):
         raise not_understood(f"no {', '.join(sorted(missing))}", problem=f"Cannot read {name}", subject=name)
     kind = facts["type"]
@@ -60,30 +64,36 @@ def read_snapshots(line: CommandLine, names: Sequence[str]) -> list[Snapshot]:
     return [_snapshot(name, facts[name]) for name in names]
 
 
-def list_snapshots(line: CommandLine, dataset: str, capabilities: Capabilities) -> list[Snapshot]:
-    """Snapshots of the dataset alone, oldest first."""
-    # zfs-fuse has no -t for get; whoever knows bookmarks has it.
-    options = ("-d", "1", "-t", "snapshot") if capabilities.bookmarks else ("-r", "-d", "1")
-    facts = _points(line, [dataset], options=options, subject=dataset)
-    found = [_snapshot(name, each) for name, each in facts.items() if each["type"] == "snapshot"]
-    _check_owner([snapshot.name for snapshot in found], f"{dataset}@")
-    return sorted(found, key=lambda snapshot: snapshot.createtxg)
-
-
-def list_bookmarks(line: CommandLine, dataset: str, capabilities: Capabilities) -> list[Bookmark]:
-    """Bookmarks of the dataset alone, oldest first."""
-    if not capabilities.bookmarks:
-        return []
-    facts = _points(line, [dataset], options=("-d", "1", "-t", "bookmark"), subject=dataset)
-    found = [_bookmark(name, each) for name, each in facts.items() if each["type"] == "bookmark"]
-    _check_owner([bookmark.name for bookmark in found], f"{dataset}#")
-    return sorted(found, key=lambda bookmark: bookmark.createtxg)
-
-
-def _check_owner(names: Sequence[str], beginning: str) -> None:
-    for name in names:
-        if not name.startswith(beginning):
-            raise not_understood(name, problem=f"Cannot list {beginning}…", subject=beginning[:-1])
+def read_inventory(line: CommandLine, dataset: str, capabilities: Capabilities, *, recursive: bool) -> list[Inventory]:
+    """The dataset, and all below it if ``recursive``, each with its own snapshots and bookmarks."""
+    # zfs-fuse has no -t for get, and no property written; whoever knows bookmarks has both.
+    options = [] if recursive else ["-d", "1"]
+    options += ["-t", "filesystem,volume,snapshot,bookmark"] if capabilities.bookmarks else []
+    properties = ["written"] if capabilities.bookmarks else []
+    properties += ["encryption"] if capabilities.encryption else []
+    facts = _points(line, [dataset], options=("-r", *options), subject=dataset, more=properties)
+    found: dict[str, tuple[Dataset, list[Snapshot], list[Bookmark]]] = {}
+    for name, each in facts.items():
+        owner = name.replace("#", "@").partition("@")[0]
+        if owner != dataset and not owner.startswith(f"{dataset}/"):
+            raise not_understood(name, problem=f"Cannot list what {dataset} has", subject=dataset)
+        if owner == name:
+            if recursive or name == dataset:
+                found[name] = (_dataset(name, each), [], [])
+        elif owner in found and each.get("type") == "snapshot":
+            found[owner][1].append(_snapshot(name, each))
+        elif owner in found and each.get("type") == "bookmark":
+            found[owner][2].append(_bookmark(name, each))
+    if dataset not in found:
+        raise not_understood(f"nothing of {dataset}", problem=f"Cannot read {dataset}", subject=dataset)
+    return [
+        Inventory(
+            each,
+            tuple(sorted(snapshots, key=lambda snapshot: snapshot.createtxg)),
+            tuple(sorted(bookmarks, key=lambda bookmark: bookmark.createtxg)),
+        )
+        for each, snapshots, bookmarks in found.values()
+    ]
 
 
 def list_descendants(line: CommandLine, dataset: str) -> list[str]:
@@ -97,6 +107,48 @@ def list_descendants(line: CommandLine, dataset: str) -> list[str]:
         if name != dataset and not name.startswith(f"{dataset}/"):
             raise not_understood(name, problem=f"Cannot list what is below {dataset}", subject=dataset)
     return [name for (name,) in rows]
+
+
+def read_described(line: CommandLine, names: Sequence[str]) -> dict[str, SnapshotFacts]:
+    """Snapshots by name, with the local properties of their datasets."""
+    datasets = [name.partition("@")[0] for name in names]
+    facts = _all_properties(line, [*names, *datasets])
+    if facts is None:
+        properties = [read_local_properties(line, dataset) for dataset in datasets]
+    else:
+        properties = [
+            {key: value for key, (source, value) in facts[dataset].items() if source in {"local", "received"}}
+            for dataset in datasets
+        ]
+    if facts is None or not all({*_NUMBERS} <= facts[name].keys() for name in names):
+        snapshots = read_snapshots(line, names)  # zfs-fuse does not count guid and createtxg among all
+    else:
+        points = {name: {key: value for key, (_source, value) in facts[name].items()} for name in names}
+        _check_points(points, names[0])
+        snapshots = [_snapshot(name, points[name]) for name in names]
+    return {
+        snapshot.name: SnapshotFacts(snapshot, local) for snapshot, local in zip(snapshots, properties, strict=True)
+    }
+
+
+def _all_properties(line: CommandLine, names: Sequence[str]) -> dict[str, dict[str, tuple[str, str]]] | None:
+    """Source and value of every property, or ``None`` if a value may have a newline in it.
+
+    What follows a newline could be made to look like another property. But zfs prints all properties that an object
+    can have, so that one of them would be there twice; and who can set a property of the user can set any of them.
+    """
+    printed = line.run(
+        "zfs", "get", "-H", "-p", "-o", "name,property,source,value", "all", *names,
+        problem=f"Cannot read {names[0]}",
+        subject=names[0],
+    )  # fmt: skip
+    facts: dict[str, dict[str, tuple[str, str]]] = {name: {} for name in names}
+    for row in printed.removesuffix("\n").split("\n"):
+        columns = row.split("\t", 3)
+        if len(columns) < 4 or columns[0] not in facts or columns[1] in facts[columns[0]]:
+            return None
+        facts[columns[0]][columns[1]] = (columns[2], columns[3])
+    return facts
 
 
 def read_local_properties(line: CommandLine, dataset: str) -> dict[str, str]:
@@ -121,21 +173,25 @@ def _values(line: CommandLine, dataset: str, properties: str, problem: str) -> s
 
 
 def _points(
-    line: CommandLine, names: Sequence[str], *, options: Sequence[str], subject: str
+    line: CommandLine, names: Sequence[str], *, options: Sequence[str], subject: str, more: Sequence[str] = ()
 ) -> dict[str, dict[str, str]]:
     facts: dict[str, dict[str, str]] = {}
     rows = line.rows(
-        "get", "-H", "-p", *options, "-o", "name,property,value", _POINT_PROPERTIES, *names,
+        "get", "-H", "-p", *options, "-o", "name,property,value", ",".join([_POINT_PROPERTIES, *more]), *names,
         problem=f"Cannot read {subject}",
         subject=subject,
     )  # fmt: skip
     for name, key, value in rows:
         facts.setdefault(name, {})[key] = value
+    _check_points(facts, subject)
+    return facts
+
+
+def _check_points(facts: Mapping[str, dict[str, str]], subject: str) -> None:
     for name, known in facts.items():
         numbers = [known.get(key, "") for key in _NUMBERS if key != "userrefs" or known.get("type") == "snapshot"]
         if known.get("type") in {"snapshot", "bookmark"} and not all(number.isdecimal() for number in numbers):
             raise not_understood(f"{name}: {known}", problem=f"Cannot read {subject}", subject=subject)
-    return facts
 
 
 def _snapshot(name: str, facts: dict[str, str]) -> Snapshot:
@@ -145,6 +201,7 @@ def _snapshot(name: str, facts: dict[str, str]) -> Snapshot:
         createtxg=int(facts["createtxg"]),
         creation=_time(facts["creation"]),
         user_holds=int(facts["userrefs"]),
+        written=int(facts["written"]) if facts.get("written", "").isdecimal() else None,
     )
 
 
