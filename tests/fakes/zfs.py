@@ -33,10 +33,10 @@ from zrb.errors import (
 )
 from zrb.values.zfs import Bookmark, Capabilities, Dataset, DatasetType, Inventory, Pool, Snapshot, SnapshotFacts
 from zrb.zfs import names as check
-from zrb.zfs.command import check_send_flags
-from zrb.zfs.failures import zfs_failure
-from zrb.zfs.process import Ended
-from zrb.zfs.receiving import AT_REST, RECEIVED_BY
+from zrb.zfs.child_processes import Ended
+from zrb.zfs.protected_receive import AT_REST, RECEIVED_BY
+from zrb.zfs.real_zfs import check_send_flags
+from zrb.zfs.zfs_errors import zfs_failure
 
 from tests.fakes.zfs_streams import (
     FakeReceive,

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import pytest
 from zrb.values.config import MIB
-from zrb.zfs.command import CommandZfs
-from zrb.zfs.command_line import CommandLine, Program
-from zrb.zfs.process import Ended
+from zrb.zfs.child_processes import Ended
+from zrb.zfs.real_zfs import RealZfs
+from zrb.zfs.short_commands import Program, ShortCommands
 
 from tests.fixtures.file_tree import change_tree, describe_tree, make_tree
 from tests.integration.nas_fixtures import Nas
@@ -39,7 +39,7 @@ def test_three_levels_come_back_file_by_file(nas: Nas) -> None:
     nas.assert_restored(nas.target("older"), after_first)
 
 
-class CountingLine(CommandLine):
+class CountingLine(ShortCommands):
     """Remembers what was asked."""
 
     def __init__(self) -> None:
@@ -59,6 +59,6 @@ def test_a_small_increment_takes_eight_calls_of_zfs_at_most(nas: Nas, changes: i
     for number in range(changes):
         change_tree(nas.dataset.mountpoint, number)
     line = CountingLine()
-    assert nas.back_up(1, zfs=CommandZfs(line)).manifest.level == 1
+    assert nas.back_up(1, zfs=RealZfs(line)).manifest.level == 1
     of_zfs = [command for command in line.asked if command.startswith("zfs ")]
     assert len(of_zfs) + len(["zfs send"]) <= 8, line.asked

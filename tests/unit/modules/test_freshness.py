@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from plugins.module_utils._ansible.freshness import newest_usable, stale_datasets
 from plugins.module_utils._engine.run.list import ListedBackup
 from plugins.module_utils._engine.values.manifest import Base
-from plugins.module_utils._engine.values.repository import BackupId
+from plugins.module_utils._engine.values.repository_names import BackupId
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -18,10 +18,10 @@ from zrb.run.backup.survey import Survey, look, survey_dataset
 from zrb.seal.signing import open_envelope
 from zrb.state.heads import highest_seen, remember
 from zrb.state.journal import Binding, Journal
-from zrb.stream.backup import StoredStream
+from zrb.stream.backup_pipeline import StoredStream
 from zrb.values.manifest import Manifest
 from zrb.values.manifest_json import decode_manifest
-from zrb.values.repository import Series
+from zrb.values.repository_names import Series
 from zrb.version import VERSION
 
 from tests.fakes.fleet import DATASET, TAG, Fleet

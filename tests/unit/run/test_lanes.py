@@ -18,7 +18,7 @@ import pytest
 from zrb.cli.signals import stopping_on_signals
 from zrb.errors import Interrupted, Unexpected
 from zrb.run.backup import BackupOutcome
-from zrb.stream.failure import Failure
+from zrb.stream.first_failure import Failure
 from zrb.stream.patience import Patience, pause
 from zrb.values.config import MIB
 

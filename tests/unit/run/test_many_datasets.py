@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from zrb.errors import Interrupted, StoreUnavailable, Unexpected, ZfsError
-from zrb.stream.buffers import BufferPool
+from zrb.stream.buffer_pool import BufferPool
 
 from tests.fakes.fleet import DATASET, Fleet
 

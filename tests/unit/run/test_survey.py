@@ -16,7 +16,7 @@ from zrb.repository.identity import RepositoryIdentity, ensure_identity
 from zrb.run.backup.survey import Decision, Survey, binding_for, decide, look, survey_dataset
 from zrb.state.journal import Journal
 from zrb.state.locks import dataset_state_dir
-from zrb.values.repository import BackupId
+from zrb.values.repository_names import BackupId
 
 from tests.fakes.fleet import DATASET, TAG, Fleet
 

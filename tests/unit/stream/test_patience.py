@@ -24,7 +24,7 @@ from zrb.errors import (
     StoreUnavailable,
     TlsFailure,
 )
-from zrb.stream.failure import Failure
+from zrb.stream.first_failure import Failure
 from zrb.stream.patience import LONGEST_PAUSE_S, Patience
 
 from tests.fakes.store import MemoryStore, Operation, unavailable

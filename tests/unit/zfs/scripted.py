@@ -6,8 +6,8 @@
 
 from __future__ import annotations
 
-from zrb.zfs.command_line import CommandLine, Program
-from zrb.zfs.process import Ended
+from zrb.zfs.child_processes import Ended
+from zrb.zfs.short_commands import Program, ShortCommands
 
 from tests.unit.zfs import usage_texts
 
@@ -31,7 +31,7 @@ ZFS_FUSE = {
 }
 
 
-class ScriptedLine(CommandLine):
+class ScriptedLine(ShortCommands):
     """Answers each command as written, and keeps what was asked. A command that is not written down is an error."""
 
     def __init__(self, answers: dict[str, Ended]) -> None:

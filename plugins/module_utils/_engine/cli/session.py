@@ -41,7 +41,7 @@ class Session:
         """Provide the context for ``--config``, with the progress for ``--progress`` on stderr. If the command never
         ``writes`` to the repository, the configuration needs no recipient."""
         from ..config.file import load_config
-        from ..report.progress import open_progress
+        from ..report.progress_lines import open_progress
         from ..run.context import Context
 
         config = load_config(Path(self.args.config), writes=writes)

@@ -18,7 +18,7 @@ from ..seal.signing import MAX_ENVELOPE_BYTES, no_trusted_signer, open_envelope
 from ..store.protocol import Store
 from ..values.manifest import CataloguedManifest
 from ..values.manifest_json import decode_manifest
-from ..values.repository import (
+from ..values.repository_names import (
     IDENTITY_KEY,
     MANIFEST_SUFFIX,
     PART_LIST_SUFFIX,

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from ..errors import StoreUnavailable
-from .failure import Failure
+from .first_failure import Failure
 
 T = TypeVar("T")
 FIRST_PAUSE_S = 5.0

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from .failure import Failure
+from .first_failure import Failure
 
 STOP_TIMEOUT_S = 30.0
 """How long a stop waits for all requests in flight together; they hold no lock, so leaving them is safe."""

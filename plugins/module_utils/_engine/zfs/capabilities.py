@@ -16,13 +16,13 @@ import re
 
 from ..errors import ZfsMissing
 from ..values.zfs import Capabilities
-from .command_line import CommandLine
-from .failures import START_ZFS, zfs_failure
+from .short_commands import ShortCommands
+from .zfs_errors import START_ZFS, zfs_failure
 
 
-def probe_capabilities(command_line: CommandLine) -> Capabilities:
+def probe_capabilities(commands: ShortCommands) -> Capabilities:
     """Ask the ``zfs`` of this machine. Raises ``ZfsMissing`` if it is not installed or not running."""
-    asked = command_line.ask("zfs", "version")
+    asked = commands.ask("zfs", "version")
     version = asked.stdout.partition("\n")[0].strip()
     if asked.status == 0 and version:
         return Capabilities(version, _platform(), *[True] * 9)
@@ -35,7 +35,7 @@ def probe_capabilities(command_line: CommandLine) -> Capabilities:
             otherwise=ZfsMissing,
             next_step=START_ZFS,
         )
-    return read_capabilities(usage=usage, version=_pool_version(command_line), platform_name=_platform())
+    return read_capabilities(usage=usage, version=_pool_version(commands), platform_name=_platform())
 
 
 def read_capabilities(*, usage: str, version: str, platform_name: str) -> Capabilities:
@@ -73,8 +73,8 @@ def _platform() -> str:
     return f"{platform.system()} {platform.release()}"
 
 
-def _pool_version(command_line: CommandLine) -> str:
-    asked = command_line.ask("zpool", "upgrade", "-v")
+def _pool_version(commands: ShortCommands) -> str:
+    asked = commands.ask("zpool", "upgrade", "-v")
     pools = re.search(r"ZFS (pool version \d+)", asked.stdout)
     if not pools:
         raise ZfsMissing(

@@ -12,25 +12,27 @@ from typing import Final
 
 from ..errors import UsageError
 from ..values.zfs import Bookmark, Capabilities, Dataset, Inventory, Pool, Snapshot, SnapshotFacts
-from .command_line import CommandLine, not_understood
+from .short_commands import ShortCommands, not_understood
 
 _POINT_PROPERTIES: Final = "type,guid,createtxg,creation,userrefs"
 _NUMBERS: Final = ("guid", "createtxg", "creation", "userrefs")
 
 
-def read_pool(line: CommandLine, name: str) -> Pool:
+def read_pool(commands: ShortCommands, name: str) -> Pool:
     """The imported pool."""
-    output = line.run("zpool", "list", "-H", "-o", "name,guid", name, problem=f"Cannot read pool {name}", subject=name)
+    output = commands.run(
+        "zpool", "list", "-H", "-o", "name,guid", name, problem=f"Cannot read pool {name}", subject=name
+    )
     facts = output.rstrip("\n").split("\t")
     if len(facts) != 2 or facts[0] != name or not facts[1].isdecimal():
         raise not_understood(output, problem=f"Cannot read pool {name}", subject=name)
     return Pool(*facts)
 
 
-def read_dataset(line: CommandLine, name: str, capabilities: Capabilities) -> Dataset:
+def read_dataset(commands: ShortCommands, name: str, capabilities: Capabilities) -> Dataset:
     """The filesystem or volume."""
     properties = "type,guid,encryption" if capabilities.encryption else "type,guid"
-    facts = read_properties(line, name, properties)
+    facts = read_properties(commands, name, properties)
     return _dataset(name, facts)
 
 
@@ -48,30 +50,32 @@ def _dataset(name: str, facts: dict[str, str]) -> Dataset:
     )
 
 
-def read_properties(line: CommandLine, name: str, properties: str) -> dict[str, str]:
+def read_properties(commands: ShortCommands, name: str, properties: str) -> dict[str, str]:
     """Values of some properties whose values have no newline."""
-    rows = line.rows(
+    rows = commands.rows(
         "get", "-H", "-p", "-o", "property,value", properties, name, problem=f"Cannot read {name}", subject=name
     )
     return {row[0]: row[1] for row in rows}
 
 
-def read_snapshots(line: CommandLine, names: Sequence[str]) -> list[Snapshot]:
+def read_snapshots(commands: ShortCommands, names: Sequence[str]) -> list[Snapshot]:
     """Snapshots by name, in the order of the names."""
-    facts = _points(line, list(names), options=(), subject=names[0])
+    facts = _points(commands, list(names), options=(), subject=names[0])
     if missing := [name for name in names if name not in facts]:
         raise not_understood(f"nothing of {missing[0]}", problem=f"Cannot read {missing[0]}", subject=missing[0])
     return [_snapshot(name, facts[name]) for name in names]
 
 
-def read_inventory(line: CommandLine, dataset: str, capabilities: Capabilities, *, recursive: bool) -> list[Inventory]:
+def read_inventory(
+    commands: ShortCommands, dataset: str, capabilities: Capabilities, *, recursive: bool
+) -> list[Inventory]:
     """The dataset, and all below it if ``recursive``, each with its own snapshots and bookmarks."""
     # zfs-fuse has no -t for get, and no property written; whoever knows bookmarks has both.
     options = [] if recursive else ["-d", "1"]
     options += ["-t", "filesystem,volume,snapshot,bookmark"] if capabilities.bookmarks else []
     properties = ["written"] if capabilities.bookmarks else []
     properties += ["encryption"] if capabilities.encryption else []
-    facts = _points(line, [dataset], options=("-r", *options), subject=dataset, more=properties)
+    facts = _points(commands, [dataset], options=("-r", *options), subject=dataset, more=properties)
     found: dict[str, tuple[Dataset, list[Snapshot], list[Bookmark]]] = {}
     for name, each in facts.items():
         owner = name.replace("#", "@").partition("@")[0]
@@ -96,9 +100,9 @@ def read_inventory(line: CommandLine, dataset: str, capabilities: Capabilities, 
     ]
 
 
-def list_descendants(line: CommandLine, dataset: str) -> list[str]:
+def list_descendants(commands: ShortCommands, dataset: str) -> list[str]:
     """Names of the dataset and all filesystems and volumes below it, parents first."""
-    rows = line.rows(
+    rows = commands.rows(
         "list", "-H", "-r", "-o", "name", "-t", "filesystem,volume", dataset,
         problem=f"Cannot list what is below {dataset}",
         subject=dataset,
@@ -109,19 +113,19 @@ def list_descendants(line: CommandLine, dataset: str) -> list[str]:
     return [name for (name,) in rows]
 
 
-def read_described(line: CommandLine, names: Sequence[str]) -> dict[str, SnapshotFacts]:
+def read_described(commands: ShortCommands, names: Sequence[str]) -> dict[str, SnapshotFacts]:
     """Snapshots by name, with the local properties of their datasets."""
     datasets = [name.partition("@")[0] for name in names]
-    facts = _all_properties(line, [*names, *datasets])
+    facts = _all_properties(commands, [*names, *datasets])
     if facts is None:
-        properties = [read_local_properties(line, dataset) for dataset in datasets]
+        properties = [read_local_properties(commands, dataset) for dataset in datasets]
     else:
         properties = [
             {key: value for key, (source, value) in facts[dataset].items() if source in {"local", "received"}}
             for dataset in datasets
         ]
     if facts is None or not all({*_NUMBERS} <= facts[name].keys() for name in names):
-        snapshots = read_snapshots(line, names)  # zfs-fuse does not count guid and createtxg among all
+        snapshots = read_snapshots(commands, names)  # zfs-fuse does not count guid and createtxg among all
     else:
         points = {name: {key: value for key, (_source, value) in facts[name].items()} for name in names}
         _check_points(points, names[0])
@@ -131,13 +135,13 @@ def read_described(line: CommandLine, names: Sequence[str]) -> dict[str, Snapsho
     }
 
 
-def _all_properties(line: CommandLine, names: Sequence[str]) -> dict[str, dict[str, tuple[str, str]]] | None:
+def _all_properties(commands: ShortCommands, names: Sequence[str]) -> dict[str, dict[str, tuple[str, str]]] | None:
     """Source and value of every property, or ``None`` if a value may have a newline in it.
 
     What follows a newline could be made to look like another property. But zfs prints all properties that an object
     can have, so that one of them would be there twice; and who can set a property of the user can set any of them.
     """
-    printed = line.run(
+    printed = commands.run(
         "zfs", "get", "-H", "-p", "-o", "name,property,source,value", "all", *names,
         problem=f"Cannot read {names[0]}",
         subject=names[0],
@@ -151,32 +155,32 @@ def _all_properties(line: CommandLine, names: Sequence[str]) -> dict[str, dict[s
     return facts
 
 
-def read_local_properties(line: CommandLine, dataset: str) -> dict[str, str]:
+def read_local_properties(commands: ShortCommands, dataset: str) -> dict[str, str]:
     """Properties set or received on the dataset itself."""
     problem = f"Cannot read the properties of {dataset}"
-    rows = line.rows(
+    rows = commands.rows(
         "get", "-H", "-p", "-s", "local,received", "-o", "property", "all", dataset, problem=problem, subject=dataset
     )
     names = [row[0] for row in rows]
     if not names:
         return {}
-    output = _values(line, dataset, ",".join(names), problem)
+    output = _values(commands, dataset, ",".join(names), problem)
     values = output.removesuffix("\n").split("\n")
     if len(values) != len(names):
         # A value has a newline in it: it must not pass for the values of other properties.
-        values = [_values(line, dataset, name, problem).removesuffix("\n") for name in names]
+        values = [_values(commands, dataset, name, problem).removesuffix("\n") for name in names]
     return dict(zip(names, values, strict=True))
 
 
-def _values(line: CommandLine, dataset: str, properties: str, problem: str) -> str:
-    return line.run("zfs", "get", "-H", "-p", "-o", "value", properties, dataset, problem=problem, subject=dataset)
+def _values(commands: ShortCommands, dataset: str, properties: str, problem: str) -> str:
+    return commands.run("zfs", "get", "-H", "-p", "-o", "value", properties, dataset, problem=problem, subject=dataset)
 
 
 def _points(
-    line: CommandLine, names: Sequence[str], *, options: Sequence[str], subject: str, more: Sequence[str] = ()
+    commands: ShortCommands, names: Sequence[str], *, options: Sequence[str], subject: str, more: Sequence[str] = ()
 ) -> dict[str, dict[str, str]]:
     facts: dict[str, dict[str, str]] = {}
-    rows = line.rows(
+    rows = commands.rows(
         "get", "-H", "-p", *options, "-o", "name,property,value", ",".join([_POINT_PROPERTIES, *more]), *names,
         problem=f"Cannot read {subject}",
         subject=subject,

@@ -19,11 +19,11 @@ from typing import Final, TypeVar
 from ...config.key_files import read_signing_key
 from ...config.tasks import task_datasets
 from ...errors import ConfigError, EngineError, ObjectExists, StreamNotReproducible, explained, without_frames
-from ...plan.buffers import plan_backup_buffers, plan_lanes
-from ...plan.parts import check_part_count
-from ...plan.sizes import choose_sizes
+from ...plan.buffer_layout import plan_backup_buffers, plan_lanes
+from ...plan.part_proof import check_part_count
+from ...plan.part_sizes import choose_sizes
 from ...report.logs import Logged
-from ...report.queued import Held
+from ...report.progress_queue import Held
 from ...repository.identity import RepositoryIdentity, ensure_identity, find_identity
 from ...seal.age import AgeSealer
 from ...seal.signing import SigningKey
@@ -31,16 +31,16 @@ from ...state.journal import Journal
 from ...state.locks import DatasetLocks, dataset_locks, dataset_state_dir
 from ...state.pending_snapshot import clear_pending, note_pending
 from ...store.protocol import Store
-from ...stream.backup import BackupPipeline, StoredStream
-from ...stream.failure import Failure
-from ...stream.pace import Pace
+from ...stream.backup_pipeline import BackupPipeline, StoredStream
+from ...stream.bandwidth import Bandwidth
+from ...stream.first_failure import Failure
 from ...stream.part_uploads import Destination
 from ...stream.threads import Threads, usable_cores
 from ...values.config import MIB, Limits, Task
 from ...values.manifest import PartsSummary
-from ...values.part_list import count_parts
+from ...values.part_list_json import count_parts
 from ...values.progress import Progress
-from ...values.repository import BackupId, check_level, hold_tag
+from ...values.repository_names import BackupId, check_level, hold_tag
 from ...values.zfs import Snapshot, SnapshotFacts
 from ..context import Context
 from .commit import build_manifest, check_stream_edges, commit, finish_commit, list_parts, rehearse_manifest
@@ -216,7 +216,7 @@ class _TaskRun:
         self.signing_key = signing_key
         self.task = task
         self.sealer = sealer
-        self.pace = Pace(context.config.limits.bandwidth_limit)
+        self.bandwidth = Bandwidth(context.config.limits.bandwidth_limit)
         self.job = job
         self.results: list[BackupResult] = []
         self.failures: list[tuple[str, EngineError]] = []
@@ -454,7 +454,7 @@ class _TaskRun:
             plan_backup_buffers(work.limits, cores=usable_cores(), stream_bytes=work.estimate),
             sealer=self.sealer,
             uploaders=work.limits.workers,
-            pace=self.pace,
+            bandwidth=self.bandwidth,
             proof=work.limits.proof,
             within=self._end,
         )

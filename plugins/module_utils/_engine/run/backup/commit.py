@@ -13,13 +13,13 @@ from itertools import islice
 from ...errors import ManifestInvalid, NoSuchSnapshot, PartDamaged, PartMissing, StreamDamaged, explained
 from ...plan.chain import next_place
 from ...plan.holds import snapshots_to_release
-from ...plan.parts import beside_listing, proves
+from ...plan.part_proof import beside_listing, proves
 from ...repository.part_list import write_part_list
 from ...seal.signing import SigningKey
 from ...state.heads import highest_seen, remember
 from ...state.journal import Binding, Journal
 from ...store.protocol import Store
-from ...stream.backup import StoredStream
+from ...stream.backup_pipeline import StoredStream
 from ...values.manifest import (
     Base,
     Encryption,
@@ -33,8 +33,8 @@ from ...values.manifest import (
     StreamDigest,
 )
 from ...values.manifest_json import encode_manifest
-from ...values.part_list import checked_parts
-from ...values.repository import BackupId, Series, hold_tag
+from ...values.part_list_json import checked_parts
+from ...values.repository_names import BackupId, Series, hold_tag
 from ...values.zfs import Snapshot
 from ...version import VERSION
 from ...zfs.stream_records import parse_begin, parse_end

@@ -22,12 +22,12 @@ from ...repository.catalogue import read_catalogue
 from ...repository.identity import RepositoryIdentity
 from ...state.heads import read_head
 from ...state.journal import Binding, Journal, JournalDamaged, backup_id_of, journals_in
+from ...state.known_repositories import former_repositories
 from ...state.locks import dataset_state_dir
-from ...state.repositories import former_repositories
 from ...store.protocol import Store
 from ...values.config import Task
 from ...values.manifest import CataloguedManifest, Encryption, Manifest
-from ...values.repository import Series, new_backup_id, parse_manifest_key
+from ...values.repository_names import Series, new_backup_id, parse_manifest_key
 from ...values.zfs import Bookmark, Dataset, Inventory, Pool, Snapshot
 from ...zfs.names import snapshot_name
 from ..context import Context
