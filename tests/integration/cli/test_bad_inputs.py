@@ -25,7 +25,7 @@ from tests.fixtures.file_tree import make_tree
 from tests.integration.nas_fixtures import Nas
 from tests.integration.zfs_fixtures import MadePool, command
 
-from .conftest import Ended, CommandLine, command_line
+from .conftest import CommandLine, Ended, command_line
 
 pytestmark = pytest.mark.zfs
 

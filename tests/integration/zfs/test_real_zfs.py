@@ -16,7 +16,7 @@ from zrb.zfs.real_zfs import RealZfs
 from zrb.zfs.stream_records import RECORD_BYTES, parse_begin, parse_end
 
 from tests.integration.zfs.conformance import feed, read_all, whole_stream
-from tests.integration.zfs_fixtures import MadeDataset, MadePool, command
+from tests.integration.zfs_fixtures import MadeDataset, MadePool, command, problem_destroying
 
 pytestmark = pytest.mark.zfs
 
@@ -147,7 +147,7 @@ def test_a_snapshot_that_is_gone_since_fails_the_send(make_dataset: MakeDataset,
 
 def test_a_destroyed_pool_is_gone(zpool: MadePool, zfs: RealZfs) -> None:
     assert zfs.pool(zpool.name).guid.isdecimal()
-    command("zpool", "destroy", "-f", zpool.name)
+    assert not problem_destroying(zpool.name)
     with pytest.raises(NoSuchPool, match="zpool import"):
         zfs.pool(zpool.name)
     assert not zfs.exists(f"{zpool.name}/restore")

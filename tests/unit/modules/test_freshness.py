@@ -68,11 +68,10 @@ FULL = backup(5 * DAY, name="full")
     [
         ((FULL, backup(DAY, 1, base="full", name="ok")), "ok"),
         ((FULL, backup(DAY, 1, base="full", missing_parts=1)), "full"),
-        ((FULL, backup(DAY, 1, base="gone")), "full"),
-        ((backup(5 * DAY, name="full", missing_parts=1), backup(DAY, 1, base="full")), None),
+        ((FULL, backup(DAY, 1, base="gone", complete=False)), "full"),
+        ((backup(5 * DAY, name="full", missing_parts=1), backup(DAY, 1, base="full", complete=False)), None),
         ((FULL, backup(-DAY, name="future")), "full"),
         ((FULL, backup(DAY, 2, base="full", name="two")), "two"),
-        ((backup(DAY, 1, base="self", name="self"),), None),
         ((), None),
     ],
 )

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 
 from ..errors import EngineError, Explained, Interrupted, explained
 from .all_commands import build_parser
-from .output import put
-from .session import Session, flush_errors, open_missing_streams, printing, say
+from .output import flush_errors, open_missing_streams, printing, put, say
+from .session import Session
 from .signals import stopping_on_signals
 
 
