@@ -23,8 +23,9 @@ from zrb.config.file import load_config
 from zrb.config.schema import read_config
 from zrb.run.verify import DEPTHS
 from zrb.seal.age import new_identity
-from zrb.values.manifest_json import decode_manifest
+from zrb.values.manifest_json import decode_manifest, encode_manifest
 from zrb.values.part_list_json import decode_part
+from zrb.values.retirement import decode_retirement
 from zrb.values.strict_json import canonical_json
 
 from plugins.module_utils._ansible.requirements import LIBRARIES
@@ -134,18 +135,26 @@ def test_the_configuration_of_the_page_shows_the_defaults(tmp_path: Path) -> Non
 
 def test_the_manifest_that_is_shown_is_one() -> None:
     shown: list[Any] = [json.loads(block.text) for block in blocks_of(DOCS / "format.md") if block.language == "json"]
-    manifest, part, envelope = shown
+    manifest, part, record, envelope = shown
     decoded = decode_manifest(json.dumps(manifest).encode())
     line = canonical_json(part) + b"\n"
     assert decode_part(line).bytes == decoded.parts.stored_bytes
     assert (len(line), hashlib.sha256(line).hexdigest()) == (decoded.parts.bytes, decoded.parts.sha256)
     assert list(envelope) == ["payloadType", "payload", "signatures"]
+    payload = encode_manifest(decoded)
+    (retired,) = decode_retirement(json.dumps(record).encode()).backups
+    assert (retired.seq, retired.backup_id, retired.manifest_sha256) == (
+        decoded.seq,
+        decoded.backup_id,
+        hashlib.sha256(payload).hexdigest(),
+    )
 
 
-def test_the_schema_is_of_all_fields_that_the_page_names() -> None:
-    schema = json.loads((DOCS / "manifest.schema.json").read_text())
-    manifest = json.loads(next(block for block in blocks_of(DOCS / "format.md") if block.language == "json").text)
-    assert set(manifest) == set(schema["required"])
+@pytest.mark.parametrize(("position", "name"), list(enumerate(["manifest", "part", "retirement"])))
+def test_the_schemas_are_of_all_fields_that_the_page_names(position: int, name: str) -> None:
+    shown = [json.loads(block.text) for block in blocks_of(DOCS / "format.md") if block.language == "json"]
+    schema = json.loads((DOCS / f"{name}.schema.json").read_text())
+    assert set(shown[position]) == set(schema["required"])
 
 
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted(DOCS.glob("*.md"))]

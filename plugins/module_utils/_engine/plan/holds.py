@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ..values.manifest import Manifest
 from ..values.repository_names import MAX_LEVEL
@@ -14,15 +14,17 @@ from ..values.zfs import Snapshot
 from .levels import base_candidates
 
 
-def snapshots_to_release(manifests: Sequence[Manifest], snapshots: Sequence[Snapshot]) -> tuple[Snapshot, ...]:
+def snapshots_to_release(
+    manifests: Sequence[Manifest], snapshots: Sequence[Snapshot], *, retired: Collection[str] = ()
+) -> tuple[Snapshot, ...]:
     """The held snapshots of committed backups that no later backup can start from.
 
-    ``manifests`` are those of the series, the new one among them; ``snapshots`` those of the dataset. A snapshot is
-    known by its guid; one that no manifest names is never given back, so what a running or interrupted backup holds
-    stays held, and so does what others hold.
+    ``manifests`` are those of the series, the new one among them; ``snapshots`` those of the dataset; ``retired`` the
+    guids of the snapshots of retired backups. A snapshot is known by its guid; one that none of them names is never
+    given back, so what a running or interrupted backup holds stays held, and so does what others hold.
     """
     needed = {manifest.snapshot.guid for manifest in base_candidates(manifests) if manifest.level < MAX_LEVEL}
-    committed = {manifest.snapshot.guid for manifest in manifests}
+    committed = {manifest.snapshot.guid for manifest in manifests} | set(retired)
     return tuple(
         snapshot
         for snapshot in snapshots

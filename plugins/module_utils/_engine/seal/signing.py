@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Ed25519 signatures of manifests, in DSSE v1 envelopes (github.com/secure-systems-lab/dsse, protocol.md).
+"""Ed25519 signatures of what a repository says, in DSSE v1 envelopes (github.com/secure-systems-lab/dsse, protocol.md).
 
 Written form of the keys: a prefix, then base32 without padding of the 32 key bytes and the first 4 bytes of their
 SHA-256. The key id is the whole SHA-256 of the public key, in hex.
@@ -22,12 +22,23 @@ from typing import Any
 from ..errors import KeyFileError, LibraryMissing, ManifestInvalid, SignatureInvalid
 from ..values.strict_json import Record, check_names, parse_object
 
-PAYLOAD_TYPE = "application/vnd.zrb.manifest.v1+json"
 MAX_ENVELOPE_BYTES = 1536 * 1024
 MAX_SIGNATURES = 16
 PUBLIC_PREFIX = "zrbsign1"
 PRIVATE_PREFIX = "ZRB-SIGNING-KEY-1"
 _KEYID = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class PayloadKind:
+    """What an envelope holds: its payload type, which is signed too, and what messages call it."""
+
+    media_type: str
+    noun: str
+
+
+MANIFEST = PayloadKind("application/vnd.zrb.manifest.v1+json", "manifest")
+RETIREMENT = PayloadKind("application/vnd.zrb.retirement.v1+json", "retirement record")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +50,7 @@ class Opened:
 
 
 class SigningKey:
-    """An Ed25519 private key that signs manifests."""
+    """An Ed25519 private key that signs manifests and retirement records."""
 
     def __init__(self, seed: bytes) -> None:
         self._seed = seed
@@ -81,11 +92,11 @@ class SigningKey:
         comment = f"# created: {created}\n" if created else ""
         return f"{comment}# public key: {self.public}\n{PRIVATE_PREFIX}{_written(self._seed)}\n"
 
-    def sign(self, payload: bytes) -> bytes:
+    def sign(self, payload: bytes, kind: PayloadKind = MANIFEST) -> bytes:
         """A DSSE envelope, as JSON, around ``payload``."""
-        signature = self._key.sign(pre_authentication_encoding(payload))
+        signature = self._key.sign(pre_authentication_encoding(payload, kind.media_type))
         envelope = {
-            "payloadType": PAYLOAD_TYPE,
+            "payloadType": kind.media_type,
             "payload": base64.b64encode(payload).decode("ascii"),
             "signatures": [{"keyid": self.keyid, "sig": base64.b64encode(signature).decode("ascii")}],
         }
@@ -95,9 +106,9 @@ class SigningKey:
         return f"SigningKey({self.public})"
 
 
-def pre_authentication_encoding(payload: bytes) -> bytes:
+def pre_authentication_encoding(payload: bytes, media_type: str) -> bytes:
     """The bytes that are signed: ``DSSEv1 SP len(type) SP type SP len(body) SP body``."""
-    return b"DSSEv1 %d %b %d %b" % (len(PAYLOAD_TYPE), PAYLOAD_TYPE.encode("ascii"), len(payload), payload)
+    return b"DSSEv1 %d %b %d %b" % (len(media_type), media_type.encode("ascii"), len(payload), payload)
 
 
 def check_signer(text: str) -> str:
@@ -109,8 +120,10 @@ def check_signer(text: str) -> str:
     return text.strip()
 
 
-def open_envelope(envelope: bytes, *, trusted: Sequence[str], allow_unsigned: bool = False) -> Opened:
-    """The payload of a DSSE envelope, once the key of one of the ``trusted`` signers has proven it.
+def open_envelope(
+    envelope: bytes, kind: PayloadKind = MANIFEST, *, trusted: Sequence[str], allow_unsigned: bool = False
+) -> Opened:
+    """The payload of a DSSE envelope of this ``kind``, once the key of one of the ``trusted`` signers has proven it.
 
     With ``allow_unsigned`` a payload that no trusted key proves is given back too, without a signer. Raises
     :class:`SignatureInvalid`, or :class:`ManifestInvalid` if the envelope is not one.
@@ -119,20 +132,20 @@ def open_envelope(envelope: bytes, *, trusted: Sequence[str], allow_unsigned: bo
     if not signers and not allow_unsigned:
         raise no_trusted_signer()
     try:
-        payload, signatures = _parse_envelope(envelope)
+        payload, signatures = _parse_envelope(envelope, kind)
     except ValueError as error:
         raise ManifestInvalid(
-            f"The envelope of a manifest is not valid: it {error}",
+            f"The envelope of a {kind.noun} is not valid: it {error}",
             next_step="It was damaged or not written by zrb: restore that object from a copy, or use another backup",
         ) from None
-    message = pre_authentication_encoding(payload)
+    message = pre_authentication_encoding(payload, kind.media_type)
     for keyid, signature in signatures:
         raw, signer = signers.get(keyid, (b"", ""))
         if raw and _proves(raw, signature, message):
             return Opened(payload, signer)
     if allow_unsigned:
         return Opened(payload, None)
-    raise _refused([keyid for keyid, _signature in signatures], signers)
+    raise _refused(kind, [keyid for keyid, _signature in signatures], signers)
 
 
 def no_trusted_signer() -> SignatureInvalid:
@@ -144,25 +157,25 @@ def no_trusted_signer() -> SignatureInvalid:
     )
 
 
-def _refused(keyids: Sequence[str], signers: dict[str, tuple[bytes, str]]) -> SignatureInvalid:
+def _refused(kind: PayloadKind, keyids: Sequence[str], signers: dict[str, tuple[bytes, str]]) -> SignatureInvalid:
     if any(keyid in signers for keyid in keyids):
         return SignatureInvalid(
-            "The signature of a trusted signer does not fit the manifest: it was changed after it was signed",
+            f"The signature of a trusted signer does not fit the {kind.noun}: it was changed after it was signed",
             next_step="Do not use it. Find out who can write to the repository, and use another backup or another copy",
         )
     return SignatureInvalid(
-        f"The manifest is signed by the key {', '.join(keyid[:16] + '…' for keyid in keyids)}, and none of the "
+        f"The {kind.noun} is signed by the key {', '.join(keyid[:16] + '…' for keyid in keyids)}, and none of the "
         f"{len(signers)} trusted signers has that key",
         next_step="If the machine that made the backup is yours, add its public key (zrbsign1…) to trusted_signers; "
         "else somebody without the right to do so wrote it",
     )
 
 
-def _parse_envelope(envelope: bytes) -> tuple[bytes, list[tuple[str, bytes]]]:
+def _parse_envelope(envelope: bytes, kind: PayloadKind) -> tuple[bytes, list[tuple[str, bytes]]]:
     record = parse_object(envelope, limit=MAX_ENVELOPE_BYTES)
     check_names(record, ("payloadType", "payload", "signatures"))
-    if record["payloadType"] != PAYLOAD_TYPE:
-        raise ValueError(f"has the payload type {str(record['payloadType'])[:80]!r}, and not {PAYLOAD_TYPE}")
+    if record["payloadType"] != kind.media_type:
+        raise ValueError(f"has the payload type {str(record['payloadType'])[:80]!r}, and not {kind.media_type}")
     signatures = record["signatures"]
     if not isinstance(signatures, list) or not 1 <= len(signatures) <= MAX_SIGNATURES:
         raise ValueError(f"does not have 1 to {MAX_SIGNATURES} signatures")

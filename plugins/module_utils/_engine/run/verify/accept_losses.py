@@ -39,7 +39,7 @@ def accept_what_is_there(context: Context, trusted: Sequence[str], *, host: str,
             if covered_by_any(tasks, series.dataset):
                 entries = [entry for entry in catalogue.manifests if entry.manifest.series == series]
                 head = read_head(context.base_dir, identity.repository_id, series)
-                losses = check_series(entries, highest_seen=head.seq)
+                losses = check_series(entries, catalogue.retired(series), highest_seen=head.seq)
                 told += [
                     f"Accepted: {series.dataset}: {loss.sentence}" for loss in losses if loss.key not in head.accepted
                 ]
@@ -82,12 +82,13 @@ def _accept_identity(
 
 def _signed_id(store: Store, catalogue: Catalogue, known: str | None) -> str | None:
     ids = {entry.manifest.repository_id for entry in catalogue.manifests}
+    ids |= {found.record.repository_id for found in catalogue.records}
     others = [problem for problem in catalogue.problems if not isinstance(problem, RepositoryChanged)]
     if known in ids or len(ids) == 1:
         return known if known in ids else ids.pop()
     if ids or others:
         raise RepositoryChanged(
-            f"Which repository is at {store.location} cannot be told from its manifests",
+            f"Which repository is at {store.location} cannot be told from what is signed there",
             subject=store.location,
             answer=f"they name {', '.join(sorted(ids))}" if ids else "no trusted key signed any of them",
             next_step="Restore zrb.json from a copy, or add the signer to `trusted_signers`",
