@@ -23,6 +23,7 @@ from zrb.config.file import load_config
 from zrb.config.schema import read_config
 from zrb.run.verify import DEPTHS
 from zrb.seal.age import new_identity
+from zrb.seal.signing import SigningKey
 from zrb.values.manifest_json import decode_manifest, encode_manifest
 from zrb.values.part_list_json import decode_part
 from zrb.values.retirement import decode_retirement
@@ -30,7 +31,7 @@ from zrb.values.strict_json import canonical_json
 
 from plugins.module_utils._ansible.requirements import LIBRARIES
 from tests.docs.page import Block, blocks_of
-from tests.docs.stage import AGE_KEY, ROOT, SECOND_AGE_KEY
+from tests.docs.stage import AGE_KEY, ROOT, SECOND_AGE_KEY, SIGNER
 
 DOCS = ROOT / "docs"
 CLI = (DOCS / "cli.md").read_text(encoding="utf-8")
@@ -82,7 +83,7 @@ def with_keys(text: str) -> str:
     """``text`` with real keys in place of those that are cut short."""
     for cut in (AGE_KEY, SECOND_AGE_KEY):
         text = text.replace(cut, new_identity("hybrid")[1])
-    return text
+    return text.replace(SIGNER, SigningKey.generate("hybrid").public)
 
 
 def yaml_blocks(page: str) -> list[Block]:

@@ -190,6 +190,7 @@ def test_a_key_file_has_comments_blank_lines_and_keys() -> None:
         ("# only a comment\n", "There is no age private key in usb.key"),
         (PUBLIC, "An age public key stands where a private key belongs in usb.key"),
         ("ZRB-SIGNING-KEY-1ABC", "A private key for signatures, which cannot decrypt, stands in usb.key"),
+        ("ZRB-SIGNING-KEY-PQ-1ABC", "A private key for signatures, which cannot decrypt, stands in usb.key"),
         ("-----BEGIN AGE ENCRYPTED FILE-----", "A key that is itself encrypted with a passphrase"),
         ("age-encryption.org/v1\n-> scrypt", "A key that is itself encrypted with a passphrase"),
         ("-----BEGIN OPENSSH PRIVATE KEY-----", "A PEM or SSH private key, which opens no part, stands in usb.key"),

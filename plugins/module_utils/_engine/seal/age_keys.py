@@ -178,7 +178,7 @@ def _pair(identity: Identity) -> tuple[str, str]:
 def _wrong_identity(key: str) -> str:
     if key.startswith("age1"):
         return "An age public key stands where a private key belongs"
-    if key.upper().startswith("ZRB-SIGNING-KEY-1"):
+    if key.upper().startswith("ZRB-SIGNING-KEY-"):
         return "A private key for signatures, which cannot decrypt, stands"
     if key.startswith(("age-encryption.org/", "-----BEGIN AGE ENCRYPTED")):
         return "A key that is itself encrypted with a passphrase (decrypt it first with `age -d`) stands"

@@ -176,17 +176,21 @@ def _holds(store: Store, part: Part) -> bool:
     return store.holds(part.key, size=part.bytes, sha256=part.sha256, expected=part.checksum) is not None
 
 
-def commit(context: Context, store: Store, signing_key: SigningKey, survey: Survey, manifest: Manifest) -> str:
-    """Sign and write the manifest; its key. From here on the backup exists.
+def sign_manifest(context: Context, signing_key: SigningKey, manifest: Manifest) -> bytes:
+    """The envelope of the manifest. Signed once: hybrid keys sign otherwise each time, and after a lost reply the very
+    same object is compared."""
+    envelope = signing_key.sign(encode_manifest(manifest))
+    context.checkpoint("manifest-signed")
+    return envelope
+
+
+def commit(context: Context, store: Store, survey: Survey, manifest: Manifest, envelope: bytes) -> str:
+    """Write the signed manifest; its key. From here on the backup exists.
 
     Raises :class:`ChainBroken` if its base was retired since it was chosen, which may be days ago."""
     _check_base(context, store, manifest)
-    payload = encode_manifest(manifest)
     key = survey.series.manifest_key(manifest.backup_id)
-    envelope = signing_key.sign(payload)
-    context.checkpoint("manifest-signed")
-    storage_class = context.config.storage_classes.manifest
-    store.put(key, envelope, storage_class=storage_class)
+    store.put(key, envelope, storage_class=context.config.storage_classes.manifest)
     context.checkpoint("manifest-stored")
     return key
 
