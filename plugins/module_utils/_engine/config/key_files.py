@@ -11,7 +11,7 @@ from pathlib import Path
 from ..errors import KeyFileError
 from ..seal import age
 from ..seal.signing import SigningKey
-from .private_files import read_own_file
+from .file_permissions import read_own_file
 
 MAX_KEY_FILE_BYTES = 64 * 1024
 
