@@ -27,7 +27,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-from zrb.seal.age import new_identity
+from zrb.seal.age_keys import new_identity
 from zrb.values.config import Limits
 
 from tests.bench import commands, contenders, servers, stages

@@ -32,7 +32,7 @@ from zrb.errors import (
     StreamDamaged,
     ZfsError,
 )
-from zrb.seal.age import new_identity
+from zrb.seal.age_keys import new_identity
 from zrb.state.journal import Journal
 from zrb.state.locks import dataset_locks
 from zrb.store.protocol import Store
