@@ -91,7 +91,7 @@ class Fleet:
             s3=S3Settings(bucket="fake"),
             limits=LIMITS,
         )
-        self._tokens: Iterator[int] = count(1)
+        self.tokens: Iterator[int] = count(1)
         self.zfs.add_dataset(DATASET, content=random_bytes(200 * KIB), properties={"compression": "zstd"})
         self.zfs.add_dataset("tank/restore")
 
@@ -103,7 +103,7 @@ class Fleet:
             open_store=lambda: self.store,
             progress=self.progress,
             clock=self.clock,
-            token=lambda: f"{next(self._tokens):08x}",
+            token=lambda: f"{next(self.tokens):08x}",
         )
         return replace(context, **changes)
 

@@ -206,6 +206,18 @@ class MemoryStore:
         """Delete an object."""
         del self._objects[key]
 
+    def copy_objects(self) -> MemoryStore:
+        """Another store with the same objects and unfinished uploads, and no faults."""
+        other = MemoryStore(kind=self._kind, location=self._location, keeps_checksums=self._keeps_checksums)
+        with self._lock:
+            other._objects = {key: replace(found) for key, found in self._objects.items()}
+        return other
+
+    @property
+    def has_faults(self) -> bool:
+        """Whether a call that comes may fail."""
+        return bool(self._faults)
+
     def archive(self, key: str, storage_class: str = "DEEP_ARCHIVE") -> None:
         """Move an object to an archive class: it can no longer be read."""
         self._objects[key].storage_class = storage_class

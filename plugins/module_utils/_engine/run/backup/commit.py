@@ -223,6 +223,7 @@ def _remember(context: Context, survey: Survey, manifest: Manifest) -> None:
 
 def _release(context: Context, survey: Survey, manifest: Manifest) -> None:
     others = [other for other in survey.manifests if other.backup_id != manifest.backup_id]
-    for snapshot in snapshots_to_release([*others, manifest], survey.snapshots):
+    bound = survey.bound_snapshots if survey.readable else None
+    for snapshot in snapshots_to_release([*others, manifest], survey.snapshots, bound=bound):
         with suppress(NoSuchSnapshot):
             context.zfs.release(snapshot.name, hold_tag(manifest.repository_id))

@@ -51,6 +51,8 @@ class Survey:
     former_repositories: frozenset[str]
     bound_snapshots: frozenset[str]
     """Names of the snapshots of all unfinished backups, those to other repositories too."""
+    readable: bool
+    """Every manifest of the dataset could be read."""
     warnings: tuple[str, ...]
     losses: tuple[str, ...]
     """Keys of the losses in the series. What a committed backup has told is told once."""
@@ -195,6 +197,7 @@ def survey_dataset(context: Context, landscape: Landscape, dataset_name: str) ->
         orphans=tuple(journal for journal in journals if journal.binding.repository_id in former),
         former_repositories=former,
         bound_snapshots=frozenset(journal.binding.snapshot for journal in journals),
+        readable=not problems,
         warnings=tuple(warnings),
         losses=tuple(loss.key for loss in losses),
     )
