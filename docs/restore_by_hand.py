@@ -42,7 +42,7 @@ MANIFEST = IDENTITY | {
     "dataset": {"name": DATASET, "guid": GUID, "type": "filesystem|volume", "encrypted": (True, False)},
     "snapshot": {"name": SNAPSHOT, "guid": GUID, "createtxg": NUMBER, "creation": TIME},
     "send": {"flags": ["-[Lcw]"], "zfs_version": TEXT, "platform": TEXT}, "stream": {"bytes": POSITIVE, "blake3": HASH},
-    "encryption": {"scheme": "age", "recipients": ["age1[02-9a-z]+"]},
+    "encryption": {"scheme": "age", "recipients": (["age1[02-9a-z]{58}"], ["age1pq1[02-9a-z]{1952}"])},
     "parts": {"key": TEXT, "bytes": POSITIVE, "sha256": HASH, "count": range(1, 10**6 + 1), "stored_bytes": POSITIVE},
 }  # fmt: skip
 PART = {
@@ -61,7 +61,7 @@ def fits(value, shape):
         return any(value is x or fits(value, x) for x in shape)
     if isinstance(shape, range):
         return type(value) is int and value in shape
-    if not isinstance(value, str | list | dict) or not isinstance(value, dict if shape is dict else type(shape)):
+    if not isinstance(value, str | list | dict) or type(value) is not (dict if shape is dict else type(shape)):
         return False
     if isinstance(value, str):
         return re.fullmatch(shape, value, re.ASCII) is not None
@@ -92,7 +92,7 @@ def is_signed(options, payload, signatures):
     message, raw, der = (options.scratch / name for name in ("message", "signature", "key"))
     message.write_bytes(b"DSSEv1 %d %b %d %b" % (len(TYPE), TYPE.encode(), len(payload), payload))
     command = ["openssl", "pkeyutl", "-verify", "-rawin", "-in", message, "-sigfile", raw, "-pubin", "-inkey", der]
-    for signature in (x for x in signatures if x["keyid"] in options.keys):
+    for signature in (x for x in signatures[:16] if x["keyid"] in options.keys):
         der.write_bytes(bytes.fromhex("302a300506032b6570032100") + options.keys[signature["keyid"]])
         raw.write_bytes(base64.b64decode(signature["sig"]))
         if run([*command, "-keyform", "DER"], capture_output=True, check=False).returncode == 0:
@@ -105,13 +105,13 @@ def place(host, dataset):
     names = [
         re.sub(rb"[^\w.-]", lambda x: b"%%%02X" % x[0][0], y.encode()).decode() for y in [host, *dataset.split("/")]
     ]
-    return "/".join("%2E" + name[1:] if name in (".", "..") else name for name in names)
+    return "/".join(name.replace(".", "%2E") if name in (".", "..") else name for name in names)
 
 
 def read_manifest(options, key):
     """A manifest that a trusted key signed and that does not contradict itself, with the SHA-256 of its payload."""
     with (options.dir / key).open("rb") as file:
-        envelope = read_json(file.read(2 * MIB), ENVELOPE)
+        envelope = read_json(file.read(3 * MIB // 2), ENVELOPE)
     payload = base64.b64decode(envelope["payload"])
     if options.keys and not is_signed(options, payload, envelope["signatures"]):
         raise ValueError("no trusted key signed it")
@@ -135,7 +135,7 @@ def read_manifest(options, key):
 
 
 def every_series(options, pattern):
-    """The manifests of each series by backup id, and why others are refused. Other files are foreign, and ignored."""
+    """The manifests of each series by backup id, in order, and why others are refused. Other files are ignored."""
     directories = sorted({path.parent for path in (options.dir / "manifests").glob(pattern)})
     if not directories:
         raise Refused(f"{options.dir}: manifests/{pattern} is not there; is the copy complete, and the name right?")
@@ -147,7 +147,7 @@ def every_series(options, pattern):
                     good[path.stem] = read_manifest(options, path.relative_to(options.dir).as_posix())
                 except (OSError, ValueError, RecursionError) as error:
                     refused.append(Refused(f"{path}: {error}"))
-        yield good, refused
+        yield dict(sorted(good.items(), key=lambda x: x[1]["seq"])), refused
 
 
 def chain_of(series, m):
@@ -167,12 +167,11 @@ def chain_of(series, m):
 def private_copy(options, key, length, sha256):
     """A copy of an object that was proved: nobody can exchange it between the proof and the use."""
     source, copy = options.dir / key, options.scratch / key.rpartition(".")[2]
-    if right := source.stat().st_size == length:
+    if source.stat().st_size == length:
         with Path(shutil.copyfile(source, copy)).open("rb") as file:
-            right = hashlib.file_digest(file, "sha256").hexdigest() == sha256
-    if not right:
-        raise Refused(f"{key}: its length or its SHA-256 is not the one that was signed")
-    return copy
+            if hashlib.file_digest(file, "sha256").hexdigest() == sha256:
+                return copy
+    raise Refused(f"{key}: its length or its SHA-256 is not the one that was signed")
 
 
 def parts_of(options, m):
@@ -214,13 +213,13 @@ def show(options):
     problems = [] if options.repository_id else [Refused("zrb.json: it is missing; restore works without it")]
     print("signed by a --key:" if options.keys else "without --key, so nobody proves who wrote it:", file=sys.stderr)
     for series, refused in every_series(options, "**/*-L*.json"):
-        before, problems = {"seq": 0, "sha256": None}, problems + refused
-        for m in sorted(series.values(), key=lambda x: x["seq"]):
+        before, problems = None, problems + refused
+        for m in series.values():
             try:
                 if options.command == "verify":
                     chain_of(series, m)
                     decrypt(options, m)
-                    if (m["seq"], m["previous"]) != (before["seq"] + 1, before["sha256"]):
+                    if before and (m["seq"], m["previous"]) != (before["seq"] + 1, before["sha256"]):
                         raise Refused(f"{m['backup_id']}: number {m['seq'] - 1}, before it, is gone or exchanged")
                 print(m["backup_id"], m["host"], m["snapshot"]["name"], m["stream"]["bytes"], sep="\t")
             except (Refused, OSError, ValueError) as error:
@@ -236,7 +235,8 @@ def select(options):
     for series, refused in every_series(options, pattern):
         bad += refused
         matching = [m for m in series.values() if name in (m["backup_id"], m["dataset"]["name"], m["snapshot"]["name"])]
-        found += [(series, max(matching, key=lambda m: m["seq"]))] if matching else []
+        young = [m for m in matching if m["dataset"]["guid"] == matching[-1]["dataset"]["guid"]]
+        found += [(series, max(young, key=lambda m: m["snapshot"]["createtxg"]))] if young else []
     if len(found) != 1 or (bad and "**" not in pattern):
         raise Refused(f"{name}: {len(found)} hosts have it, {len(bad)} manifests are refused; name an id out of `list`")
     return found[0]
@@ -277,15 +277,15 @@ def main():
     parser.add_argument("dir", metavar="DIR", type=Path)
     parser.add_argument("backup", metavar="BACKUP", nargs="?", help="an id, a dataset (its newest) or a snapshot")
     parser.add_argument("--key", type=public_key, action="append", default=[], help="trust this public signing key")
-    parser.add_argument("--unsigned", action="store_true", help="restore without --key, whoever wrote it")
+    parser.add_argument("--allow-unsigned", action="store_true", help="restore without --key, whoever wrote it")
     parser.add_argument("--identity", metavar="FILE", help="private age keys; with them, verify decrypts")
     parser.add_argument("--age", default="age", help="called as AGE --decrypt --identity FILE PART, writes to stdout")
     parser.add_argument("--receive", metavar="DATASET", help="restore into this new dataset")
     parser.add_argument("--output", metavar="DIRECTORY", type=Path, help="or into this new directory, a file a level")
     options = parser.parse_args()
-    needs = (options.backup, options.identity, options.key or options.unsigned)
+    needs = (options.backup, options.identity, options.key or options.allow_unsigned)
     if options.command == "restore" and not (all(needs) and bool(options.receive) != bool(options.output)):
-        parser.error("restore needs BACKUP, --identity, --key or --unsigned, and --receive or --output")
+        parser.error("restore needs BACKUP, --identity, --key or --allow-unsigned, and --receive or --output")
     options.keys = {hashlib.sha256(key).hexdigest(): key for key in options.key}
     with tempfile.TemporaryDirectory() as scratch:
         options.scratch, identity = Path(scratch), options.dir / "zrb.json"
@@ -294,8 +294,8 @@ def main():
             problems = restore(options) if options.command == "restore" else show(options)
         except (Refused, OSError, ValueError) as error:
             problems = [error]
-    advice = "Take what is refused from another copy of the repository, or choose another backup."
-    sys.exit("\n".join([*map(str, problems), advice]) if problems else 0)
+    if problems:
+        sys.exit("\n".join(map(str, [*problems, "Take what is refused from another copy, or choose another backup."])))
 
 
 main()
