@@ -23,7 +23,8 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
-from subprocess import PIPE, Popen, run
+from subprocess import DEVNULL, PIPE, Popen, run
+from urllib.parse import quote
 
 MIB = 1 << 20
 ID, HASH, GUID = r"\d{8}T\d{6}Z-L[0-4]-[0-9a-f]{8}", r"[0-9a-f]{64}", r"[1-9]\d{0,19}"
@@ -49,10 +50,6 @@ PART = {
     "index": NUMBER, "key": TEXT, "plain_bytes": POSITIVE, "plain_blake3": HASH, "bytes": POSITIVE, "sha256": HASH,
     "checksum": {"kind": "[a-z0-9-]{1,32}", "value": LINE, "etag": LINE},
 }  # fmt: skip
-
-
-class Refused(Exception):
-    """What is refused, and why."""
 
 
 def fits(value, shape):
@@ -102,9 +99,7 @@ def is_signed(options, payload, signatures):
 
 def place(host, dataset):
     """The middle of all keys of a series."""
-    names = [
-        re.sub(rb"[^\w.-]", lambda x: b"%%%02X" % x[0][0], y.encode()).decode() for y in [host, *dataset.split("/")]
-    ]
+    names = [quote(name, safe="").replace("~", "%7E") for name in (host, *dataset.split("/"))]
     return "/".join(name.replace(".", "%2E") if name in (".", "..") else name for name in names)
 
 
@@ -138,7 +133,7 @@ def every_series(options, pattern):
     """The manifests of each series by backup id, in order, and why others are refused. Other files are ignored."""
     directories = sorted({path.parent for path in (options.dir / "manifests").glob(pattern)})
     if not directories:
-        raise Refused(f"{options.dir}: manifests/{pattern} is not there; is the copy complete, and the name right?")
+        raise ValueError(f"{options.dir}: manifests/{pattern} is not there; is the copy complete, and the name right?")
     for directory in directories:
         good, refused = {}, []
         for path in sorted(directory.iterdir()):
@@ -146,7 +141,7 @@ def every_series(options, pattern):
                 try:
                     good[path.stem] = read_manifest(options, path.relative_to(options.dir).as_posix())
                 except (OSError, ValueError, RecursionError) as error:
-                    refused.append(Refused(f"{path}: {error}"))
+                    refused.append(f"{path}: {error}")
         yield dict(sorted(good.items(), key=lambda x: x[1]["seq"])), refused
 
 
@@ -155,11 +150,11 @@ def chain_of(series, m):
     links = [m]
     while base := (up := links[0])["base"]:
         if (low := series.get(base["backup_id"])) is None:
-            raise Refused(f"{up['backup_id']}: its base {base['backup_id']} is missing or refused")
+            raise ValueError(f"{up['backup_id']}: its base {base['backup_id']} is missing or refused")
         one, other = ([x["repository_id"], x["chain"], x["send"]["flags"], x["dataset"]["guid"]] for x in (up, low))
         later = up["seq"] > low["seq"] and up["snapshot"]["createtxg"] > low["snapshot"]["createtxg"]
         if one != other or not later or base["guid"] != low["snapshot"]["guid"]:
-            raise Refused(f"{up['backup_id']}: it does not fit its base {base['backup_id']}")
+            raise ValueError(f"{up['backup_id']}: it does not fit its base {base['backup_id']}")
         links.insert(0, low)
     return links
 
@@ -171,7 +166,7 @@ def private_copy(options, key, length, sha256):
         with Path(shutil.copyfile(source, copy)).open("rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() == sha256:
                 return copy
-    raise Refused(f"{key}: its length or its SHA-256 is not the one that was signed")
+    raise ValueError(f"{key}: its length or its SHA-256 is not the one that was signed")
 
 
 def parts_of(options, m):
@@ -184,16 +179,16 @@ def parts_of(options, m):
             key = f"{prefix}/{m['backup_id']}/snapshot.part-{index:06}.age"
             wanted = (index, key, plain_bytes, (options.dir / key).stat().st_size)
             if (part["index"], part["key"], part["plain_bytes"], part["bytes"]) != wanted:
-                raise Refused(f"{key}: its length, or its line in the list of parts, is another")
+                raise ValueError(f"{key}: its length, or its line in the list of parts, is another")
             total += part["bytes"]
             yield part
         if file.read(1) or total != listed["stored_bytes"]:
-            raise Refused(f"{listed['key']}: it does not add up to what the manifest says")
+            raise ValueError(f"{listed['key']}: it does not add up to what the manifest says")
 
 
 def decrypt(options, m, *sinks):
     """Decrypt a backup into the sinks, part by part, and compare BLAKE3; without --identity, only look at the parts."""
-    with Popen("b3sum", stdin=PIPE, stdout=PIPE) as b3sum:
+    with Popen("b3sum", stdin=PIPE, stdout=PIPE, stderr=DEVNULL) as b3sum:
         for part in parts_of(options, m):
             copy = private_copy(options, part["key"], part["bytes"], part["sha256"])
             if not options.identity:
@@ -203,27 +198,29 @@ def decrypt(options, m, *sinks):
                     for sink in (b3sum.stdin, *sinks):
                         sink.write(piece)
             if age.returncode:
-                raise Refused(f"{part['key']}: {options.age} refuses it; a hybrid key needs age 1.3 or newer, or --age")
+                hint = "a hybrid key needs age 1.3 or newer, or another program (--age)"
+                raise ValueError(f"{part['key']}: {options.age} does not open it, and said why; {hint}")
         if b3sum.communicate()[0][:64].decode() != m["stream"]["blake3"] and options.identity:
-            raise Refused(f"{m['backup_id']}: the BLAKE3 of its stream is not the one that was signed")
+            raise ValueError(f"{m['backup_id']}: the BLAKE3 of its stream is not the one that was signed")
 
 
 def show(options):
-    """Print every backup that is right so far as the command looks, and return what is wrong."""
-    problems = [] if options.repository_id else [Refused("zrb.json: it is missing; restore works without it")]
+    """Print every backup that can be restored, so far as the command looks, and return what is wrong."""
+    problems = [] if options.repository_id else ["zrb.json: it is missing; restore works without it"]
     print("signed by a --key:" if options.keys else "without --key, so nobody proves who wrote it:", file=sys.stderr)
     for series, refused in every_series(options, "**/*-L*.json"):
         before, problems = None, problems + refused
-        for m in series.values():
+        for m in list(series.values()):
             try:
                 if options.command == "verify":
                     chain_of(series, m)
                     decrypt(options, m)
                     if before and (m["seq"], m["previous"]) != (before["seq"] + 1, before["sha256"]):
-                        raise Refused(f"{m['backup_id']}: number {m['seq'] - 1}, before it, is gone or exchanged")
+                        problems.append(f"{m['backup_id']}: number {m['seq'] - 1}, before it, is gone or exchanged")
                 print(m["backup_id"], m["host"], m["snapshot"]["name"], m["stream"]["bytes"], sep="\t")
-            except (Refused, OSError, ValueError) as error:
+            except (OSError, ValueError) as error:
                 problems.append(error)
+                del series[m["backup_id"]]
             before = m
     return problems
 
@@ -238,7 +235,8 @@ def select(options):
         young = [m for m in matching if m["dataset"]["guid"] == matching[-1]["dataset"]["guid"]]
         found += [(series, max(young, key=lambda m: m["snapshot"]["createtxg"]))] if young else []
     if len(found) != 1 or (bad and "**" not in pattern):
-        raise Refused(f"{name}: {len(found)} hosts have it, {len(bad)} manifests are refused; name an id out of `list`")
+        what = f"{len(found)} hosts have it, and {len(bad)} manifests beside it are refused"
+        raise ValueError(f"{name}: {what}; name the id of a backup that `list` shows")
     return found[0]
 
 
@@ -248,7 +246,7 @@ def restore(options):
     if options.output:
         options.output.mkdir(parents=True)
     elif run(["zfs", "list", options.receive], capture_output=True, check=False).returncode == 0:
-        raise Refused(f"{options.receive}: it exists; name a dataset that does not")
+        raise ValueError(f"{options.receive}: it exists; name a dataset that does not")
     print(f"{sum(1 for m in links for _ in parts_of(options, m))} parts of {len(links)} backups are there")
     for m in links:
         decrypt(options, m)
@@ -264,11 +262,11 @@ def restore(options):
 def receive(options, m):
     """Receive one link; read-only, so that nothing changes the dataset before the next one, or before you look."""
     unmounted = ["-u"] * bool(re.search(rb"receive \[-\w*u", run(["zfs", "receive"], stderr=PIPE, check=False).stderr))
-    zfs = Popen(["zfs", "receive", *unmounted, options.receive], stdin=PIPE)
-    with contextlib.suppress(BrokenPipeError), zfs:
+    command = ["zfs", "receive", *unmounted, options.receive]
+    with contextlib.suppress(BrokenPipeError), Popen(command, stdin=PIPE) as zfs:
         decrypt(options, m, zfs.stdin)
     if zfs.returncode or run(["zfs", "set", "readonly=on", options.receive], check=False).returncode:
-        raise Refused(f"{options.receive}: zfs failed, and said why; destroy what was received before you try again")
+        raise ValueError(f"{options.receive}: zfs failed, and said why; destroy what was received before you try again")
 
 
 def main():
@@ -292,7 +290,7 @@ def main():
         try:
             options.repository_id = identity.exists() and read_json(identity.read_bytes(), IDENTITY)["repository_id"]
             problems = restore(options) if options.command == "restore" else show(options)
-        except (Refused, OSError, ValueError) as error:
+        except (OSError, ValueError) as error:
             problems = [error]
     if problems:
         sys.exit("\n".join(map(str, [*problems, "Take what is refused from another copy, or choose another backup."])))

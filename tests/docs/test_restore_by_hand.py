@@ -1,0 +1,413 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The program that lists, verifies and restores a repository without this project: docs/restore_by_hand.py."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import shutil
+import subprocess
+import sys
+from base64 import b64decode
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from zrb.seal.age import new_identity
+from zrb.seal.signing import SigningKey
+from zrb.values.manifest import Base, Manifest, SendRecord, StreamDigest
+
+from tests.fixtures.age_tools import lacking, program, system_age
+from tests.fixtures.committed_repository import CommittedRepository, renamed
+
+PAGE = Path(__file__).parents[2] / "docs" / "restore_by_hand.py"
+OPEN_HYBRID_PART = PAGE.with_name("open_hybrid_part.py")
+SIZES = [2500, 1, 1000, 1001, 333]
+"""Of the streams of the levels, in parts of 1000 bytes: several, one, one that is full, one byte more; increments of a
+dataset that did not change are short."""
+FAKE_ZFS = """#!/bin/sh
+echo "$@" >> "$0.log"
+case "$*" in
+list*) exit 1 ;;
+receive) echo "receive [-vMnsFhu] <filesystem>" >&2; exit 2 ;;
+receive*) cat >> "$0.stream" ;;
+esac
+"""
+
+
+def plain(manifest: Manifest) -> bytes:
+    """What the stream of a backup is made of."""
+    text = f"{manifest.backup_id} ".encode()
+    return (text * (manifest.stream.bytes // len(text) + 1))[: manifest.stream.bytes]
+
+
+@dataclass
+class Desk:
+    """A repository with a chain of five levels, and a person with the program, the keys, and a ``zfs`` that notes how
+    it is called."""
+
+    directory: Path
+    kind: Any = "classic"
+    dataset: str = "tank/data"
+    chain: list[Manifest] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.repository = CommittedRepository(self.directory / "repository", age_key=new_identity(self.kind))
+        for level, size in enumerate(SIZES):
+            self.commit(level, base=self.chain[-1] if self.chain else None, size=size)
+        self.key = self.repository.signing_key.public
+        self.identity = self.directory / "age.key"
+        self.identity.write_text(f"# created: today\n{self.repository.age_key[0]}\n")
+        self.age = system_age() if self.kind == "classic" else program("age")
+        self.zfs = self.directory / "bin" / "zfs"
+        self.zfs.parent.mkdir()
+        self.zfs.write_text(FAKE_ZFS)
+        self.zfs.chmod(0o755)
+
+    def commit(self, level: int, **changes: Any) -> Manifest:
+        """Add a backup of the dataset."""
+        manifest = self.repository.commit(level, **{"dataset": self.dataset} | changes)
+        self.chain.append(manifest)
+        return manifest
+
+    def key_of(self, manifest: Manifest) -> str:
+        """The key of a manifest."""
+        return str(manifest.series.manifest_key(manifest.backup_id))
+
+    def hand(self, *arguments: object) -> subprocess.CompletedProcess[str]:
+        """Run the program, isolated from this project."""
+        return subprocess.run(
+            [sys.executable, "-I", str(PAGE), *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=os.environ | {"PATH": f"{self.zfs.parent}:{os.environ['PATH']}", "TMPDIR": str(self.directory)},
+            stdin=subprocess.DEVNULL,
+        )
+
+    def list(self) -> subprocess.CompletedProcess[str]:
+        """`list`, with the key."""
+        return self.hand("list", self.repository.path, "--key", self.key)
+
+    def verify(self, *arguments: object) -> subprocess.CompletedProcess[str]:
+        """`verify`, with the key."""
+        return self.hand("verify", self.repository.path, "--key", self.key, *arguments)
+
+    def restore(self, backup: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+        """`restore` to files, with the keys."""
+        return self.hand(
+            *("restore", self.repository.path, backup, "--key", self.key, "--identity", self.identity),
+            *("--age", self.age, *(arguments or ("--output", self.directory / "out"))),
+        )
+
+    def written(self) -> list[bytes]:
+        """The restored files, in the order of their names; they are taken away."""
+        out = self.directory / "out"
+        files = [path.read_bytes() for path in sorted(out.glob("*"))]
+        shutil.rmtree(out, ignore_errors=True)
+        return files
+
+    def received(self) -> tuple[list[str], bytes]:
+        """How ``zfs`` was called, and all that it received."""
+        log, stream = self.zfs.with_name("zfs.log"), self.zfs.with_name("zfs.stream")
+        return log.read_text().splitlines() if log.exists() else [], stream.read_bytes() if stream.exists() else b""
+
+    def rewrite(self, manifest: Manifest, change: Callable[[dict[str, Any]], None]) -> None:
+        """Sign another payload in the place of a manifest: one that this project would never write."""
+        path = self.repository.file_of(self.key_of(manifest))
+        record = json.loads(b64decode(json.loads(path.read_text())["payload"]))
+        change(record)
+        path.write_bytes(self.repository.signing_key.sign(json.dumps(record).encode()))
+
+
+@pytest.fixture(autouse=True)
+def tools() -> None:
+    """The commands that the program needs."""
+    for name in ("openssl", "b3sum"):
+        if shutil.which(name) is None:
+            lacking(name)
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    """A classic key, and a simple name."""
+    return Desk(tmp_path)
+
+
+def ids(ended: subprocess.CompletedProcess[str]) -> list[str]:
+    """The backups that the program shows."""
+    return [line.split("\t")[0] for line in ended.stdout.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("kind", "dataset"),
+    [
+        ("classic", "tank"),
+        ("classic", "tank/Döner & Söhne/a:b/100%/~x/.../-"),
+        ("hybrid", "tank/home"),
+    ],
+)
+def test_it_lists_verifies_and_restores_every_level(tmp_path: Path, kind: str, dataset: str) -> None:
+    desk = Desk(tmp_path, kind, dataset)
+    for ended in (desk.list(), desk.verify(), desk.verify("--identity", desk.identity, "--age", desk.age)):
+        assert (ended.returncode, ids(ended)) == (0, [one.backup_id for one in desk.chain]), ended.stderr
+    newest = desk.chain[-1]
+    for asked, links in [
+        *((one.backup_id, desk.chain[: one.level + 1]) for one in desk.chain),
+        (dataset, desk.chain),
+        (newest.snapshot.name, desk.chain),
+        (desk.chain[2].snapshot.name, desk.chain[:3]),
+    ]:
+        ended = desk.restore(asked)
+        assert (ended.returncode, ended.stderr) == (0, "")
+        assert desk.written() == [plain(one) for one in links]
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["repository", "bin"] or not list(
+        tmp_path.glob("tmp*")
+    )
+
+
+def test_it_receives_level_after_level_without_mounting(desk: Desk) -> None:
+    ended = desk.restore("tank/data", "--receive", "tank/new")
+    assert ended.returncode == 0, ended.stderr
+    calls, stream = desk.received()
+    assert stream == b"".join(map(plain, desk.chain))
+    link = ["receive", "receive -u tank/new", "set readonly=on tank/new"]
+    assert calls == ["list tank/new", *link * len(desk.chain)]
+
+
+def test_what_exists_is_not_received_into(desk: Desk) -> None:
+    desk.zfs.write_text(FAKE_ZFS.replace("exit 1", "exit 0"))
+    ended = desk.restore("tank/data", "--receive", "tank/new")
+    assert (ended.returncode, desk.received()) == (1, (["list tank/new"], b""))
+    assert "tank/new: it exists" in ended.stderr
+    (desk.directory / "out").mkdir()
+    assert desk.restore("tank/data").returncode == 1
+    assert desk.written() == []
+
+
+def test_a_receive_that_fails_ends_it(desk: Desk) -> None:
+    desk.zfs.write_text(FAKE_ZFS.replace('cat >> "$0.stream"', "exec <&-; echo no room >&2; exit 3"))
+    ended = desk.restore("tank/data", "--receive", "tank/new")
+    assert ended.returncode == 1
+    assert "no room" in ended.stderr
+    assert "tank/new: zfs failed" in ended.stderr
+    assert len([call for call in desk.received()[0] if call.startswith("receive -u")]) == 1
+
+
+def test_the_page_for_an_old_age_opens_hybrid_parts_too(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, "hybrid")
+    wrapper = tmp_path / "old-age"
+    wrapper.write_text(f'#!/bin/sh\nexec {sys.executable} {OPEN_HYBRID_PART} "$3" "$4"\n')
+    wrapper.chmod(0o755)
+    desk.age = str(wrapper)
+    assert desk.restore("tank/data").returncode == 0
+    assert desk.written() == [plain(one) for one in desk.chain]
+    desk.age = "false"
+    ended = desk.restore("tank/data")
+    assert ended.returncode == 1
+    assert "age 1.3" in ended.stderr
+    assert desk.written() == []
+
+
+Damage = Callable[[Desk], None]
+DAMAGES: dict[str, Damage] = {}
+"""What is done to the third of five levels, or to its neighbours, by who can write to the repository."""
+
+
+def damage(made: Damage) -> Damage:
+    """Register one."""
+    DAMAGES[made.__name__] = made
+    return made
+
+
+def objects(desk: Desk) -> dict[str, str]:
+    """The keys of one object of each kind."""
+    middle = desk.chain[2]
+    return {
+        "part": desk.repository.parts(middle)[0].key,
+        "list": middle.parts.key,
+        "manifest": desk.key_of(middle),
+    }
+
+
+def part_files(desk: Desk, level: int) -> list[Path]:
+    return [desk.repository.file_of(part.key) for part in desk.repository.parts(desk.chain[level])]
+
+
+@damage
+def part_removed(desk: Desk) -> None:
+    part_files(desk, 3)[1].unlink()
+
+
+@damage
+def part_cut_off(desk: Desk) -> None:
+    path = part_files(desk, 0)[2]
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+@damage
+def part_longer(desk: Desk) -> None:
+    path = part_files(desk, 0)[0]
+    path.write_bytes(path.read_bytes() + b"\0")
+
+
+@damage
+def parts_exchanged(desk: Desk) -> None:
+    first, second, _third = part_files(desk, 0)
+    one, other = first.read_bytes(), second.read_bytes()
+    first.write_bytes(other)
+    second.write_bytes(one)
+
+
+@damage
+def part_encrypted_by_somebody_else(desk: Desk) -> None:
+    other = CommittedRepository(desk.directory / "other", age_key=desk.repository.age_key)
+    made = other.commit(0, dataset=desk.dataset, size=2500)
+    shutil.copy(other.file_of(other.parts(made)[0].key), part_files(desk, 0)[0])
+
+
+@damage
+def list_removed(desk: Desk) -> None:
+    desk.repository.file_of(desk.chain[2].parts.key).unlink()
+
+
+@damage
+def list_with_a_line_less(desk: Desk) -> None:
+    path = desk.repository.file_of(desk.chain[0].parts.key)
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
+
+
+@damage
+def list_of_another_backup(desk: Desk) -> None:
+    shutil.copy(*(desk.repository.file_of(desk.chain[level].parts.key) for level in (1, 2)))
+
+
+@damage
+def manifest_removed(desk: Desk) -> None:
+    desk.repository.file_of(desk.key_of(desk.chain[2])).unlink()
+
+
+@damage
+def manifest_of_another_backup(desk: Desk) -> None:
+    shutil.copy(*(desk.repository.file_of(desk.key_of(desk.chain[level])) for level in (1, 2)))
+
+
+@damage
+def manifest_signed_by_another_key(desk: Desk) -> None:
+    path = desk.repository.file_of(desk.key_of(desk.chain[2]))
+    path.write_bytes(SigningKey.generate().sign(b64decode(json.loads(path.read_text())["payload"])))
+
+
+@damage
+def manifest_with_the_signature_of_another(desk: Desk) -> None:
+    path = desk.repository.file_of(desk.key_of(desk.chain[2]))
+    other = json.loads(desk.repository.file_of(desk.key_of(desk.chain[1])).read_text())
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"signatures": other["signatures"]}))
+
+
+@damage
+def manifest_without_signatures(desk: Desk) -> None:
+    path = desk.repository.file_of(desk.key_of(desk.chain[2]))
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"signatures": []}))
+
+
+@damage
+def manifest_of_another_type(desk: Desk) -> None:
+    path = desk.repository.file_of(desk.key_of(desk.chain[2]))
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"payloadType": "application/json"}))
+
+
+@damage
+def manifest_without_an_end(desk: Desk) -> None:
+    path = desk.repository.file_of(desk.key_of(desk.chain[2]))
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+@damage
+def manifest_nested_without_end(desk: Desk) -> None:
+    desk.repository.file_of(desk.key_of(desk.chain[2])).write_text("[" * 100_000)
+
+
+@damage
+def manifests_of_another_repository(desk: Desk) -> None:
+    path = desk.repository.path / "zrb.json"
+    path.write_text(path.read_text().replace("0123", "3210"))
+
+
+@damage
+def identity_damaged(desk: Desk) -> None:
+    (desk.repository.path / "zrb.json").write_text("{}")
+
+
+def signed(name: str, **fields: Any) -> None:
+    """Register a manifest that is signed and says these things, in which a dot is a step into an object."""
+
+    def change(record: dict[str, Any]) -> None:
+        for path, value in fields.items():
+            *steps, last = path.split("__")
+            inner = record
+            for step in steps:
+                inner = inner[step]
+            inner[last] = value
+
+    DAMAGES[f"signed_{name}"] = lambda desk: desk.rewrite(desk.chain[2], change)
+
+
+signed("format", format=2)
+signed("format_as_truth", format=True)
+signed("unknown_field", surprise="")
+signed("unknown_field_inside", pool__surprise="")
+signed("number_as_text", seq="3")
+signed("number_with_point", seq=3.0)
+signed("negative_number", snapshot__createtxg=-1)
+signed("guid_as_number", snapshot__guid=1003)
+signed("text_with_control_characters", tool="\x1b[2J")
+signed("texts_that_are_not", properties={"compression": 1})
+signed("level", level=1)
+signed("level_requested", level_requested=1)
+signed("host", host="nas2")
+signed("dataset", dataset__name="tank/other")
+signed("pool", pool__name="other")
+signed("snapshot_of_another_dataset", snapshot__name="tank/other@x")
+signed("chain", chain="20260131T030000Z-L0-ffffffff")
+signed("no_base", base=None)
+signed("key_of_list", parts__key="manifests/nas1/tank/data/../../../../etc/x.parts")
+signed("count", parts__count=2)
+signed("stored_bytes", parts__stored_bytes=1)
+signed("list_sha256", parts__sha256="0" * 64)
+signed("base_guid", base__guid="77")
+signed("dataset_guid", dataset__guid="77")
+signed("older_than_its_base", snapshot__createtxg=1)
+signed("before_its_base", seq=1, previous=None)
+signed("flags", send__flags=["-L"])
+signed("recipients_of_two_kinds", encryption__recipients=["age1" + "q" * 58, "age1pq1" + "q" * 1952])
+signed("stream_blake3", stream__blake3="0" * 64)
+
+
+@damage
+def signed_name_twice(desk: Desk) -> None:
+    path = desk.repository.file_of(desk.key_of(desk.chain[2]))
+    payload = b64decode(json.loads(path.read_text())["payload"])
+    path.write_bytes(desk.repository.signing_key.sign(payload.replace(b'{"backup_id"', b'{"tool":"zrb","backup_id"', 1)))
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_damage_is_refused_before_anything_is_written(desk: Desk, name: str) -> None:
+    DAMAGES[name](desk)
+    newest = desk.chain[-1].backup_id
+    verified = desk.verify("--identity", desk.identity)
+    assert (verified.returncode, newest in ids(verified)) == (1, False), verified.stderr
+    for arguments in (("--receive", "tank/new"), ()):
+        ended = desk.restore(newest, *arguments)
+        assert ended.returncode == 1, ended.stdout
+        assert ended.stderr
+        assert "Traceback" not in ended.stderr + verified.stderr
+    assert desk.written() == []
+    assert desk.received()[1] == b""
+    assert not [call for call in desk.received()[0] if call.startswith(("receive", "set"))]
