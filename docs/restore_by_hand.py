@@ -111,7 +111,7 @@ def read_manifest(options, key):
     if options.keys and not is_signed(options, payload, envelope["signatures"]):
         raise ValueError("no trusted key signed it")
     m = read_json(payload, MANIFEST)
-    dataset, level, base = m["dataset"]["name"], m["level"], m["base"] or {"backup_id": "-L-1-", "snapshot": ""}
+    dataset, level, base = m["dataset"]["name"], m["level"], m["base"] or {"backup_id": "-L-1-"}
     own = f"manifests/{place(m['host'], dataset)}/{m['backup_id']}"
     rules = {
         "length": len(payload) <= MIB,
@@ -119,10 +119,11 @@ def read_manifest(options, key):
         "key": key == own + ".json" and m["parts"]["key"] == own + ".parts",
         "level": f"-L{level}-" in m["backup_id"] and level <= m["level_requested"],
         "chain": "-L0-" in m["chain"] and (m["chain"] == m["backup_id"]) == (level == 0),
-        "base": f"-L{level - 1}-" in base["backup_id"] and base["snapshot"].startswith(dataset + "@" if level else ""),
+        "base": f"-L{level - 1}-" in base["backup_id"],
         "dataset": m["snapshot"]["name"].startswith(dataset + "@") and dataset.split("/")[0] == m["pool"]["name"],
         "previous": m["seq"] > 1 or m["previous"] is None,
         "count": m["parts"]["count"] == -(-m["stream"]["bytes"] // m["part_size"]),
+        "stored_bytes": m["parts"]["stored_bytes"] > m["stream"]["bytes"],
     }
     if wrong := [name for name, holds in rules.items() if not holds]:
         raise ValueError(f"it contradicts itself, its place or zrb.json: {', '.join(wrong)}")
@@ -178,7 +179,7 @@ def parts_of(options, m):
             plain_bytes = min(m["part_size"], m["stream"]["bytes"] - index * m["part_size"])
             key = f"{prefix}/{m['backup_id']}/snapshot.part-{index:06}.age"
             wanted = (index, key, plain_bytes, (options.dir / key).stat().st_size)
-            if (part["index"], part["key"], part["plain_bytes"], part["bytes"]) != wanted:
+            if tuple(part[x] for x in ("index", "key", "plain_bytes", "bytes")) != wanted or wanted[3] <= plain_bytes:
                 raise ValueError(f"{key}: its length, or its line in the list of parts, is another")
             total += part["bytes"]
             yield part
