@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from zrb.seal.age import new_identity
+from zrb.seal.age_keys import new_identity
 from zrb.seal.signing import SigningKey
 from zrb.values.manifest import Manifest
 
