@@ -57,8 +57,8 @@ def fits(value, shape):
     if isinstance(shape, tuple):
         return any(value is x or fits(value, x) for x in shape)
     if isinstance(shape, range):
-        return type(value) is int and value in shape
-    if not isinstance(value, str | list | dict) or type(value) is not (dict if shape is dict else type(shape)):
+        return isinstance(value, int) and not isinstance(value, bool) and value in shape
+    if not isinstance(value, str | list | dict) or not isinstance(value, dict if shape is dict else type(shape)):
         return False
     if isinstance(value, str):
         return re.fullmatch(shape, value, re.ASCII) is not None
@@ -248,7 +248,7 @@ def restore(options):
         options.output.mkdir(parents=True)
     elif run(["zfs", "list", options.receive], capture_output=True, check=False).returncode == 0:
         raise ValueError(f"{options.receive}: it exists; name a dataset that does not")
-    print(f"{sum(1 for m in links for _ in parts_of(options, m))} parts of {len(links)} backups are there")
+    print(f"{sum(1 for m in links for part in parts_of(options, m))} parts of {len(links)} backups are there")
     for m in links:
         decrypt(options, m)
     for m in links:
