@@ -287,6 +287,13 @@ def list_of_another_backup(desk: Desk) -> None:
 
 
 @damage
+def list_in_another_place(desk: Desk) -> None:
+    key = f"manifests/nas1/{desk.dataset}/20260131T030000Z-L2-abcdef01.parts"
+    shutil.copy(desk.repository.file_of(desk.chain[2].parts.key), desk.repository.file_of(key))
+    desk.rewrite(desk.chain[2], lambda record: record["parts"].update(key=key))
+
+
+@damage
 def manifest_removed(desk: Desk) -> None:
     desk.repository.file_of(desk.key_of(desk.chain[2])).unlink()
 
@@ -377,7 +384,8 @@ signed("chain", chain="20260131T030000Z-L0-ffffffff")
 signed("no_base", base=None)
 signed("key_of_list", parts__key="manifests/nas1/tank/data/../../../../etc/x.parts")
 signed("count", parts__count=2)
-signed("stored_bytes", parts__stored_bytes=1)
+signed("stored_bytes", parts__stored_bytes=5000)
+signed("stored_bytes_of_plain_parts", parts__stored_bytes=1000)
 signed("list_sha256", parts__sha256="0" * 64)
 signed("base_guid", base__guid="77")
 signed("dataset_guid", dataset__guid="77")
@@ -475,6 +483,17 @@ def test_other_files_are_ignored(desk: Desk) -> None:
     assert (desk.list().returncode, desk.verify().returncode) == (0, 0)
     assert desk.restore("tank/data").returncode == 0
     assert desk.written() == [plain(one) for one in desk.chain]
+
+
+def test_a_manifest_counts_in_its_own_place_alone(desk: Desk) -> None:
+    series = desk.repository.file_of(desk.key_of(desk.chain[0])).parent
+    for elsewhere in ("data/child", "other"):
+        shutil.copytree(series, series.parent / elsewhere)
+    ended = desk.list()
+    assert (ended.returncode, ids(ended)) == (1, [one.backup_id for one in desk.chain])
+    assert desk.restore("tank/other").returncode == 1
+    assert desk.restore(desk.chain[1].backup_id).returncode == 0
+    assert desk.written() == [plain(one) for one in desk.chain[:2]]
 
 
 def test_a_child_dataset_is_not_its_parent(desk: Desk) -> None:
