@@ -392,6 +392,7 @@ signed("dataset_guid", dataset__guid="77")
 signed("older_than_its_base", snapshot__createtxg=1)
 signed("before_its_base", seq=1, previous=None)
 signed("flags", send__flags=["-L"])
+signed("first_with_a_previous", seq=1, previous="0" * 64)
 signed("recipients_of_two_kinds", encryption__recipients=["age1" + "q" * 58, "age1pq1" + "q" * 1952])
 signed("stream_blake3", stream__blake3="0" * 64)
 
@@ -405,12 +406,21 @@ def signed_name_twice(desk: Desk) -> None:
     )
 
 
+BETWEEN_OBJECTS = {
+    *("signed_stored_bytes", "signed_list_sha256", "signed_base_guid", "signed_dataset_guid", "signed_stream_blake3"),
+    *("signed_older_than_its_base", "signed_before_its_base", "signed_flags", "signed_chain"),
+}
+"""Signed damages that the manifest alone does not show."""
+
+
 @pytest.mark.parametrize("name", DAMAGES)
 def test_damage_is_refused_before_anything_is_written(desk: Desk, name: str) -> None:
     DAMAGES[name](desk)
     newest = desk.chain[-1].backup_id
     verified = desk.verify("--identity", desk.identity)
     assert (verified.returncode, newest in ids(verified)) == (1, False), verified.stderr
+    if name.startswith("signed") and name not in BETWEEN_OBJECTS:
+        assert (desk.list().returncode, desk.chain[2].backup_id in ids(desk.list())) == (1, False)
     for arguments in (("--receive", "tank/new"), ()):
         ended = desk.restore(newest, *arguments)
         assert ended.returncode == 1, ended.stdout
