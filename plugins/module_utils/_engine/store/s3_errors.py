@@ -220,7 +220,7 @@ _ROWS = (
     _Row(
         S3Refused,
         "MalformedXML InvalidRequest InvalidArgument",
-        "Correct the rules; nothing was changed",
+        "Correct the rules, or leave out what this endpoint does not know; nothing was changed",
         of="put_bucket_lifecycle",
     ),
     # what it cannot do, or not now
