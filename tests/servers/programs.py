@@ -41,6 +41,10 @@ class Kind:
     environment: Mapping[str, str] = field(default_factory=dict)
     access_key: str = "zrbtest-access-key"
     secret_key: str = "zrbtest-secret-key"
+    title: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "title", self.title or self.name)
 
     @property
     def program(self) -> Path:
@@ -64,6 +68,7 @@ MINIO = Kind(
         "MINIO_UPDATE": "off",
         "MINIO_BROWSER": "off",
     },
+    title="MinIO",
 )
 VERSITYGW = Kind(
     "versitygw",

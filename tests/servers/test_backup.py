@@ -62,13 +62,15 @@ def test_levels_go_out_and_come_back(fleet: ServedFleet, server: Server, bucket:
 def test_killed_in_the_middle_of_an_upload(
     fleet: ServedFleet, server: Server, bucket: S3Settings, call: str, when: Any
 ) -> None:
+    # One worker: what another has just opened, and has not noted yet when it is killed, nobody can abort by its name.
+    fleet.change_limits(workers=1)
     # The process that dies takes its fake ZFS with it, so the snapshot is one that was there before.
     fleet.task = replace(fleet.task, take_snapshot=False)
     take_snapshot(fleet.context(), task=fleet.task, level=0)
-    dying = at_store_call(fleet.context(), call, when=when, key_part="part-000002", nth=1, completed=1)
+    dying = at_store_call(fleet.context(), call, when=when, key_part="part-000002")
     assert dies_by_kill(lambda: back_up(dying, task=fleet.task, level=0))
     result = fleet.back_up(0)
-    assert result.parts_resumed >= 1
+    assert result.parts_resumed == (3 if (call, when) == ("complete", "after") else 2)
     assert fleet.journals() == []
     fleet.verify("decrypt")
     fleet.restore()

@@ -18,7 +18,6 @@ from tests.fakes.conformance_of_stores import StoreConformance
 from tests.servers.programs import Server
 
 _NO_ABORT = "it has no AbortMultipartUpload"
-_RACE = "of two writes at once the later one wins: it ignores If-None-Match"
 SHORTCOMINGS = {
     ("rclone", "test_a_chunk_that_is_written_again_replaces_the_first"): "it refuses that, and says so",
     ("s3rver", "test_a_flow_breaks_transfers_off_in_their_midst"): "it keeps the beginning of what was broken off",
@@ -27,7 +26,7 @@ SHORTCOMINGS = {
     ("s3rver", "test_listing_is_in_key_order_and_by_prefix"): "it lists one directory after the other",
 }
 """What a server cannot do. If it can, the test fails: the line goes then."""
-RACES = {(name, "test_many_threads_write_one_key_and_one_content_wins"): _RACE for name in ("rclone", "s3rver")}
+RACES = {("s3rver", "test_many_threads_write_one_key_and_one_content_wins"): "it ignores If-None-Match"}
 """What it may do or not, by chance."""
 
 
