@@ -22,20 +22,20 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from zrb.plan.buffers import plan_backup_buffers, plan_restore_buffers
-from zrb.plan.sizes import choose_sizes
+from zrb.plan.buffer_layout import plan_backup_buffers, plan_restore_buffers
+from zrb.plan.part_sizes import choose_sizes
 from zrb.seal.age import AgeOpener, AgeSealer
 from zrb.store.directory import DirectoryStore
-from zrb.store.open import open_store
+from zrb.store.open_store import open_store
 from zrb.store.protocol import Buffer, Flow
-from zrb.stream.backup import BackupPipeline
+from zrb.stream.backup_pipeline import BackupPipeline
 from zrb.stream.part_downloads import Source
 from zrb.stream.part_uploads import Destination
-from zrb.stream.restore import RestorePipeline
+from zrb.stream.restore_pipeline import RestorePipeline
 from zrb.stream.threads import usable_cores
 from zrb.values.config import Config, Limits, S3Settings
 from zrb.values.manifest import Checksum, Part, StreamDigest
-from zrb.values.repository import BackupId, Series
+from zrb.values.repository_names import BackupId, Series
 
 from tests.bench.servers import BUCKET
 from tests.fixtures.sample_manifests import sample_manifest

@@ -17,7 +17,7 @@ import pytest
 import yaml
 from zrb.config.key_files import read_identities, read_signing_key
 from zrb.run.keys import write_age_key, write_signing_key
-from zrb.seal.age import public_of
+from zrb.seal.age_keys import public_of
 from zrb.values.recipients import KeyKind
 
 from plugins.module_utils._ansible.requirements import LIBRARIES

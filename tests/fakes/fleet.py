@@ -20,7 +20,7 @@ from zrb.run.backup import BackupOutcome, BackupPlan, BackupResult, back_up, pla
 from zrb.run.context import Context
 from zrb.run.keys import write_signing_key
 from zrb.run.restore import RestoreResult, RestoreSelection, restore
-from zrb.seal.age import new_identity
+from zrb.seal.age_keys import new_identity
 from zrb.values.config import KIB, MIB, Config, Limits, S3Settings, Task
 from zrb.values.manifest import Manifest, Part
 

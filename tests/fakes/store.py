@@ -25,9 +25,9 @@ from zrb.errors import (
     StoreError,
     StoreUnavailable,
 )
-from zrb.store.chunks import WrittenChunk, WrittenChunks
 from zrb.store.object_keys import check_key, check_prefix
 from zrb.store.protocol import Buffer, Flow, StoredObject, free_flow
+from zrb.store.written_chunks import WrittenChunk, WrittenChunks
 from zrb.values.manifest import Checksum
 
 ARCHIVE_CLASSES = {"GLACIER", "DEEP_ARCHIVE"}

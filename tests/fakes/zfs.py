@@ -31,12 +31,12 @@ from zrb.errors import (
     ZfsError,
     ZfsUnable,
 )
-from zrb.values.zfs import Bookmark, Capabilities, Dataset, DatasetType, Pool, Snapshot
+from zrb.values.zfs import Bookmark, Capabilities, Dataset, DatasetType, Inventory, Pool, Snapshot, SnapshotFacts
 from zrb.zfs import names as check
-from zrb.zfs.command import check_send_flags
-from zrb.zfs.failures import zfs_failure
-from zrb.zfs.process import Ended
-from zrb.zfs.receiving import AT_REST, RECEIVED_BY
+from zrb.zfs.child_processes import Ended
+from zrb.zfs.protected_receive import AT_REST, RECEIVED_BY
+from zrb.zfs.real_zfs import check_send_flags
+from zrb.zfs.zfs_errors import zfs_failure
 
 from tests.fakes.zfs_streams import (
     FakeReceive,
@@ -101,7 +101,7 @@ class FakeZfs:
         self._datasets: dict[str, _Dataset] = {}
         self._snapshots: dict[str, _Snapshot] = {}
         self._bookmarks: dict[str, Bookmark] = {}
-        self._failures: dict[str, BaseException] = {}
+        self._failures: dict[str, list[BaseException]] = {}
         self._sent = 0
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
         """Time of the next snapshot; it moves on by a second with each."""
@@ -109,6 +109,8 @@ class FakeZfs:
         """Whether a second send of a snapshot gives the same bytes."""
         self.referenced_bytes: int | None = 1000
         """What every dataset and snapshot says it refers to."""
+        self.written_bytes: int | None = 1000
+        """What every snapshot says was new in it."""
         self.send_fault: SendFault | None = None
         self.receive_fault: ReceiveFault | None = None
 
@@ -152,9 +154,9 @@ class FakeZfs:
             raise self._error(f"Cannot destroy {name}", "dataset is busy", name)
         del self._snapshots[name]
 
-    def fail(self, method: str, error: BaseException) -> None:
-        """Make the next call of a method of the protocol raise ``error``."""
-        self._failures[method] = error
+    def fail(self, method: str, error: BaseException, *, times: int = 1) -> None:
+        """Make the next calls of a method of the protocol raise ``error``."""
+        self._failures[method] = [error] * times
 
     # --- the protocol ------------------------------------------------------------------------------------
 
@@ -196,11 +198,28 @@ class FakeZfs:
         found = [each for each in self._bookmarks.values() if each.name.partition("#")[0] == dataset]
         return sorted(found, key=lambda bookmark: bookmark.createtxg)
 
+    def inventory(self, dataset: str, *, recursive: bool = False) -> list[Inventory]:
+        names = self.descendants(dataset) if recursive else [dataset]
+        return [
+            Inventory(self.dataset(name), tuple(self.snapshots(name)), tuple(self.bookmarks(name))) for name in names
+        ]
+
+    def described(self, snapshots: Sequence[str]) -> dict[str, SnapshotFacts]:
+        self._maybe_fail("described")
+        return {
+            name: SnapshotFacts(self._value(self._snapshot(name)), self.local_properties(name.partition("@")[0]))
+            for name in snapshots
+        }
+
     def local_properties(self, dataset: str) -> dict[str, str]:
         self._maybe_fail("local_properties")
         return dict(self._get(dataset).properties)
 
     def create_snapshots(self, names: Sequence[str]) -> list[Snapshot]:
+        self.take_snapshots(names)
+        return [self._value(self._snapshots[name]) for name in names]
+
+    def take_snapshots(self, names: Sequence[str]) -> None:
         self._maybe_fail("create_snapshots")
         if len({name.partition("@")[0].partition("/")[0] for name in names}) != 1:
             raise ZfsUnable("Snapshots at one instant are possible in one pool only", next_step="None: a fake")
@@ -214,11 +233,14 @@ class FakeZfs:
             content = self._get(name.partition("@")[0]).content
             self._snapshots[name] = _Snapshot(Snapshot(name, self._guid(), self._txg, self.now), content)
         self.now += timedelta(seconds=1)
-        return [self._value(self._snapshots[name]) for name in names]
 
     def hold(self, snapshot: str, tag: str) -> None:
         self._maybe_fail("hold")
         self._snapshot(snapshot).tags.add(check.check_hold_tag(tag))
+
+    def hold_all(self, snapshots: Sequence[str], tag: str) -> None:
+        for snapshot in snapshots:
+            self.hold(snapshot, tag)
 
     def release(self, snapshot: str, tag: str) -> bool:
         self._maybe_fail("release")
@@ -308,9 +330,8 @@ class FakeZfs:
         self._datasets.setdefault(dataset.name, _Dataset(dataset))
 
     def _maybe_fail(self, method: str) -> None:
-        failure = self._failures.pop(method, None)
-        if failure:
-            raise failure
+        if self._failures.get(method):
+            raise self._failures[method].pop()
 
     def _get(self, name: str) -> _Dataset:
         check.check_dataset_name(name)
@@ -325,7 +346,11 @@ class FakeZfs:
         return self._snapshots[name]
 
     def _value(self, snapshot: _Snapshot) -> Snapshot:
-        return replace(snapshot.value, user_holds=len(snapshot.tags))
+        return replace(
+            snapshot.value,
+            user_holds=len(snapshot.tags),
+            written=self.written_bytes if self._capabilities.bookmarks else None,
+        )
 
     def _missing(self, name: str) -> EngineError:
         pool = name.partition("@")[0].partition("#")[0].partition("/")[0]

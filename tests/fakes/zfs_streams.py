@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from zrb.errors import EngineError, StreamDamaged
-from zrb.zfs.process import Ended, ReceiveChild, SendChild
+from zrb.zfs.child_processes import Ended, ReceiveChild, SendChild
 from zrb.zfs.stream_records import RECORD_BYTES, StreamBegin, parse_begin
 
 _MAGIC = 0x2F5BACBAC

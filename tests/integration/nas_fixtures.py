@@ -20,12 +20,12 @@ from zrb.run.backup import BackupResult, back_up
 from zrb.run.context import Context
 from zrb.run.keys import write_age_key, write_signing_key
 from zrb.run.restore import RestoreResult, RestoreSelection, restore
-from zrb.store.open import open_store
+from zrb.store.open_store import open_store
 from zrb.store.protocol import Store
 from zrb.values.config import KIB, MIB, Config, Limits, LocalSettings, S3Settings, Task
 from zrb.values.manifest import Manifest, Part
-from zrb.values.repository import hold_tag
-from zrb.zfs.command import CommandZfs
+from zrb.values.repository_names import hold_tag
+from zrb.zfs.real_zfs import RealZfs
 
 from tests.fixtures.committed_repository import parts_of
 from tests.fixtures.file_tree import Description, compare, describe_tree
@@ -47,8 +47,8 @@ class Nas:
     config: Config
     identity: Path
     root: Path
-    zfs: CommandZfs = field(default_factory=CommandZfs)
-    """The real one. Each of them asks once what its ZFS can do, which takes three commands."""
+    zfs: RealZfs = field(default_factory=RealZfs)
+    """The real one. Each of them asks once what its ZFS can do."""
 
     @property
     def task(self) -> Task:

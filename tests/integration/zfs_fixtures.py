@@ -174,7 +174,7 @@ def _stop_daemon(record: IO[str]) -> None:
 
 
 @contextmanager
-def pools_below(directory: Path) -> Iterator[Callable[[], MadePool]]:
+def pools_below(directory: Path, *, pool_bytes: int = POOL_BYTES) -> Iterator[Callable[[], MadePool]]:
     """Make pools, each on a sparse file in ``directory``; they are destroyed in the end."""
     made: list[tuple[str, Path]] = []
 
@@ -182,7 +182,7 @@ def pools_below(directory: Path) -> Iterator[Callable[[], MadePool]]:
         name = f"{pool_guard.TEST_POOL_PREFIX}-{secrets.token_hex(4)}"
         image = directory / f"{name}.img"
         with image.open("wb") as file:
-            file.truncate(POOL_BYTES)
+            file.truncate(pool_bytes)
         pool = MadePool(name=name, mountpoint=directory / name)
         made.append((name, image))
         command("zpool", "create", "-o", "cachefile=none", "-m", str(pool.mountpoint), name, str(image))
@@ -203,18 +203,23 @@ def make_pool(real_zfs: None, tmp_path: Path) -> Iterator[Callable[[], MadePool]
 
 
 def _destroy(made: list[tuple[str, Path]]) -> None:
-    left = [f"{name}: {problem}" for name, image in made if (problem := _problem_destroying(name, image))]
+    left = []
+    for name, image in made:
+        if problem := problem_destroying(name):
+            left.append(f"{name}: {problem}")
+        else:
+            image.unlink(missing_ok=True)
     if left:
         pytest.fail("pools could not be destroyed: " + "; ".join(left))
 
 
-def _problem_destroying(name: str, image: Path) -> str:
+def problem_destroying(name: str) -> str:
+    """Destroy a pool. Returns why it could not be destroyed, or nothing."""
     # zfs-fuse lets go of a filesystem some moments after it was unmounted; until then the pool is busy.
     deadline = time.monotonic() + POOL_DESTROY_S
     while True:
         ended = subprocess.run(["zpool", "destroy", "-f", name], capture_output=True, text=True, check=False)
         if not ended.returncode or "no such pool" in ended.stderr:
-            image.unlink(missing_ok=True)
             return ""
         if "busy" not in ended.stderr or time.monotonic() > deadline:
             return ended.stderr.strip()

@@ -23,7 +23,7 @@ from zrb.store.bucket_settings import BucketLifecycle
 from zrb.store.s3_errors import S3Refused
 from zrb.store.s3_session import S3Session
 from zrb.values.config import MIB
-from zrb.values.lifecycle import LifecycleRule
+from zrb.values.lifecycle_rule import LifecycleRule
 
 from tests.conftest import ROOT
 from tests.servers.programs import KINDS, Server, running

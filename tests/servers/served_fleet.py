@@ -11,7 +11,7 @@ from typing import Any
 
 from zrb.run.context import Context
 from zrb.run.verify import VerifyReport, verify
-from zrb.store.open import open_store
+from zrb.store.open_store import open_store
 from zrb.values.config import MIB, Limits, S3Settings
 
 from tests.fakes.fleet import DATASET, Fleet, random_bytes

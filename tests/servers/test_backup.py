@@ -14,8 +14,8 @@ import pytest
 from botocore.exceptions import ClientError
 from zrb.errors import EngineError, StoreDenied, WrongRegion
 from zrb.run.backup import back_up
-from zrb.run.doctor.repository import repository_checks
 from zrb.run.snapshot import take_snapshot
+from zrb.run.validate.repository import repository_checks
 from zrb.run.verify import DEPTHS
 from zrb.values.clock import utc_now
 from zrb.values.config import S3Settings

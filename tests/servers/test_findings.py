@@ -16,12 +16,12 @@ from zrb.run.lifecycle import (
     open_bucket_lifecycle,
     plan_bucket_lifecycle,
 )
+from zrb.store.s3_endpoint_features import EndpointFeatures
 from zrb.store.s3_errors import NotImplementedThere
-from zrb.store.s3_features import EndpointFeatures
 from zrb.store.s3_probe import EndpointProbe
 from zrb.store.s3_session import S3Session
 from zrb.values.config import S3Settings
-from zrb.values.lifecycle import LifecycleRule
+from zrb.values.lifecycle_rule import LifecycleRule
 
 from tests.servers.conftest import HERE
 from tests.servers.findings import QUESTIONS, columns_of_page, findings, heading

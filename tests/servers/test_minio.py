@@ -23,8 +23,8 @@ import pytest
 from botocore.exceptions import ClientError
 from zrb.errors import PartMissing, StoreDenied, StoreFull, StoreUnavailable, TlsFailure
 from zrb.run.backup import back_up
-from zrb.run.doctor.repository import repository_checks
 from zrb.run.snapshot import take_snapshot
+from zrb.run.validate.repository import repository_checks
 from zrb.run.verify import DEPTHS
 from zrb.stream.patience import Patience
 from zrb.values.clock import utc_now
@@ -312,15 +312,17 @@ def small_disk(place: Path, size_bytes: int) -> Iterator[Path]:
 def test_a_full_disk_is_said_to_be_and_the_next_run_resumes(tmp_path: Path) -> None:
     if not MINIO.program.exists():
         pytest.skip("minio cannot be had here")
-    with small_disk(tmp_path / "disk", 64 * MIB) as disk, running(MINIO, data=disk) as server:
+    with small_disk(tmp_path / "disk", 160 * MIB) as disk, running(MINIO, data=disk) as server:
         fleet = ServedFleet(tmp_path, settings=server.new_bucket())
         filler = disk / "filler"
-        filler.write_bytes(bytes(50 * MIB))
+        filler.write_bytes(bytes(145 * MIB))
         error = fleet.fail(0)
         assert isinstance(error, StoreFull), error.explain()
         assert "Make room" in error.next_step
         assert fleet.manifests() == []
         filler.unlink()
+        server.kill()  # it remembers for a while how much room there was
+        server.start()
         fleet.back_up(0)
         fleet.verify("decrypt")
 

@@ -202,7 +202,7 @@ def job_of(below: str) -> str:
 def test_run_holds_jobs_and_what_they_share_and_no_loose_file() -> None:
     loose = {path.stem for path in (ENGINE / "run").glob("*.py")}
     assert loose == {"__init__", SHARED_BY_JOBS}
-    assert rooms_of_run() >= {"backup", "restore", "verify", "doctor"}
+    assert rooms_of_run() >= {"backup", "restore", "verify", "validate"}
 
 
 def test_no_job_imports_another() -> None:

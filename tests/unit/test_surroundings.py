@@ -21,7 +21,7 @@ STRANGE = {
 
 def test_what_is_strange_outside_is_not_seen_inside() -> None:
     """What a terminal, a language or a home directory could spoil passes in strange ones."""
-    tests = ["tests/unit/report/test_progress.py", "tests/unit/store/test_s3_session.py"]
+    tests = ["tests/unit/report/test_progress_lines.py", "tests/unit/store/test_s3_session.py"]
     ended = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests],
         cwd=ROOT,

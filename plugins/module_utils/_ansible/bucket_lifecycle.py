@@ -20,7 +20,7 @@ from .._engine.run.lifecycle import (
     open_bucket_lifecycle,
     plan_bucket_lifecycle,
 )
-from .._engine.values.lifecycle import LifecycleRule
+from .._engine.values.lifecycle_rule import LifecycleRule
 from .results import pass_on_warnings
 from .s3_options import s3_settings, warn_if_unverified
 

@@ -21,19 +21,9 @@ Place = tuple[str, str]
 def newest_usable(entries: Sequence[ListedBackup], *, now: datetime, max_level: int = 4) -> dict[Place, ListedBackup]:
     """The youngest backup of each dataset that can count as one: of ``max_level`` at most, with all its parts and all
     that it builds upon, and not from the future: one that a wrong clock dated would suppress all others until then."""
-    by_id = {(entry.host, entry.dataset, entry.backup_id): entry for entry in entries}
-
-    def is_whole(entry: ListedBackup) -> bool:
-        if not entry.complete:
-            return False
-        if entry.base is None:
-            return True
-        base = by_id.get((entry.host, entry.dataset, entry.base.backup_id))
-        return base is not None and base.level < entry.level and is_whole(base)
-
     newest: dict[Place, ListedBackup] = {}
     for entry in sorted(entries, key=lambda entry: entry.snapshot_creation):
-        if entry.level <= max_level and entry.snapshot_creation <= now and is_whole(entry):
+        if entry.level <= max_level and entry.snapshot_creation <= now and entry.complete:
             newest[entry.host, entry.dataset] = entry
     return newest
 

@@ -19,7 +19,7 @@ import pytest
 from zrb.run.keys import write_age_key, write_signing_key
 from zrb.values.config import MIB, S3Settings
 from zrb.values.recipients import shown
-from zrb.zfs.command import CommandZfs
+from zrb.zfs.real_zfs import RealZfs
 
 from tests.fixtures.file_tree import make_tree
 from tests.integration.nas_fixtures import Nas
@@ -180,7 +180,7 @@ def test_snapshot_of_the_base_that_vanished_means_a_full_backup(zrb: CommandLine
     first = zrb.back_up(0)
     command("zfs", "release", zrb.nas.hold_tag, first["snapshot"])
     command("zfs", "destroy", first["snapshot"])
-    for bookmark in CommandZfs().bookmarks(zrb.nas.dataset.name):
+    for bookmark in RealZfs().bookmarks(zrb.nas.dataset.name):
         command("zfs", "destroy", bookmark.name)
     ended = zrb("backup", "--level", 1, "--json")
     (result,) = ended.document["results"]

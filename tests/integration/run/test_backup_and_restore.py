@@ -6,7 +6,11 @@
 
 from __future__ import annotations
 
+import pytest
 from zrb.values.config import MIB
+from zrb.zfs.child_processes import Ended
+from zrb.zfs.real_zfs import RealZfs
+from zrb.zfs.short_commands import Program, ShortCommands
 
 from tests.fixtures.file_tree import change_tree, describe_tree, make_tree
 from tests.integration.nas_fixtures import Nas
@@ -33,3 +37,28 @@ def test_three_levels_come_back_file_by_file(nas: Nas) -> None:
     older = nas.restore("older", level=1)
     assert older.snapshot == f"{nas.target('older')}@{first.manifest.snapshot.name.partition('@')[2]}"
     nas.assert_restored(nas.target("older"), after_first)
+
+
+class CountingLine(ShortCommands):
+    """Remembers what was asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+
+    def ask(self, program: Program, *arguments: str) -> Ended:
+        self.asked.append(" ".join([program, *arguments]))
+        return super().ask(program, *arguments)
+
+
+@pytest.mark.parametrize("changes", [0, 1])
+def test_a_small_increment_takes_eight_calls_of_zfs_at_most(nas: Nas, changes: int) -> None:
+    make_tree(nas.dataset.mountpoint, seed=1, files=3)
+    nas.back_up(0)
+    nas.back_up(1)
+    for number in range(changes):
+        change_tree(nas.dataset.mountpoint, number)
+    line = CountingLine()
+    assert nas.back_up(1, zfs=RealZfs(line)).manifest.level == 1
+    of_zfs = [command for command in line.asked if command.startswith("zfs ")]
+    assert len(of_zfs) + len(["zfs send"]) <= 8, line.asked

@@ -19,7 +19,7 @@ from zrb.run.verify import verify
 from zrb.values.config import KIB, MIB, LocalSettings
 from zrb.values.manifest import Manifest
 from zrb.values.manifest_json import encode_manifest
-from zrb.values.part_list import encode_part
+from zrb.values.part_list_json import encode_part
 
 from tests.fakes.kill import at_checkpoint, at_store_call, dies_by_kill
 from tests.fixtures.file_tree import change_tree, describe_tree, make_tree

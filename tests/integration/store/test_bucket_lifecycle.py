@@ -14,7 +14,7 @@ from zrb.plan.lifecycle_xml import rule_from_xml, rule_to_xml
 from zrb.store.bucket_settings import BucketLifecycle, LifecycleDocument
 from zrb.store.s3_errors import S3Refused
 from zrb.store.s3_session import S3Session
-from zrb.values.lifecycle import LifecycleRule
+from zrb.values.lifecycle_rule import LifecycleRule
 
 from tests.fakes.s3_proxy import FaultProxy, Reply
 from tests.integration.s3_fixtures import LocalBucket

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from zrb.errors import StoreUnavailable
 from zrb.store.s3 import S3Store
-from zrb.store.s3_features import EndpointFeatures
+from zrb.store.s3_endpoint_features import EndpointFeatures
 from zrb.store.s3_probe import EndpointProbe
 from zrb.store.s3_session import S3Session
 

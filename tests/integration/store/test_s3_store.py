@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from zrb.errors import ObjectArchived, ObjectExists
 from zrb.store.directory import DirectoryStore
-from zrb.store.open import open_store
+from zrb.store.open_store import open_store
 from zrb.store.s3 import S3Store
 from zrb.values.config import Config, Limits, LocalSettings
 from zrb.values.manifest import Checksum

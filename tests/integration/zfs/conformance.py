@@ -248,6 +248,52 @@ class TestBookmarks:
         assert parse_begin(stream[:RECORD_BYTES]).from_guid == lab.zfs.snapshots(name)[0].guid
 
 
+class TestTogether:
+    """What is asked about many at once is what is asked about each."""
+
+    def test_an_inventory_of_all_below(self, zfs_under_test: Laboratory) -> None:
+        lab = zfs_under_test
+        names = [lab.add_filesystem(path) for path in ("a", "a/b", "a/b/c", "a-z")]
+        for number, name in enumerate(names):
+            for snapshot in range(number):
+                lab.snapshot(name, f"s{snapshot}")
+        found = lab.zfs.inventory(names[0], recursive=True)
+        assert [each.dataset for each in found] == [lab.zfs.dataset(name) for name in names[:3]]
+        assert [list(each.snapshots) for each in found] == [lab.zfs.snapshots(name) for name in names[:3]]
+        assert [len(each.snapshots) for each in found] == [0, 1, 2]
+        (alone,) = lab.zfs.inventory(names[1])
+        assert alone == found[1]
+        with pytest.raises(NoSuchDataset):
+            lab.zfs.inventory(f"{lab.pool}/missing", recursive=True)
+
+    @pytest.mark.parametrize("note", ["plain", "two\nlines", "x\nquota\tlocal\t1"])
+    def test_snapshots_with_the_properties_of_their_datasets(self, zfs_under_test: Laboratory, note: str) -> None:
+        lab = zfs_under_test
+        names = [lab.add_filesystem("a"), lab.add_filesystem("a/b")]
+        lab.zfs.set_properties(names[0], {"atime": "off", "org.zrb:note": note})
+        lab.zfs.set_properties(names[1], {"quota": "104857600"})
+        lab.zfs.take_snapshots([f"{name}@one" for name in names])
+        found = lab.zfs.described([f"{name}@one" for name in names])
+        for name in names:
+            (snapshot,) = lab.zfs.snapshots(name)
+            facts = found[f"{name}@one"]
+            assert (facts.snapshot.guid, facts.snapshot.createtxg) == (snapshot.guid, snapshot.createtxg)
+            assert facts.properties == lab.zfs.local_properties(name)
+        assert found[f"{names[0]}@one"].properties["org.zrb:note"] == note
+        with pytest.raises(NoSuchSnapshot):
+            lab.zfs.described([f"{names[0]}@one", f"{names[1]}@two"])
+
+    def test_holds_of_which_some_are_there(self, zfs_under_test: Laboratory) -> None:
+        lab = zfs_under_test
+        names = [lab.snapshot(lab.add_filesystem(path), "one") for path in ("a", "b")]
+        lab.zfs.hold(names[0], TAG)
+        for _again in range(2):
+            lab.zfs.hold_all(names, TAG)
+            assert [lab.zfs.snapshots(name.partition("@")[0])[0].user_holds for name in names] == [1, 1]
+        with pytest.raises(EngineError):
+            lab.zfs.hold_all([names[0], names[1].replace("@one", "@two")], TAG)
+
+
 class TestProperties:
     def test_local_properties_are_those_set_here(self, zfs_under_test: Laboratory) -> None:
         lab = zfs_under_test

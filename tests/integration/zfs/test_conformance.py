@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from zrb.zfs.command import CommandZfs
+from zrb.zfs.real_zfs import RealZfs
 
 from tests.integration.zfs.conformance import *  # noqa: F403 - the suite
 from tests.integration.zfs.conformance import Laboratory
@@ -26,13 +26,13 @@ def zfs_under_test(zpool: MadePool, make_dataset: Callable[..., MadeDataset]) ->
 
     def read(dataset: str) -> bytes:
         """A clone shows what is in a snapshot without touching the dataset."""
-        snapshot = CommandZfs().snapshots(dataset)[-1]
+        snapshot = RealZfs().snapshots(dataset)[-1]
         name = f"clone-{snapshot.guid}"
         command("zfs", "clone", "-o", f"mountpoint={zpool.mountpoint / name}", snapshot.name, f"{zpool.name}/{name}")
         return (zpool.mountpoint / name / "content").read_bytes()
 
     return Laboratory(
-        zfs=CommandZfs(),
+        zfs=RealZfs(),
         pool=zpool.name,
         restore=zpool.restore,
         add_filesystem=lambda path: make_dataset(path).name,

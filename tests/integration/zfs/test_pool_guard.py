@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from zrb.errors import ZfsError
-from zrb.zfs.command import CommandZfs
+from zrb.zfs.real_zfs import RealZfs
 
 from tests.integration.pool_guard import REFUSED_STATUS
 from tests.integration.zfs_fixtures import MadePool, command
@@ -21,9 +21,9 @@ pytestmark = pytest.mark.zfs
 
 def test_the_engine_cannot_reach_another_pool(zpool: MadePool) -> None:
     with pytest.raises(ZfsError, match=r"REFUSED by the tests' pool guard: zfs get .*'tank/a' is in no test pool"):
-        CommandZfs().dataset("tank/a")
+        RealZfs().dataset("tank/a")
     with pytest.raises(ZfsError, match="REFUSED by the tests' pool guard"):
-        CommandZfs().destroy_dataset("tank/a")
+        RealZfs().destroy_dataset("tank/a")
 
 
 @pytest.mark.parametrize("program", ["zfs", "zpool"])

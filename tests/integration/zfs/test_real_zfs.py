@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 from zrb.errors import NoSuchPool, ReceiveFailed, ZfsError, ZfsUnable
-from zrb.zfs.command import CommandZfs
+from zrb.zfs.real_zfs import RealZfs
 from zrb.zfs.stream_records import RECORD_BYTES, parse_begin, parse_end
 
 from tests.integration.zfs.conformance import feed, read_all, whole_stream
-from tests.integration.zfs_fixtures import MadeDataset, MadePool, command
+from tests.integration.zfs_fixtures import MadeDataset, MadePool, command, problem_destroying
 
 pytestmark = pytest.mark.zfs
 
@@ -24,24 +24,24 @@ MakeDataset = Callable[..., MadeDataset]
 
 
 @pytest.fixture
-def zfs() -> CommandZfs:
-    return CommandZfs()
+def zfs() -> RealZfs:
+    return RealZfs()
 
 
-def sent(zfs: CommandZfs, dataset: MadeDataset, content: bytes, short_name: str) -> bytes:
+def sent(zfs: RealZfs, dataset: MadeDataset, content: bytes, short_name: str) -> bytes:
     """Write a file, take a snapshot, and send it whole."""
     (dataset.mountpoint / "content").write_bytes(content)
     snapshot = zfs.create_snapshots([f"{dataset.name}@{short_name}"])[0].name
     return whole_stream(zfs.send(snapshot, base=None, flags=()))
 
 
-def test_the_version_names_itself(zpool: MadePool, zfs: CommandZfs) -> None:
+def test_the_version_names_itself(zpool: MadePool, zfs: RealZfs) -> None:
     found = zfs.capabilities
     assert found.version.startswith(("zfs-", "pool version "))
     assert found.platform.startswith(f"{os.uname().sysname} ")
 
 
-def test_a_stream_of_every_size_begins_and_ends_as_documented(make_dataset: MakeDataset, zfs: CommandZfs) -> None:
+def test_a_stream_of_every_size_begins_and_ends_as_documented(make_dataset: MakeDataset, zfs: RealZfs) -> None:
     dataset = make_dataset("a")
     for index, size in enumerate((0, 1, 131_072, 3_000_001)):
         stream = sent(zfs, dataset, bytes(size), f"s{index}")
@@ -51,7 +51,7 @@ def test_a_stream_of_every_size_begins_and_ends_as_documented(make_dataset: Make
         assert parse_end(stream[-RECORD_BYTES:]).to_guid == snapshot.guid
 
 
-def test_a_held_snapshot_cannot_be_destroyed(make_dataset: MakeDataset, zfs: CommandZfs) -> None:
+def test_a_held_snapshot_cannot_be_destroyed(make_dataset: MakeDataset, zfs: RealZfs) -> None:
     snapshot = zfs.create_snapshots([f"{make_dataset('a').name}@one"])[0].name
     zfs.hold(snapshot, "zrb:daily")
     with pytest.raises(pytest.fail.Exception, match=r"busy|it's being held"):
@@ -61,7 +61,7 @@ def test_a_held_snapshot_cannot_be_destroyed(make_dataset: MakeDataset, zfs: Com
 
 
 def test_a_received_filesystem_is_not_mounted_below_a_mounted_parent(
-    zpool: MadePool, make_dataset: MakeDataset, zfs: CommandZfs
+    zpool: MadePool, make_dataset: MakeDataset, zfs: RealZfs
 ) -> None:
     stream = sent(zfs, make_dataset("source"), b"x", "one")
     target = f"{make_dataset('parent').name}/new"
@@ -74,7 +74,7 @@ def test_a_received_filesystem_is_not_mounted_below_a_mounted_parent(
 
 
 def test_a_target_that_was_written_to_refuses_the_next_link(
-    zpool: MadePool, make_dataset: MakeDataset, zfs: CommandZfs
+    zpool: MadePool, make_dataset: MakeDataset, zfs: RealZfs
 ) -> None:
     source = make_dataset("source")
     full = sent(zfs, source, b"one", "one")
@@ -100,7 +100,7 @@ def test_a_target_that_was_written_to_refuses_the_next_link(
     assert "zfs rollback" in failure.value.next_step
 
 
-def test_a_filesystem_is_not_received_over_files(zpool: MadePool, make_dataset: MakeDataset, zfs: CommandZfs) -> None:
+def test_a_filesystem_is_not_received_over_files(zpool: MadePool, make_dataset: MakeDataset, zfs: RealZfs) -> None:
     if zfs.capabilities.receive_unmounted:
         pytest.skip("this ZFS receives without mounting")
     covered = make_dataset("parent").mountpoint / "new"
@@ -112,7 +112,7 @@ def test_a_filesystem_is_not_received_over_files(zpool: MadePool, make_dataset: 
     assert not zfs.exists(f"{zpool.name}/parent/new")
 
 
-def test_a_full_pool_says_so(zpool: MadePool, make_dataset: MakeDataset, zfs: CommandZfs) -> None:
+def test_a_full_pool_says_so(zpool: MadePool, make_dataset: MakeDataset, zfs: RealZfs) -> None:
     stream = sent(zfs, make_dataset("source"), os.urandom(3_000_000), "one")
     small = f"{zpool.restore}/small"
     command("zfs", "create", "-o", "quota=1m", small)
@@ -124,7 +124,7 @@ def test_a_full_pool_says_so(zpool: MadePool, make_dataset: MakeDataset, zfs: Co
     assert not zfs.exists(f"{small}/new")
 
 
-def test_a_stream_with_a_changed_byte_is_refused(zpool: MadePool, make_dataset: MakeDataset, zfs: CommandZfs) -> None:
+def test_a_stream_with_a_changed_byte_is_refused(zpool: MadePool, make_dataset: MakeDataset, zfs: RealZfs) -> None:
     stream = bytearray(sent(zfs, make_dataset("source"), os.urandom(500_000), "one"))
     stream[300_000] ^= 0xFF
     process = zfs.receive(f"{zpool.restore}/new", type="filesystem", first=True)
@@ -135,7 +135,7 @@ def test_a_stream_with_a_changed_byte_is_refused(zpool: MadePool, make_dataset: 
     assert not zfs.exists(f"{zpool.restore}/new")
 
 
-def test_a_snapshot_that_is_gone_since_fails_the_send(make_dataset: MakeDataset, zfs: CommandZfs) -> None:
+def test_a_snapshot_that_is_gone_since_fails_the_send(make_dataset: MakeDataset, zfs: RealZfs) -> None:
     dataset = make_dataset("source")
     sent(zfs, dataset, b"x", "one")
     command("zfs", "destroy", f"{dataset.name}@one")
@@ -145,9 +145,9 @@ def test_a_snapshot_that_is_gone_since_fails_the_send(make_dataset: MakeDataset,
         process.wait()
 
 
-def test_a_destroyed_pool_is_gone(zpool: MadePool, zfs: CommandZfs) -> None:
+def test_a_destroyed_pool_is_gone(zpool: MadePool, zfs: RealZfs) -> None:
     assert zfs.pool(zpool.name).guid.isdecimal()
-    command("zpool", "destroy", "-f", zpool.name)
+    assert not problem_destroying(zpool.name)
     with pytest.raises(NoSuchPool, match="zpool import"):
         zfs.pool(zpool.name)
     assert not zfs.exists(f"{zpool.name}/restore")

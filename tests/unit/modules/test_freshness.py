@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from plugins.module_utils._ansible.freshness import newest_usable, stale_datasets
 from plugins.module_utils._engine.run.list import ListedBackup
 from plugins.module_utils._engine.values.manifest import Base
-from plugins.module_utils._engine.values.repository import BackupId
+from plugins.module_utils._engine.values.repository_names import BackupId
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -68,11 +68,10 @@ FULL = backup(5 * DAY, name="full")
     [
         ((FULL, backup(DAY, 1, base="full", name="ok")), "ok"),
         ((FULL, backup(DAY, 1, base="full", missing_parts=1)), "full"),
-        ((FULL, backup(DAY, 1, base="gone")), "full"),
-        ((backup(5 * DAY, name="full", missing_parts=1), backup(DAY, 1, base="full")), None),
+        ((FULL, backup(DAY, 1, base="gone", complete=False)), "full"),
+        ((backup(5 * DAY, name="full", missing_parts=1), backup(DAY, 1, base="full", complete=False)), None),
         ((FULL, backup(-DAY, name="future")), "full"),
         ((FULL, backup(DAY, 2, base="full", name="two")), "two"),
-        ((backup(DAY, 1, base="self", name="self"),), None),
         ((), None),
     ],
 )

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from zrb.cli.parser import build_parser
+from zrb.cli.all_commands import build_parser
 
 from plugins.module_utils._ansible.wording import MODULE_OF, RENAMED, in_words_of_modules
 from tests.unit.test_collection import MODULES, SPECS

@@ -18,7 +18,7 @@ from zrb.errors import ChainBroken, NoSuchBackup
 from zrb.plan.chain import check_series, next_place, oldest_first, resolve_chain, select_backup
 from zrb.plan.levels import base_candidates
 from zrb.values.manifest import Manifest, SendRecord
-from zrb.values.repository import BackupId
+from zrb.values.repository_names import BackupId
 
 from tests.fixtures.sample_manifests import BEGINNING, catalogued, history, sample_manifest
 

@@ -30,7 +30,7 @@ from zrb.repository import part_list
 from zrb.repository.part_list import open_part_list, write_part_list
 from zrb.store.directory import DirectoryStore
 from zrb.values.manifest import Manifest, Part
-from zrb.values.part_list import encode_part
+from zrb.values.part_list_json import encode_part
 
 from tests.fakes.store import MemoryStore
 from tests.fixtures.sample_manifests import sample_manifest, sample_part, sample_parts, with_parts

@@ -26,7 +26,7 @@ from zrb.errors import (
 )
 from zrb.run.backup import BackupOutcome, back_up, plan_backup
 from zrb.run.snapshot import take_snapshot
-from zrb.seal.age import new_identity
+from zrb.seal.age_keys import new_identity
 from zrb.state.journal import Journal
 from zrb.state.locks import dataset_state_dir
 from zrb.state.pending_snapshot import note_pending
@@ -364,7 +364,7 @@ class TestRecursive:
         assert fleet.journals() == []
 
     def test_one_whose_snapshot_cannot_be_held(self, fleet: Fleet) -> None:
-        fleet.zfs.fail("hold", ZfsError("no hold", next_step="Look"))
+        fleet.zfs.fail("hold", ZfsError("no hold", next_step="Look"), times=2)
         outcome = fleet.run(0)
         assert [dataset for dataset, _ in outcome.failures] == [DATASET]
         assert len(outcome.results) == 4

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from dataclasses import replace
@@ -31,7 +32,7 @@ from zrb.errors import (
     StreamDamaged,
     ZfsError,
 )
-from zrb.seal.age import new_identity
+from zrb.seal.age_keys import new_identity
 from zrb.state.journal import Journal
 from zrb.state.locks import dataset_locks
 from zrb.store.protocol import Store
@@ -478,19 +479,20 @@ class TestAfterTheCommit:
         assert fleet.manifests() == []
 
     def test_what_fails_after_it_is_a_warning(self, fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
-        (fleet.root / "state" / "state").mkdir(parents=True)
+        fleet.back_up(0)
+        shutil.rmtree(fleet.root / "state" / "state" / "seen")
         (fleet.root / "state" / "state" / "seen").write_text("a file where a directory belongs")
         fleet.zfs.fail("bookmark", ZfsError("No bookmark", next_step="Look"))
 
         def no_more(name: str) -> None:
             if name == "bookmarked":
-                fleet.zfs.fail("snapshots", ZfsError("No list", next_step="Look"))
+                fleet.zfs.fail("release", ZfsError("No release", next_step="Look"))
 
         outcome = fleet.run(0, checkpoint=no_more)
         assert outcome.exit_code == 4
         assert outcome.results[0].warnings == (
             "No bookmark. Look.",
-            "No list. Look.",
+            "No release. Look.",
             "seq-remembered: File exists",
         )
         assert fleet.journals() == []

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 from zrb.errors import EngineError, ObjectMissing, StoreDenied, StoreUnavailable
-from zrb.run.doctor import Check
-from zrb.run.doctor.bucket import _readable, clock_check, lifecycle_checks, lock_check, versioning_check
+from zrb.run.validate import Check
+from zrb.run.validate.bucket import _readable, clock_check, lifecycle_checks, lock_check, versioning_check
 from zrb.store.bucket_settings import ObjectLock
 from zrb.store.s3_errors import S3Refused
-from zrb.values.lifecycle import LifecycleRule
+from zrb.values.lifecycle_rule import LifecycleRule
 
 NOW = datetime(2026, 1, 31, 2, 0, tzinfo=UTC)
 

@@ -14,14 +14,14 @@ from zrb.config.key_files import read_signing_key
 from zrb.errors import Interrupted, StreamDamaged, ZfsError
 from zrb.run.backup import back_up
 from zrb.run.backup.commit import build_manifest, check_stream_edges, commit, finish_commit
-from zrb.run.backup.survey import Survey, survey_dataset
+from zrb.run.backup.survey import Survey, look, survey_dataset
 from zrb.seal.signing import open_envelope
 from zrb.state.heads import highest_seen, remember
 from zrb.state.journal import Binding, Journal
-from zrb.stream.backup import StoredStream
+from zrb.stream.backup_pipeline import StoredStream
 from zrb.values.manifest import Manifest
 from zrb.values.manifest_json import decode_manifest
-from zrb.values.repository import Series
+from zrb.values.repository_names import Series
 from zrb.version import VERSION
 
 from tests.fakes.fleet import DATASET, TAG, Fleet
@@ -102,10 +102,19 @@ class TestManifest:
     def test_it_repeats_what_was_bound(self, fleet: Fleet) -> None:
         full = fleet.back_up(0).manifest
         first = fleet.back_up(1).manifest
-        found = survey_dataset(fleet.context(), fleet.store, DATASET)
+        found = survey_dataset(fleet.context(), look(fleet.context(), fleet.store, fleet.task), DATASET)
         (snapshot,) = [one for one in found.snapshots if one.guid == first.snapshot.guid]
         stored = StoredStream(first.stream.bytes, first.stream.blake3, first.parts.count, 0)
-        made = build_manifest(fleet.context(), found, binding_of(first), snapshot, stored, first.parts, job={"id": "1"})
+        made = build_manifest(
+            fleet.context(),
+            found,
+            binding_of(first),
+            snapshot,
+            stored,
+            first.parts,
+            properties=first.properties,
+            job={"id": "1"},
+        )
         assert made == replace(first, created=made.created, seq=3, previous=made.previous, job={"id": "1"})
         assert made.previous != first.previous
         assert made.chain == full.backup_id
@@ -130,7 +139,7 @@ class TestManifest:
         key = manifest.series.manifest_key(manifest.backup_id)
         steps: list[tuple[str, bool]] = []
         context = fleet.context(checkpoint=lambda name: steps.append((name, key in fleet.store.keys)))
-        found = survey_dataset(context, fleet.store, DATASET)
+        found = survey_dataset(context, look(context, fleet.store, fleet.task), DATASET)
         fleet.store.remove(key)
         assert commit(context, fleet.store, read_signing_key(fleet.signing_key), found, manifest) == key
         assert steps == [("manifest-signed", False), ("manifest-stored", True)]
@@ -148,7 +157,7 @@ class TestSettle:
         fleet.back_up(0)
         with pytest.raises(Interrupted):
             fleet.run(0, checkpoint=stop)
-        found = survey_dataset(fleet.context(), fleet.store, DATASET)
+        found = survey_dataset(fleet.context(), look(fleet.context(), fleet.store, fleet.task), DATASET)
         return found, found.manifests[-1], found.journals[0]
 
     def test_it_may_be_repeated(self, fleet: Fleet, left: tuple[Survey, Manifest, Journal]) -> None:

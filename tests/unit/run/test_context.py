@@ -18,7 +18,7 @@ from zrb.seal.signing import SigningKey
 from zrb.store.directory import DirectoryStore
 from zrb.values.config import Config, LocalSettings
 from zrb.values.progress import Silent
-from zrb.zfs.command import CommandZfs
+from zrb.zfs.real_zfs import RealZfs
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def config(tmp_path: Path) -> Config:
 
 def test_the_real_one(config: Config, tmp_path: Path) -> None:
     context = Context.for_config(config)
-    assert isinstance(context.zfs, CommandZfs)
+    assert isinstance(context.zfs, RealZfs)
     store = context.open_store()
     assert isinstance(store, DirectoryStore)
     assert store.location == str(tmp_path / "repository")

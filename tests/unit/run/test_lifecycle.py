@@ -20,7 +20,7 @@ from zrb.run.lifecycle import (
     plan_bucket_lifecycle,
 )
 from zrb.store.bucket_settings import LifecycleDocument
-from zrb.values.lifecycle import LifecycleRule
+from zrb.values.lifecycle_rule import LifecycleRule
 
 
 def rule(name: str, days: int) -> LifecycleRule:

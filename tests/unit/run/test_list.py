@@ -20,7 +20,7 @@ from zrb.store.directory import DirectoryStore
 from zrb.store.protocol import StoredObject
 from zrb.values.config import Task
 from zrb.values.manifest import Manifest
-from zrb.values.repository import Series
+from zrb.values.repository_names import Series
 
 from tests.fixtures.committed_repository import CommittedRepository
 

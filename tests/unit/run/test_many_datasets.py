@@ -14,8 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from zrb.errors import Interrupted, StoreUnavailable, Unexpected
-from zrb.stream.buffers import BufferPool
+from zrb.errors import Interrupted, StoreUnavailable, Unexpected, ZfsError
+from zrb.stream.buffer_pool import BufferPool
 
 from tests.fakes.fleet import DATASET, Fleet
 
@@ -67,6 +67,7 @@ ZFS_CALLS = (
     "bookmark",
     "estimate_bytes",
     "send",
+    "described",
     "local_properties",
 )
 
@@ -92,6 +93,21 @@ def test_a_defect_in_one_dataset_is_its_failure_alone(fleet: Fleet, call: str, e
         assert type(error).__name__ in failure.problem
         assert failure.answer == str(error)
     assert len(fleet.run(0).results) == 4
+
+
+@pytest.mark.parametrize("error", [IndexError("no row"), MemoryError(), ZfsError("no", next_step="Look")], ids=repr)
+@pytest.mark.parametrize("call", ["pool", "snapshots", "bookmarks", "described", "local_properties", "hold"])
+def test_what_is_asked_together_and_fails_is_asked_about_each(fleet: Fleet, call: str, error: Exception) -> None:
+    """It fails for all together, and then for the first one alone."""
+    names = [DATASET, *(f"{DATASET}/{number}" for number in range(3))]
+    for name in names[1:]:
+        fleet.zfs.add_dataset(name, content=b"little")
+    fleet.zfs.fail(call, error, times=2)
+    outcome = fleet.run(0)
+    assert [name for name, _error in outcome.failures] == [DATASET]
+    assert [result.manifest.dataset.name for result in outcome.results] == names[1:]
+    assert len(fleet.run(0).results) == 4
+    assert fleet.journals() == []
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(1), Interrupted(15, next_step="Again")], ids=repr)

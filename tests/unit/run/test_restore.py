@@ -34,11 +34,11 @@ from zrb.errors import (
 )
 from zrb.run.backup import BackupResult
 from zrb.run.restore import RestoreSelection, plan_restore, restore, restored_guid
-from zrb.seal.age import new_identity
+from zrb.seal.age_keys import new_identity
 from zrb.state.heads import highest_seen
 from zrb.values.config import KIB
 from zrb.values.zfs import DatasetType, Snapshot
-from zrb.zfs.process import ReceiveChild
+from zrb.zfs.child_processes import ReceiveChild
 from zrb.zfs.protocol import ReceiveProcess
 
 from tests.fakes.fleet import DATASET, LIMITS, Fleet, Recorded, random_bytes

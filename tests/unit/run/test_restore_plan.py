@@ -21,7 +21,7 @@ from zrb.errors import (
 from zrb.run.restore.plan import RestorePlan, RestoreSelection, read_plan
 from zrb.state.heads import remember
 from zrb.values.manifest import Manifest
-from zrb.values.repository import Series
+from zrb.values.repository_names import Series
 
 from tests.fakes.store import MemoryStore
 from tests.fixtures.committed_repository import CommittedRepository

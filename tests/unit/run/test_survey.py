@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from zrb.errors import NoSuchDataset, NoSuchSnapshot
 from zrb.repository.identity import RepositoryIdentity, ensure_identity
-from zrb.run.backup.survey import Decision, Survey, binding_for, decide, survey_dataset
+from zrb.run.backup.survey import Decision, Survey, binding_for, decide, look, survey_dataset
 from zrb.state.journal import Journal
 from zrb.state.locks import dataset_state_dir
-from zrb.values.repository import BackupId
+from zrb.values.repository_names import BackupId
 
 from tests.fakes.fleet import DATASET, TAG, Fleet
 
@@ -28,7 +28,7 @@ def fleet(tmp_path: Path) -> Fleet:
 
 def survey(fleet: Fleet) -> Survey:
     ensure_identity(fleet.store, now=fleet.now, new_id="0" * 32)
-    return survey_dataset(fleet.context(), fleet.store, DATASET)
+    return survey_dataset(fleet.context(), look(fleet.context(), fleet.store, fleet.task), DATASET)
 
 
 def identity(fleet: Fleet) -> RepositoryIdentity:
@@ -98,7 +98,7 @@ class TestLook:
 
     def test_a_dataset_that_is_gone(self, fleet: Fleet) -> None:
         with pytest.raises(NoSuchDataset):
-            survey_dataset(fleet.context(), fleet.store, "tank/gone")
+            survey_dataset(fleet.context(), look(fleet.context(), fleet.store, fleet.task), "tank/gone")
 
 
 class TestDecide:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from zrb.state.heads import highest_seen, read_head, remember, series_seen
-from zrb.values.repository import Series
+from zrb.values.repository_names import Series
 
 REPOSITORY = "0123456789abcdef" * 2
 SERIES = Series(host="nas1", dataset="tank/dätä")

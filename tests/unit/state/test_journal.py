@@ -26,7 +26,7 @@ from zrb.state.journal import Binding, Journal, JournalDamaged, backup_id_of, jo
 from zrb.values.json_records import write_record
 from zrb.values.manifest import Checksum, Part
 from zrb.values.progress import Silent
-from zrb.values.repository import BackupId, Series
+from zrb.values.repository_names import BackupId, Series
 
 from tests.fakes.fleet import Recorded
 from tests.fakes.store import MemoryStore

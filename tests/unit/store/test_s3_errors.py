@@ -39,7 +39,7 @@ from zrb.store.s3_errors import (
     error_of_reply,
     error_on_the_way,
 )
-from zrb.store.s3_replies import NotS3, refuse_foreign
+from zrb.store.s3_foreign_replies import NotS3, refuse_foreign
 from zrb.values.config import S3Credentials, S3Settings
 
 SECRET = "wJalrXUtnFEMI/SECRET"

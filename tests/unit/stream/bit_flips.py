@@ -18,9 +18,9 @@ from random import Random
 from typing import Any
 
 from zrb.errors import MemoryFault, StoreError
-from zrb.plan.buffers import BufferLayout
+from zrb.plan.buffer_layout import BufferLayout
 from zrb.store.protocol import Buffer
-from zrb.stream.backup import BackupPipeline
+from zrb.stream.backup_pipeline import BackupPipeline
 from zrb.values.manifest import Checksum
 
 from tests.fakes.store import MemoryStore, MemoryUpload

@@ -20,14 +20,15 @@ from types import FrameType
 from typing import Any
 
 import pyrage
-from zrb.plan.buffers import BufferLayout
-from zrb.seal.age import AgeOpener, AgeSealer, new_identity
+from zrb.plan.buffer_layout import BufferLayout
+from zrb.seal.age import AgeOpener, AgeSealer
+from zrb.seal.age_keys import new_identity
 from zrb.seal.hashing import stream_hasher
 from zrb.store.protocol import Store
-from zrb.stream.backup import BackupPipeline, StoredStream
+from zrb.stream.backup_pipeline import BackupPipeline, StoredStream
 from zrb.stream.part_downloads import Source
 from zrb.stream.part_uploads import Destination
-from zrb.stream.restore import RestorePipeline
+from zrb.stream.restore_pipeline import RestorePipeline
 from zrb.values.manifest import Part, StreamDigest
 
 from tests.fixtures.sample_manifests import sample_manifest

@@ -18,9 +18,9 @@ from typing import Any
 
 import pytest
 from zrb.store.protocol import Buffer
-from zrb.stream.backup import BackupPipeline
+from zrb.stream.backup_pipeline import BackupPipeline
 from zrb.stream.part_downloads import Source
-from zrb.stream.restore import RestorePipeline
+from zrb.stream.restore_pipeline import RestorePipeline
 from zrb.values.manifest import Checksum, Part
 
 from tests.fakes.store import MemoryStore, MemoryUpload

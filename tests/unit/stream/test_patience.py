@@ -24,7 +24,7 @@ from zrb.errors import (
     StoreUnavailable,
     TlsFailure,
 )
-from zrb.stream.failure import Failure
+from zrb.stream.first_failure import Failure
 from zrb.stream.patience import LONGEST_PAUSE_S, Patience
 
 from tests.fakes.store import MemoryStore, Operation, unavailable
@@ -122,6 +122,35 @@ def test_once_it_has_ended_the_next_one_does_not_wait_until_something_succeeds()
     assert waiting.now == before
     assert patience.insist(failing(0)) == "done"
     assert patience.insist(failing(1)) == "done"
+
+
+@given(st.floats(1, 7 * 24 * HOUR), st.floats(0, 1), st.integers(1, 10))
+def test_it_ends_at_once_for_all_that_wait(limit_s: float, chance: float, others: int) -> None:
+    """Each begins to wait in the first pause of the one before."""
+    waiting = Waiting(chance=lambda: chance)
+    patience = waiting.patience(limit_s)
+    begin = iter(range(others))
+
+    def another() -> None:
+        if next(begin, None) is not None:
+            with pytest.raises(StoreUnavailable):
+                patience.insist(failing(10**6))
+
+    waiting.during = another
+    with pytest.raises(StoreUnavailable):
+        patience.insist(failing(10**6))
+    assert waiting.now == pytest.approx(limit_s)
+    assert [told.split()[2] for told in waiting.told] == ["is"]
+
+
+def test_one_request_that_keeps_failing_does_not_wait_for_ever() -> None:
+    """Others succeed in each of its pauses."""
+    waiting = Waiting()
+    patience = waiting.patience()
+    waiting.during = lambda: patience.insist(lambda: None)
+    with pytest.raises(StoreUnavailable):
+        patience.insist(failing(10**6))
+    assert waiting.now == pytest.approx(HOUR)
 
 
 def test_another_failure_of_the_pipeline_ends_it() -> None:

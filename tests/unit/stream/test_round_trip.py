@@ -15,13 +15,14 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from zrb.plan.buffers import sealed_bytes
-from zrb.seal.age import AgeSealer, new_identity
+from zrb.plan.buffer_layout import sealed_bytes
+from zrb.seal.age import AgeSealer
+from zrb.seal.age_keys import new_identity
 from zrb.store.directory import DirectoryStore
 from zrb.store.protocol import Flow
-from zrb.stream.backup import BackupPipeline
+from zrb.stream.backup_pipeline import BackupPipeline
 from zrb.stream.part_downloads import Source
-from zrb.stream.restore import RestorePipeline
+from zrb.stream.restore_pipeline import RestorePipeline
 from zrb.values.manifest import Checksum
 
 from tests.fakes.store import MemoryStore

@@ -11,12 +11,13 @@ import os
 import select
 import threading
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 from zrb.store.protocol import BrokenOff
-from zrb.stream.buffers import BufferPool
-from zrb.stream.failure import Failure
-from zrb.stream.pace import Pace
+from zrb.stream.bandwidth import Bandwidth
+from zrb.stream.buffer_pool import BufferPool
+from zrb.stream.first_failure import Failure
 from zrb.stream.threads import Threads, Turns
 
 from tests.unit.stream.piping import resident_bytes
@@ -161,34 +162,58 @@ class TestTurns:
         assert heard == [error]
 
 
-class TestPace:
+class TestWithin:
+    @pytest.mark.parametrize("late", [False, True])
+    def test_what_fails_outside_fails_inside(self, failure: Failure, late: bool) -> None:
+        made = [] if late else [Failure(failure), Failure(failure)]
+        failure.set(error := KeyError())
+        made = made or [Failure(failure)]
+        for one in made:
+            assert one.wait(0)
+            assert select.select([one.wake_fd], [], [], 0)[0]
+            with pytest.raises(KeyError) as caught:
+                one.check()
+            assert caught.value is error
+            one.close()
+
+    def test_and_not_the_other_way_round(self, failure: Failure) -> None:
+        inner, beside = Failure(failure), Failure(failure)
+        inner.set(KeyError())
+        assert [failure.happened, beside.happened] == [False, False]
+        beside.close()
+        inner.close()
+        failure.set(OSError())
+        assert not beside.happened
+
+
+class TestBandwidth:
     def test_no_limit_no_wait(self) -> None:
-        pace = Pace(0)
-        assert [pace.delay(1 << 40) for _ in range(3)] == [0.0, 0.0, 0.0]
+        bandwidth = Bandwidth(0)
+        assert [bandwidth.delay(1 << 40) for _ in range(3)] == [0.0, 0.0, 0.0]
 
     def test_transfers_are_spaced_out(self) -> None:
         now = [100.0]
-        pace = Pace(1000, clock=lambda: now[0])
-        assert pace.delay(500) == 0.0
-        assert pace.delay(1000) == pytest.approx(0.5)
-        assert pace.delay(250) == pytest.approx(1.5)
+        bandwidth = Bandwidth(1000, clock=lambda: now[0])
+        assert bandwidth.delay(500) == 0.0
+        assert bandwidth.delay(1000) == pytest.approx(0.5)
+        assert bandwidth.delay(250) == pytest.approx(1.5)
         now[0] = 101.0
-        assert pace.delay(1) == pytest.approx(0.75)
+        assert bandwidth.delay(1) == pytest.approx(0.75)
 
     def test_idle_time_is_not_saved_up(self) -> None:
         now = [0.0]
-        pace = Pace(1000, clock=lambda: now[0])
-        pace.delay(1000)
+        bandwidth = Bandwidth(1000, clock=lambda: now[0])
+        bandwidth.delay(1000)
         now[0] = 60.0
-        assert pace.delay(5000) == 0.0
-        assert pace.delay(1) == pytest.approx(5.0)
+        assert bandwidth.delay(5000) == 0.0
+        assert bandwidth.delay(1) == pytest.approx(5.0)
 
     def test_a_failure_ends_the_wait(self, failure: Failure) -> None:
-        pace = Pace(1, clock=lambda: 0.0)
-        pace.delay(1 << 30)
+        bandwidth = Bandwidth(1, clock=lambda: 0.0)
+        bandwidth.delay(1 << 30)
         failure.set(ValueError("elsewhere"))
         with pytest.raises(BrokenOff):
-            pace.wait_for(1, failure)
+            bandwidth.wait_for(1, failure)
 
     def test_it_waits_as_long_as_it_says(self, failure: Failure) -> None:
         waited: list[float] = []
@@ -199,11 +224,28 @@ class TestPace:
                 return False
 
         patient = Patient()
-        pace = Pace(10, clock=lambda: 0.0)
+        bandwidth = Bandwidth(10, clock=lambda: 0.0)
         for _ in range(3):
-            pace.wait_for(5, patient)
+            bandwidth.wait_for(5, patient)
         patient.close()
         assert waited == [pytest.approx(0.5), pytest.approx(1.0)]
+
+    def test_several_pipelines_share_it_and_break_off_alone(self, failure: Failure) -> None:
+        """A store has one flow; whose transfer it is, the thread that moves the bytes tells."""
+        bandwidth, moved = Bandwidth(0), []
+        bandwidth.flow(10)  # of no pipeline
+        healthy = Failure()
+        pipelines = [Threads(2, each, name="test", begin=partial(bandwidth.join, each)) for each in (failure, healthy)]
+        failure.set(OSError("broken"))
+        bandwidth.join(failure)
+        with pytest.raises(BrokenOff):
+            bandwidth.flow(10)
+        for threads in pipelines:
+            threads.submit(lambda: moved.append(bandwidth.flow(10)))
+            assert threads.stop()
+        assert moved == [None]
+        healthy.check()
+        healthy.close()
 
 
 class TestThreads:

@@ -6,8 +6,8 @@
 
 from __future__ import annotations
 
-from zrb.zfs.command_line import CommandLine, Program
-from zrb.zfs.process import Ended
+from zrb.zfs.child_processes import Ended
+from zrb.zfs.short_commands import Program, ShortCommands
 
 from tests.unit.zfs import usage_texts
 
@@ -24,20 +24,14 @@ def failed(stderr: str, status: int = 1) -> Ended:
     return Ended(status, "", stderr)
 
 
-OPENZFS = {
-    "zfs": failed(usage_texts.OPENZFS_2_2, 2),
-    "zfs get": failed(usage_texts.PROPERTIES_OPENZFS, 2),
-    "zfs version": said("zfs-2.3.2-2\nzfs-kmod-2.3.2-2\n"),
-}
+OPENZFS = {"zfs version": said("zfs-2.3.2-2\nzfs-kmod-2.3.2-2\n")}
 ZFS_FUSE = {
-    "zfs": failed(usage_texts.ZFS_FUSE, 2),
-    "zfs get": failed(usage_texts.PROPERTIES_ZFS_FUSE, 2),
-    "zfs version": failed("unrecognized command 'version'\n", 2),
+    "zfs version": failed(f"unrecognized command 'version'\n{usage_texts.ZFS_FUSE}", 2),
     "zpool upgrade -v": said("This system is currently running ZFS pool version 23.\n\nThe following …\n"),
 }
 
 
-class ScriptedLine(CommandLine):
+class ScriptedLine(ShortCommands):
     """Answers each command as written, and keeps what was asked. A command that is not written down is an error."""
 
     def __init__(self, answers: dict[str, Ended]) -> None:

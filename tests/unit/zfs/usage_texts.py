@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What ``zfs`` without arguments prints, and the part of ``zfs get`` that matters, by version."""
+"""What ``zfs`` without arguments prints, by version."""
 
 from __future__ import annotations
 
@@ -119,32 +119,4 @@ where 'command' is one of the following:
 \treceive -A <filesystem|volume>
 
 For further help on a command or topic, run: zfs help [<topic>]
-"""
-
-PROPERTIES_ZFS_FUSE = """missing property argument
-usage:
-\tget [-rHp] [-d max] [-o "all" | field[,...]] [-s source[,...]]
-\t    <"all" | property[,...]> [filesystem|volume|snapshot] ...
-
-The following properties are supported:
-
-\tPROPERTY       EDIT  INHERIT   VALUES
-
-\tavailable        NO       NO   <size>
-\tcompressratio    NO       NO   <1.00x or higher if compressed>
-"""
-
-PROPERTIES_OPENZFS = """missing property argument
-usage:
-\tget [-rHp] [-d max] [-o "all" | field[,...]]
-\t    [-t type[,...]] [-s source[,...]]
-\t    <"all" | property[,...]> [filesystem|volume|snapshot|bookmark] ...
-
-The following properties are supported:
-
-\tPROPERTY       EDIT  INHERIT   VALUES
-
-\tavailable        NO       NO   <size>
-\tencryptionroot   NO       NO   <filesystem | volume>
-\tencryption       NO      YES   on | off | aes-128-ccm | aes-192-ccm | aes-256-ccm | aes-128-gcm | aes-256-gcm
 """

@@ -19,7 +19,7 @@ from zrb.run.context import Context
 from zrb.run.restore import RestoreSelection, plan_restore, restore
 from zrb.seal.age import AgeOpener
 from zrb.values.config import LocalSettings
-from zrb.zfs.command import CommandZfs
+from zrb.zfs.real_zfs import RealZfs
 
 from tests.fixtures.committed_repository import parts_of
 from tests.integration.zfs_fixtures import MadePool
@@ -37,7 +37,7 @@ def powered_nas(machine: Machine) -> PoweredNas:
 @pytest.fixture
 def fetched_environment(powered_nas: PoweredNas, zpool: MadePool, tmp_path: Path) -> Context:
     """The host's own ZFS, and the repository, keys and configuration of the machine's NAS."""
-    if CommandZfs().capabilities.send_large_blocks:
+    if RealZfs().capabilities.send_large_blocks:
         pytest.fail("the host runs a ZFS as new as the machine's: there is no older one to try")
     fetched = tmp_path / "fetched"
     powered_nas.machine.fetch_files(f"{powered_nas.directory}/repository", fetched / "repository")

@@ -18,7 +18,7 @@ from zrb.run.restore import RestoreResult, RestoreSelection, restore
 from zrb.seal.age import AgeOpener
 from zrb.values.config import KIB, MIB
 from zrb.values.manifest import Manifest
-from zrb.zfs.command import CommandZfs
+from zrb.zfs.real_zfs import RealZfs
 
 from tests.fixtures.file_tree import Description, change_tree, describe_tree, make_tree
 from tests.integration.nas_fixtures import Nas
@@ -128,7 +128,7 @@ def stream_summary(stream: bytes) -> str:
 
 def snapshot_names(dataset: str) -> list[str]:
     """Short names of its snapshots, oldest first."""
-    return [snapshot.short_name for snapshot in CommandZfs().snapshots(dataset)]
+    return [snapshot.short_name for snapshot in RealZfs().snapshots(dataset)]
 
 
 def volume_device(name: str) -> Path:

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 from zrb.run.backup import back_up
-from zrb.zfs.command import CommandZfs
+from zrb.zfs.real_zfs import RealZfs
 
 from tests.fakes.kill import at_checkpoint, dies_by_kill
 from tests.fixtures.file_tree import describe_tree, make_tree
@@ -30,7 +30,7 @@ def renamed(nas: Nas, path: str) -> Nas:
 def test_a_committed_snapshot_gets_a_bookmark_and_a_hold(local_nas: Nas) -> None:
     fill(local_nas)
     snapshot = local_nas.back_up(0).manifest.snapshot
-    (bookmark,) = CommandZfs().bookmarks(local_nas.dataset.name)
+    (bookmark,) = RealZfs().bookmarks(local_nas.dataset.name)
     assert (bookmark.guid, bookmark.createtxg) == (snapshot.guid, snapshot.createtxg)
     assert local_nas.hold_tag in command("zfs", "holds", "-H", snapshot.name).split("\t")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from zrb.errors import SendFailed, ZfsUnable
 from zrb.run.verify import verify
-from zrb.zfs.command import CommandZfs
+from zrb.zfs.real_zfs import RealZfs
 
 from tests.integration.nas_fixtures import Nas
 from tests.integration.zfs_fixtures import command
@@ -214,4 +214,4 @@ def test_after_a_restore_a_scrub_finds_nothing(encrypted_nas: Nas, key: Wrapping
     nas.assert_restored(target, files)
     command("zpool", "scrub", "-w", nas.pool.name)
     assert "errors: No known data errors" in command("zpool", "status", nas.pool.name)
-    assert CommandZfs().dataset(target).encrypted
+    assert RealZfs().dataset(target).encrypted

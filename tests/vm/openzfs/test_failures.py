@@ -21,8 +21,8 @@ from zrb.errors import EngineError, ReceiveFailed, SendFailed, ZfsError
 from zrb.run.backup import back_up
 from zrb.run.restore import RestoreSelection, restore
 from zrb.values.config import MIB
-from zrb.zfs.command import CommandZfs
-from zrb.zfs.process import SendChild
+from zrb.zfs.child_processes import SendChild
+from zrb.zfs.real_zfs import RealZfs
 
 from tests.fakes.kill import at_store_call, dies_by_kill
 from tests.fixtures.file_tree import describe_tree
@@ -39,7 +39,7 @@ class Intruder:
     its pipe, so that the send is under way until we read."""
 
     happens: Callable[[str], object]
-    zfs: CommandZfs
+    zfs: RealZfs
 
     def send(self, snapshot: str, **options: Any) -> SendChild:
         child = self.zfs.send(snapshot, **options)
@@ -64,7 +64,7 @@ def test_a_snapshot_cannot_be_destroyed_while_it_is_sent(local_nas: Nas) -> None
         command("zfs", "release", local_nas.hold_tag, snapshot)
         said.append(attempt("zfs", "destroy", snapshot).stderr)
 
-    env = local_nas.context(zfs=Intruder(destroy, CommandZfs()))
+    env = local_nas.context(zfs=Intruder(destroy, RealZfs()))
     outcome = back_up(env, task=local_nas.task, level=0)
     assert outcome.failures == ()
     held, sent = said
@@ -103,7 +103,7 @@ def test_a_killed_send_commits_nothing_and_the_next_run_resumes(local_nas: Nas) 
             os.kill(child.pid, 9)
             return child
 
-    outcome = back_up(nas.context(zfs=Killer(print, CommandZfs())), task=nas.task, level=0)
+    outcome = back_up(nas.context(zfs=Killer(print, RealZfs())), task=nas.task, level=0)
     ((_, error),) = outcome.failures
     assert isinstance(error, EngineError)
     assert nas.keys("manifests/") == []
@@ -194,7 +194,7 @@ def exhaust(path: Path) -> None:
 def test_a_busy_dataset_is_named_and_what_to_look_at(local_nas: Nas) -> None:
     fill(local_nas)
     with (local_nas.dataset.mountpoint / "contents" / "one-byte").open("rb"), pytest.raises(ZfsError) as raised:
-        CommandZfs().destroy_dataset(local_nas.dataset.name)
+        RealZfs().destroy_dataset(local_nas.dataset.name)
     assert "busy" in raised.value.answer
     assert "Something still uses it" in raised.value.next_step
 

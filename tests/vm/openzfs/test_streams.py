@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from zrb.values.config import KIB, MIB
-from zrb.zfs.command import CommandZfs
+from zrb.zfs.real_zfs import RealZfs
 from zrb.zfs.stream_records import RECORD_BYTES, parse_begin
 
 from tests.fixtures.file_tree import describe_tree
@@ -107,7 +107,7 @@ def test_unusual_properties_and_what_depends_on_them(local_nas: Nas) -> None:
 
 
 def test_estimates_are_within_two_percent_of_the_stream(local_nas: Nas) -> None:
-    zfs = CommandZfs()
+    zfs = RealZfs()
     big = local_nas.dataset.mountpoint / "big"
     big.write_bytes(os.urandom(8 * MIB))
     full = local_nas.back_up(0).manifest

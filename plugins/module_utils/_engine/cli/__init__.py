@@ -15,6 +15,6 @@ from collections.abc import Sequence
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line ``argv`` (without the program name; default: ``sys.argv``) and return the exit code."""
-    from .command_line import run_command_line
+    from .run_command import run_command_line
 
     return run_command_line(sys.argv[1:] if argv is None else argv)

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from ..errors import explained
-from .arguments import add_command, add_level, add_tasks
-from .output import put
+from .options import add_command, add_level, add_tasks
+from .output import put, show_failures
 from .session import Session
 from .tables import human_size, show_table
 
@@ -141,7 +141,6 @@ def _show_plans(plans: list[dict[str, Any]]) -> None:
 
 
 def _show_results(results: list[dict[str, Any]], failures: list[dict[str, Any]]) -> None:
-    from .failures import show_failures
 
     for result in results:
         resumed = f", {result['parts_resumed']} of them from an earlier run" if result["parts_resumed"] else ""

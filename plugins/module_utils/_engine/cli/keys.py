@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .arguments import add_command
+from .options import add_command
 from .output import put
 from .session import Session
 

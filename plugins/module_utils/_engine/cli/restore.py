@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
-from .arguments import add_command, add_level, add_tasks
+from .options import add_command, add_level, add_tasks
 from .output import put
 from .session import Session
 from .tables import human_size, show_table

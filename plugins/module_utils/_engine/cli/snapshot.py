@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .arguments import add_command, add_level, add_tasks
+from .options import add_command, add_level, add_tasks
 from .output import put
 from .session import Session
 

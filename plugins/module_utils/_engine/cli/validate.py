@@ -9,12 +9,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .arguments import add_command
+from .options import add_command
 from .output import put
 from .session import Session
 
 if TYPE_CHECKING:
-    from ..run.doctor import Check
+    from ..run.validate import Check
 
 _EXAMPLE = """\
   zrb validate-config
@@ -36,7 +36,7 @@ def add_to(commands: Any) -> None:
 
 def run(session: Session) -> int:
     """Run the command."""
-    from ..run.doctor import exit_code, validate_config
+    from ..run.validate import exit_code, validate_config
 
     with session.open_context(writes=True) as context:
         checks = validate_config(context, offline=session.args.offline, config_path=Path(session.args.config))

@@ -9,8 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from .arguments import add_command, add_level, add_tasks
-from .output import put
+from .options import add_command, add_level, add_tasks
+from .output import put, show_failures
 from .session import Session
 from .tables import human_size
 
@@ -91,7 +91,6 @@ def run(session: Session) -> int:
 
 
 def _show(session: Session, report: dict[str, Any]) -> None:
-    from .failures import show_failures
 
     over = f"{len(report['backups'])} backup(s)"
     if report["depth"] != "signature":

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BadRecipient, UsageError
-from ..seal.age import check_recipient, check_recipients
+from ..seal.age_keys import check_recipient, check_recipients
 from ..seal.signing import check_signer
 from ..values.config import Config, LocalSettings, S3Settings, StorageClasses, Task
 from ..values.storage_classes import ARCHIVE_CLASSES, READABLE_CLASSES
 from ..zfs.names import check_dataset_name, check_pool_name
-from .limits import read_limits
-from .readers import (
+from .size_checks import read_limits
+from .value_readers import (
     choice,
     duration,
     endpoint,

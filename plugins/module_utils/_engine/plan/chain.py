@@ -16,7 +16,7 @@ from itertools import pairwise
 
 from ..errors import BackupsVanished, ChainBroken, NoSuchBackup
 from ..values.manifest import CataloguedManifest, Manifest
-from ..values.repository import BackupId, Series
+from ..values.repository_names import BackupId, Series
 
 
 def resolve_chain(manifests: Sequence[Manifest], target_id: str) -> tuple[Manifest, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..values.manifest import Manifest
-from ..values.repository import MAX_LEVEL
+from ..values.repository_names import MAX_LEVEL
 from ..values.zfs import Snapshot
 from .levels import base_candidates
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ..errors import ChainBroken, LevelUnavailable, ZfsUnable
 from ..values.config import RawMode
 from ..values.manifest import Encryption, Manifest
-from ..values.repository import BackupId
+from ..values.repository_names import BackupId
 from ..values.zfs import Bookmark, Capabilities, Dataset, Snapshot
 from .chain import oldest_first, walk_chain
 

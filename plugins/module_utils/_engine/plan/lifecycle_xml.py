@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 from xml.etree import ElementTree as ET
 
-from ..values.lifecycle import LifecycleRule
+from ..values.lifecycle_rule import LifecycleRule
 
 # Option, and where S3 says it.
 _ACTIONS = {

@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 from ..values.clock import utc_now
 from ..values.progress import Phase, Progress
-from ..values.repository import encode_component
+from ..values.repository_names import encode_component
 
 _SECRETS = re.compile(
     r"AGE-SECRET-KEY-(?:PQ-)?[0-9A-Z]+"

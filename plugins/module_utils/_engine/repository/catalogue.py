@@ -18,7 +18,7 @@ from ..seal.signing import MAX_ENVELOPE_BYTES, no_trusted_signer, open_envelope
 from ..store.protocol import Store
 from ..values.manifest import CataloguedManifest
 from ..values.manifest_json import decode_manifest
-from ..values.repository import (
+from ..values.repository_names import (
     IDENTITY_KEY,
     MANIFEST_SUFFIX,
     PART_LIST_SUFFIX,
@@ -55,12 +55,14 @@ def read_catalogue(
     trusted: Sequence[str],
     host: str | None = None,
     dataset: str | None = None,
+    recursive: bool = False,
     allow_unsigned: bool = False,
     known: str | None = None,
     workers: int = 8,
 ) -> Catalogue:
-    """All committed backups, of one ``host`` or one ``dataset`` (full name) if given. ``known`` is the id that this
-    machine remembers of the repository: another one, or none, is a problem.
+    """All committed backups, of one ``host`` or one ``dataset`` (full name) if given; ``recursive``: and those of all
+    datasets below it. ``known`` is the id that this machine remembers of the repository: another one, or none, is a
+    problem.
 
     A manifest that is damaged, that nobody trusted signed, or that stands under another key than it names is left
     out and reported. Raises ``SignatureInvalid`` if no trusted signer is given at all, unless ``allow_unsigned``,
@@ -69,7 +71,7 @@ def read_catalogue(
     if not trusted and not allow_unsigned:
         raise no_trusted_signer()
     problems: list[EngineError] = []
-    keys, list_sizes = _listed(store, host, dataset, problems)
+    keys, list_sizes = _listed(store, host, dataset, problems, recursive=recursive)
     identity = _identity(store, problems, known=known, has_manifests=bool(keys))
     read = partial(_read_manifest, store, list_sizes, identity=identity, trusted=trusted, allow_unsigned=allow_unsigned)
     found: list[CataloguedManifest] = []
@@ -84,7 +86,7 @@ def read_catalogue(
 
 
 def _listed(
-    store: Store, host: str | None, dataset: str | None, problems: list[EngineError]
+    store: Store, host: str | None, dataset: str | None, problems: list[EngineError], *, recursive: bool
 ) -> tuple[list[tuple[str, Series, BackupId]], dict[str, int]]:
     """The manifests, and the lengths of the lists of parts by key."""
     keys: list[tuple[str, Series, BackupId]] = []
@@ -100,7 +102,7 @@ def _listed(
             list_sizes[item.key] = item.bytes  # without a manifest it is what a killed run left, or is being written
             continue
         # The manifests of child datasets lie under the prefix of their parent.
-        if dataset in (None, series.dataset):
+        if recursive or dataset in (None, series.dataset):
             keys.append((item.key, series, backup_id))
     return keys, list_sizes
 

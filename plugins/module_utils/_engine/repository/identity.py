@@ -21,7 +21,7 @@ from ..store.protocol import Store
 from ..values.field_types import RepositoryId, Time
 from ..values.json_records import read_record, write_record
 from ..values.manifest_json import check_format
-from ..values.repository import IDENTITY_KEY
+from ..values.repository_names import IDENTITY_KEY
 from ..values.strict_json import parse_object
 
 MAX_IDENTITY_BYTES = 4096

@@ -25,7 +25,7 @@ from ..errors import (
 )
 from ..store.protocol import Store
 from ..values.manifest import Manifest, Part, PartsSummary
-from ..values.part_list import MAX_LINE_BYTES, checked_parts, decode_part, encode_part
+from ..values.part_list_json import MAX_LINE_BYTES, checked_parts, decode_part, encode_part
 
 PIECE_BYTES: Final = 16 * 1024 * 1024
 """What is moved at once; S3 takes no smaller chunks than 5 MiB."""

@@ -15,7 +15,7 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from ..state.repositories import KnownRepository, known_repository, remember_repository
+from ..state.known_repositories import KnownRepository, known_repository, remember_repository
 from ..store.protocol import Store
 from ..stream.patience import Patience
 from ..values.clock import utc_now
@@ -41,8 +41,8 @@ class Context:
     @classmethod
     def for_config(cls, config: Config, *, progress: Progress = Silent()) -> Context:  # noqa: B008 - immutable
         """The real thing: this machine's ZFS and the configured storage."""
-        from ..store.open import open_store
-        from ..zfs.command import CommandZfs
+        from ..store.open_store import open_store
+        from ..zfs.real_zfs import RealZfs
 
         limit_s = config.patience_s
         if config.s3 is None:
@@ -51,7 +51,7 @@ class Context:
             limit_s = PATIENCE_AT_A_TERMINAL_S if sys.stderr.isatty() else PATIENCE_S
         return cls(
             config=config,
-            zfs=CommandZfs(),
+            zfs=RealZfs(),
             open_store=lambda: open_store(config),
             progress=progress,
             patience=Patience(limit_s, tell=partial(progress.log, level="warning")),

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 from ..values.field_types import Count
 from ..values.json_records import listed, read_record, text, write_record
-from ..values.repository import Series, encode_component
+from ..values.repository_names import Series, encode_component
 from ..values.strict_json import canonical_json, parse_object
 from .durable_files import replace_durably
 

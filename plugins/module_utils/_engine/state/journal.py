@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Annotated, Final, Literal
 
 from ..errors import LocalStateError, StoreError, StoreUnavailable
-from ..plan.parts import beside_listing, proves
+from ..plan.part_proof import beside_listing, proves
 from ..store.protocol import Store
-from ..values import part_list
+from ..values import part_list_json
 from ..values.field_types import (
     AnyBackupId,
     DatasetName,
@@ -44,13 +44,13 @@ from ..values.field_types import (
 from ..values.json_records import read_record, text, write_record
 from ..values.manifest import Part
 from ..values.progress import Progress
-from ..values.repository import BackupId, Series, hold_tag
+from ..values.repository_names import BackupId, Series, hold_tag
 from ..values.strict_json import Record, canonical_json, parse_object
 from .durable_files import sync_directory
 
 SUFFIX = ".journal"
 MAX_LINE_BYTES: Final = 1024 * 1024
-MAX_PART_LINE_BYTES: Final = part_list.MAX_LINE_BYTES + 64
+MAX_PART_LINE_BYTES: Final = part_list_json.MAX_LINE_BYTES + 64
 _FOREIGN: Final = {errno.ELOOP, errno.EISDIR, errno.ENOTDIR, errno.ENXIO}
 
 

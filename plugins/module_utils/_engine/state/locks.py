@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..errors import LocalStateError, Locked
-from ..values.repository import encode_component
+from ..values.repository_names import encode_component
 from .durable_files import make_private
 
 _FLOCK = struct.Struct("hhqqi0q")

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from ..errors import ObjectExists, StoreError, StoreFull
 from ..values.manifest import Checksum
-from .chunks import WrittenChunk, WrittenChunks
 from .os_errors import explained, open_regular
 from .protocol import Buffer, Flow
+from .written_chunks import WrittenChunk, WrittenChunks
 
 NO_CHECKSUM = Checksum("none", "")
 # `~` is in no key, so that an unfinished file can never be taken for an object.

@@ -14,16 +14,16 @@ from typing import Any, Literal
 from ..errors import IntegrityError, ObjectMissing, StoreUnavailable
 from ..values.config import S3Settings
 from ..values.manifest import Checksum
-from ..values.repository import IDENTITY_KEY
+from ..values.repository_names import IDENTITY_KEY
 from ..values.storage_classes import ARCHIVE_CLASSES
 from .object_keys import check_key, check_prefix
 from .protocol import Buffer, Flow, StoredObject
-from .s3_body import MemoryBody
-from .s3_content import ExpectedContent, checksum_of, same_content
+from .s3_comparison import ExpectedContent, checksum_of, same_content
+from .s3_endpoint_features import UNGUARDED, EndpointFeatures, WriteGuards, write_guards
 from .s3_errors import NotImplementedThere, PreconditionRefused, where
-from .s3_features import UNGUARDED, EndpointFeatures, WriteGuards, write_guards
 from .s3_probe import EndpointProbe
 from .s3_read import read_object, read_range
+from .s3_request_body import MemoryBody
 from .s3_session import S3Session
 from .s3_upload import CONFLICT_PAUSES_S, S3Upload, abort_multipart, checked_reply, digest_headers
 

@@ -24,11 +24,11 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import EngineError, ObjectMissing, StoreDenied
-from ..values.repository import IDENTITY_KEY
-from .s3_body import MemoryBody
+from ..values.repository_names import IDENTITY_KEY
+from .s3_endpoint_features import EndpointFeatures, write_guards
 from .s3_errors import PreconditionRefused, S3Refused
-from .s3_features import EndpointFeatures, write_guards
 from .s3_read import read_object
+from .s3_request_body import MemoryBody
 from .s3_session import S3Session
 from .s3_upload import abort_multipart, digest_headers
 

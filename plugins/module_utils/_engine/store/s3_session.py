@@ -30,7 +30,7 @@ from ..errors import (
 )
 from ..values.config import S3Settings
 from ..version import VERSION
-from . import s3_body, s3_replies
+from . import s3_foreign_replies, s3_request_body
 from .protocol import Flow, free_flow
 from .s3_errors import (
     DEFAULT_CREDENTIALS_FILE,
@@ -41,7 +41,7 @@ from .s3_errors import (
     error_on_the_way,
     where,
 )
-from .s3_replies import NEEDED, NotS3
+from .s3_foreign_replies import NEEDED, NotS3
 
 CONNECT_TIMEOUT_S = 10
 READ_TIMEOUT_S = 60
@@ -198,8 +198,8 @@ def _new_client(settings: S3Settings, *, connections: int) -> Any:
         )
     except (BotoCoreError, ValueError) as error:
         raise error_on_the_way(error, Tried("head_bucket", "", settings)) from error
-    s3_body.attach(client)
-    s3_replies.attach(client)
+    s3_request_body.attach(client)
+    s3_foreign_replies.attach(client)
     client.meta.events.register("before-call.s3", _stay)
     return client
 

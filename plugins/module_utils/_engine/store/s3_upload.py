@@ -14,13 +14,13 @@ from typing import Any
 
 from ..errors import EngineError, ObjectExists, ObjectMissing, StoreError, StoreUnavailable
 from ..values.manifest import Checksum
-from .chunks import WrittenChunk, WrittenChunks
 from .protocol import Buffer
-from .s3_body import MemoryBody
-from .s3_content import ExpectedContent, checksum_of, multipart_etag, same_content
+from .s3_comparison import ExpectedContent, checksum_of, multipart_etag, same_content
+from .s3_endpoint_features import WriteGuards
 from .s3_errors import PreconditionRefused, UploadGone
-from .s3_features import WriteGuards
+from .s3_request_body import MemoryBody
 from .s3_session import S3Session
+from .written_chunks import WrittenChunk, WrittenChunks
 
 _ABORTS = 3
 CONFLICT_PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0)

@@ -14,12 +14,12 @@ from functools import partial
 from pathlib import Path
 
 from ..errors import LocalStateError, ObjectMissing, PartDamaged, PartMissing
-from ..plan.buffers import count_chunks
+from ..plan.buffer_layout import count_chunks
 from ..seal.hashing import part_hasher
 from ..store.protocol import Store
 from ..values.manifest import Part
-from .buffers import BufferPool
-from .failure import Failure
+from .buffer_pool import BufferPool
+from .first_failure import Failure
 from .patience import Patience
 from .threads import Threads
 

@@ -15,8 +15,8 @@ from typing import Protocol, TypeVar
 from ..seal.hashing import Hasher, part_hasher
 from ..store.protocol import Store, Upload
 from ..values.manifest import Checksum, Part
-from .buffers import BufferPool
-from .failure import Failure
+from .buffer_pool import BufferPool
+from .first_failure import Failure
 from .patience import Patience
 from .threads import Threads
 

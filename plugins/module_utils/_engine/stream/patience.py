@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from ..errors import StoreUnavailable
-from .failure import Failure
+from .first_failure import Failure
 
 T = TypeVar("T")
 FIRST_PAUSE_S = 5.0
@@ -34,8 +34,9 @@ def pause(pause_s: float, failure: Failure | None) -> bool:
 class Patience:
     """Tries again for up to ``limit_s`` seconds. ``tell`` is told when the storage is away, and when it is back.
 
-    Pauses grow, and are spread by chance: several workers, and several machines, do not come back all at once. Once it
-    has ended, nothing is tried again until something succeeded: a run does not wait once more for each dataset.
+    Pauses grow, and are spread by chance: several workers, and several machines, do not come back all at once. It ends
+    for all that wait at once, and nothing is tried again then until something succeeded: a run does not wait once more
+    for each dataset.
     """
 
     def __init__(
@@ -54,7 +55,8 @@ class Patience:
         self._chance = chance
         self._lock = threading.Lock()
         self._waiting = 0
-        self._ended = False
+        self._end: float | None = None
+        """Counts from the first failure since something succeeded."""
 
     def insist(self, action: Callable[[], T], failure: Failure | None = None) -> T:
         """Carry out ``action``, which may be repeated, until it succeeds. Any error but ``StoreUnavailable`` is raised
@@ -62,7 +64,7 @@ class Patience:
         try:
             result = action()
         except StoreUnavailable as error:
-            if self._ended or self._limit_s <= 0:
+            if self._left_s() <= 0:
                 raise
             self._begin_to_wait(error)
             try:
@@ -71,8 +73,14 @@ class Patience:
                 with self._lock:
                     self._waiting -= 1
             self._tell("The storage answers again")
-        self._ended = False
+        self._end = None
         return result
+
+    def _left_s(self) -> float:
+        with self._lock:
+            if self._end is None:
+                self._end = self._clock() + self._limit_s
+            return self._end - self._clock()
 
     def _begin_to_wait(self, error: StoreUnavailable) -> None:
         with self._lock:
@@ -84,7 +92,7 @@ class Patience:
     def _try_again(self, action: Callable[[], T], failure: Failure | None, error: StoreUnavailable) -> T:
         end = self._clock() + self._limit_s
         pause_s = FIRST_PAUSE_S
-        while (left_s := end - self._clock()) > 0:
+        while (left_s := min(self._left_s(), end - self._clock())) > 0:
             if self._pause(min(left_s, pause_s * (0.5 + self._chance() / 2)), failure):
                 raise error
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
@@ -92,5 +100,4 @@ class Patience:
                 return action()
             except StoreUnavailable as again:
                 error = again
-        self._ended = True
         raise error

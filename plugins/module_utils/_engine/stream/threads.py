@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from .failure import Failure
+from .first_failure import Failure
 
 STOP_TIMEOUT_S = 30.0
 """How long a stop waits for all requests in flight together; they hold no lock, so leaving them is safe."""
@@ -28,8 +28,9 @@ class Threads:
     """``count`` threads that carry out jobs, first come, first served. The queue needs no bound of its own: every
     job owns the buffers that it works on."""
 
-    def __init__(self, count: int, failure: Failure, *, name: str) -> None:
+    def __init__(self, count: int, failure: Failure, *, name: str, begin: Callable[[], None] = lambda: None) -> None:
         self._failure = failure
+        self._begin = begin
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._threads = [threading.Thread(target=self._work, name=f"{name}-{n}", daemon=True) for n in range(count)]
         for thread in self._threads:
@@ -49,6 +50,7 @@ class Threads:
         return not any(thread.is_alive() for thread in self._threads)
 
     def _work(self) -> None:
+        self._begin()
         while (job := self._jobs.get()) is not None:
             if not self._failure.happened:
                 try:

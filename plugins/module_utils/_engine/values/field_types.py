@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Annotated, Final
 
 from .json_records import by_name, listed, one_of, text, time, whole
-from .repository import BACKUP_ID_PATTERN, MAX_LEVEL, BackupId
+from .repository_names import BACKUP_ID_PATTERN, MAX_LEVEL, BackupId
 
 MAX_PARTS: Final = 1_000_000
 """As many as the six digits in a part's key can count."""

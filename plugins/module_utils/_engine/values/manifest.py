@@ -33,7 +33,7 @@ from .field_types import (
     Time,
 )
 from .recipients import KeyKind, kind_of
-from .repository import Series
+from .repository_names import Series
 from .zfs import DatasetType
 
 

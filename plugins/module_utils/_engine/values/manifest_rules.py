@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from .manifest import Base, Manifest
-from .part_list import MAX_LINE_BYTES, count_parts
+from .part_list_json import MAX_LINE_BYTES, count_parts
 from .recipients import kind_of
 
 

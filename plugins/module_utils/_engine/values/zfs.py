@@ -45,6 +45,8 @@ class Snapshot:
     createtxg: int
     creation: datetime
     user_holds: int = 0
+    written: int | None = None
+    """Bytes that were new in it, if this ZFS can tell."""
 
     @property
     def dataset_name(self) -> str:
@@ -65,6 +67,23 @@ class Bookmark:
     guid: str
     createtxg: int
     creation: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """A dataset, its own snapshots and its own bookmarks, oldest (lowest createtxg) first."""
+
+    dataset: Dataset
+    snapshots: tuple[Snapshot, ...]
+    bookmarks: tuple[Bookmark, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotFacts:
+    """A snapshot, and the properties that are set or received on its dataset itself."""
+
+    snapshot: Snapshot
+    properties: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,9 @@
 
 """What the ZFS of this machine can do, found out by asking it.
 
-``zfs`` without arguments prints the usage of every command, ``zfs get`` without arguments the properties; both
-touch nothing. Their texts are stable enough to read: see tests/unit/zfs/test_capabilities.py for those of
-zfs-fuse and OpenZFS 0.7 to 2.4.
+``zfs version`` came with OpenZFS 0.8, which can do all that is asked for here: its answer is enough. An older ZFS does
+not know the command, and prints the usage of all that it knows. See tests/unit/zfs/test_capabilities.py for the texts
+of zfs-fuse and OpenZFS 0.7 to 2.4.
 """
 
 from __future__ import annotations
@@ -16,15 +16,18 @@ import re
 
 from ..errors import ZfsMissing
 from ..values.zfs import Capabilities
-from .command_line import CommandLine
-from .failures import START_ZFS, zfs_failure
+from .short_commands import ShortCommands
+from .zfs_errors import START_ZFS, zfs_failure
 
 
-def probe_capabilities(command_line: CommandLine) -> Capabilities:
+def probe_capabilities(commands: ShortCommands) -> Capabilities:
     """Ask the ``zfs`` of this machine. Raises ``ZfsMissing`` if it is not installed or not running."""
-    asked = command_line.ask("zfs", "get")
-    properties = asked.stdout + asked.stderr
-    if "PROPERTY" not in properties:
+    asked = commands.ask("zfs", "version")
+    version = asked.stdout.partition("\n")[0].strip()
+    if asked.status == 0 and version:
+        return Capabilities(version, _platform(), *[True] * 9)
+    usage = asked.stdout + asked.stderr
+    if not _synopsis(usage, "snapshot"):
         raise zfs_failure(
             asked,
             problem="The command zfs is installed, but no ZFS answers behind it",
@@ -32,18 +35,11 @@ def probe_capabilities(command_line: CommandLine) -> Capabilities:
             otherwise=ZfsMissing,
             next_step=START_ZFS,
         )
-    asked = command_line.ask("zfs")
-    usage = asked.stdout + asked.stderr
-    return read_capabilities(
-        usage=usage,
-        properties=properties,
-        version=_version(command_line),
-        platform_name=f"{platform.system()} {platform.release()}",
-    )
+    return read_capabilities(usage=usage, version=_pool_version(commands), platform_name=_platform())
 
 
-def read_capabilities(*, usage: str, properties: str, version: str, platform_name: str) -> Capabilities:
-    """Read the usage text of ``zfs`` and the property list of ``zfs get``."""
+def read_capabilities(*, usage: str, version: str, platform_name: str) -> Capabilities:
+    """Read the usage text of ``zfs``."""
     send = _options(usage, "send")
     receive = _synopsis(usage, "receive")
     return Capabilities(
@@ -57,7 +53,7 @@ def read_capabilities(*, usage: str, properties: str, version: str, platform_nam
         multiple_snapshots=_synopsis(usage, "snapshot").endswith("> ..."),
         receive_unmounted="u" in _options(usage, "receive"),
         receive_properties="[-o <property>=<value>]" in receive and "[-x <property>]" in receive,
-        encryption=bool(re.search(r"^\s+encryption\s", properties, re.MULTILINE)),
+        encryption="w" in send,
     )
 
 
@@ -73,12 +69,13 @@ def _options(usage: str, command: str) -> set[str]:
     return set(found.group(1)) if found else set()
 
 
-def _version(command_line: CommandLine) -> str:
-    asked = command_line.ask("zfs", "version")
-    first = asked.stdout.partition("\n")[0].strip()
-    if first:
-        return first
-    pools = re.search(r"ZFS (pool version \d+)", command_line.ask("zpool", "upgrade", "-v").stdout)
+def _platform() -> str:
+    return f"{platform.system()} {platform.release()}"
+
+
+def _pool_version(commands: ShortCommands) -> str:
+    asked = commands.ask("zpool", "upgrade", "-v")
+    pools = re.search(r"ZFS (pool version \d+)", asked.stdout)
     if not pools:
         raise ZfsMissing(
             "This ZFS does not say which version it is",

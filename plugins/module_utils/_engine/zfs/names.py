@@ -16,7 +16,7 @@ from typing import Final
 
 from ..errors import UsageError
 from ..values.config import Task
-from ..values.repository import check_level
+from ..values.repository_names import check_level
 
 MAX_NAME_BYTES: Final = 255
 """ZFS_MAX_DATASET_NAME_LEN without its final zero byte."""

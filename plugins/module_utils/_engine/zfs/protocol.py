@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from ..values.zfs import Bookmark, Capabilities, Dataset, DatasetType, Pool, Snapshot
+from ..values.zfs import Bookmark, Capabilities, Dataset, DatasetType, Inventory, Pool, Snapshot, SnapshotFacts
 
 
 class SendProcess(Protocol):
@@ -52,6 +52,9 @@ class Zfs(Protocol):
     def dataset(self, name: str) -> Dataset:
         """The filesystem or volume. Raises ``NoSuchPool`` or ``NoSuchDataset``."""
 
+    def inventory(self, dataset: str, *, recursive: bool = False) -> list[Inventory]:
+        """The dataset with its snapshots and bookmarks, in one command; ``recursive``: and all below it."""
+
     def exists(self, name: str) -> bool:
         """Whether a dataset, snapshot or bookmark of this name exists."""
 
@@ -64,14 +67,24 @@ class Zfs(Protocol):
     def bookmarks(self, dataset: str) -> list[Bookmark]:
         """Bookmarks of this dataset alone, oldest first; empty if this ZFS has none."""
 
+    def described(self, snapshots: Sequence[str]) -> dict[str, SnapshotFacts]:
+        """Snapshots by name, with the local properties of their datasets as in :meth:`local_properties`, in one
+        command."""
+
     def local_properties(self, dataset: str) -> dict[str, str]:
         """Properties set or received on the dataset itself, user properties too, in parseable form."""
 
+    def take_snapshots(self, names: Sequence[str]) -> None:
+        """Take snapshots of several datasets of one pool at one instant, or none."""
+
     def create_snapshots(self, names: Sequence[str]) -> list[Snapshot]:
-        """Take snapshots of several datasets of one pool at one instant."""
+        """Take snapshots as :meth:`take_snapshots`, and read them."""
 
     def hold(self, snapshot: str, tag: str) -> None:
         """Hold a snapshot; a tag that is there already is no error."""
+
+    def hold_all(self, snapshots: Sequence[str], tag: str) -> None:
+        """Hold several snapshots in one command. If it raises, some may be held."""
 
     def release(self, snapshot: str, tag: str) -> bool:
         """Release a hold; whether it was there."""

@@ -6,31 +6,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
 from ..errors import UsageError
-from ..values.zfs import Bookmark, Capabilities, Dataset, Pool, Snapshot
-from .command_line import CommandLine, not_understood
+from ..values.zfs import Bookmark, Capabilities, Dataset, Inventory, Pool, Snapshot, SnapshotFacts
+from .short_commands import ShortCommands, not_understood
 
 _POINT_PROPERTIES: Final = "type,guid,createtxg,creation,userrefs"
 _NUMBERS: Final = ("guid", "createtxg", "creation", "userrefs")
 
 
-def read_pool(line: CommandLine, name: str) -> Pool:
+def read_pool(commands: ShortCommands, name: str) -> Pool:
     """The imported pool."""
-    output = line.run("zpool", "list", "-H", "-o", "name,guid", name, problem=f"Cannot read pool {name}", subject=name)
+    output = commands.run(
+        "zpool", "list", "-H", "-o", "name,guid", name, problem=f"Cannot read pool {name}", subject=name
+    )
     facts = output.rstrip("\n").split("\t")
     if len(facts) != 2 or facts[0] != name or not facts[1].isdecimal():
         raise not_understood(output, problem=f"Cannot read pool {name}", subject=name)
     return Pool(*facts)
 
 
-def read_dataset(line: CommandLine, name: str, capabilities: Capabilities) -> Dataset:
+def read_dataset(commands: ShortCommands, name: str, capabilities: Capabilities) -> Dataset:
     """The filesystem or volume."""
     properties = "type,guid,encryption" if capabilities.encryption else "type,guid"
-    facts = read_properties(line, name, properties)
+    facts = read_properties(commands, name, properties)
+    return _dataset(name, facts)
+
+
+def _dataset(name: str, facts: dict[str, str]) -> Dataset:
     if missing := {"type", "guid"} - set(facts):
         raise not_understood(f"no {', '.join(sorted(missing))}", problem=f"Cannot read {name}", subject=name)
     kind = facts["type"]
@@ -44,51 +50,59 @@ def read_dataset(line: CommandLine, name: str, capabilities: Capabilities) -> Da
     )
 
 
-def read_properties(line: CommandLine, name: str, properties: str) -> dict[str, str]:
+def read_properties(commands: ShortCommands, name: str, properties: str) -> dict[str, str]:
     """Values of some properties whose values have no newline."""
-    rows = line.rows(
+    rows = commands.rows(
         "get", "-H", "-p", "-o", "property,value", properties, name, problem=f"Cannot read {name}", subject=name
     )
     return {row[0]: row[1] for row in rows}
 
 
-def read_snapshots(line: CommandLine, names: Sequence[str]) -> list[Snapshot]:
+def read_snapshots(commands: ShortCommands, names: Sequence[str]) -> list[Snapshot]:
     """Snapshots by name, in the order of the names."""
-    facts = _points(line, list(names), options=(), subject=names[0])
+    facts = _points(commands, list(names), options=(), subject=names[0])
     if missing := [name for name in names if name not in facts]:
         raise not_understood(f"nothing of {missing[0]}", problem=f"Cannot read {missing[0]}", subject=missing[0])
     return [_snapshot(name, facts[name]) for name in names]
 
 
-def list_snapshots(line: CommandLine, dataset: str, capabilities: Capabilities) -> list[Snapshot]:
-    """Snapshots of the dataset alone, oldest first."""
-    # zfs-fuse has no -t for get; whoever knows bookmarks has it.
-    options = ("-d", "1", "-t", "snapshot") if capabilities.bookmarks else ("-r", "-d", "1")
-    facts = _points(line, [dataset], options=options, subject=dataset)
-    found = [_snapshot(name, each) for name, each in facts.items() if each["type"] == "snapshot"]
-    _check_owner([snapshot.name for snapshot in found], f"{dataset}@")
-    return sorted(found, key=lambda snapshot: snapshot.createtxg)
+def read_inventory(
+    commands: ShortCommands, dataset: str, capabilities: Capabilities, *, recursive: bool
+) -> list[Inventory]:
+    """The dataset, and all below it if ``recursive``, each with its own snapshots and bookmarks."""
+    # zfs-fuse has no -t for get, and no property written; whoever knows bookmarks has both.
+    options = [] if recursive else ["-d", "1"]
+    options += ["-t", "filesystem,volume,snapshot,bookmark"] if capabilities.bookmarks else []
+    properties = ["written"] if capabilities.bookmarks else []
+    properties += ["encryption"] if capabilities.encryption else []
+    facts = _points(commands, [dataset], options=("-r", *options), subject=dataset, more=properties)
+    found: dict[str, tuple[Dataset, list[Snapshot], list[Bookmark]]] = {}
+    for name, each in facts.items():
+        owner = name.replace("#", "@").partition("@")[0]
+        if owner != dataset and not owner.startswith(f"{dataset}/"):
+            raise not_understood(name, problem=f"Cannot list what {dataset} has", subject=dataset)
+        if owner == name:
+            if recursive or name == dataset:
+                found[name] = (_dataset(name, each), [], [])
+        elif owner in found and each.get("type") == "snapshot":
+            found[owner][1].append(_snapshot(name, each))
+        elif owner in found and each.get("type") == "bookmark":
+            found[owner][2].append(_bookmark(name, each))
+    if dataset not in found:
+        raise not_understood(f"nothing of {dataset}", problem=f"Cannot read {dataset}", subject=dataset)
+    return [
+        Inventory(
+            each,
+            tuple(sorted(snapshots, key=lambda snapshot: snapshot.createtxg)),
+            tuple(sorted(bookmarks, key=lambda bookmark: bookmark.createtxg)),
+        )
+        for each, snapshots, bookmarks in found.values()
+    ]
 
 
-def list_bookmarks(line: CommandLine, dataset: str, capabilities: Capabilities) -> list[Bookmark]:
-    """Bookmarks of the dataset alone, oldest first."""
-    if not capabilities.bookmarks:
-        return []
-    facts = _points(line, [dataset], options=("-d", "1", "-t", "bookmark"), subject=dataset)
-    found = [_bookmark(name, each) for name, each in facts.items() if each["type"] == "bookmark"]
-    _check_owner([bookmark.name for bookmark in found], f"{dataset}#")
-    return sorted(found, key=lambda bookmark: bookmark.createtxg)
-
-
-def _check_owner(names: Sequence[str], beginning: str) -> None:
-    for name in names:
-        if not name.startswith(beginning):
-            raise not_understood(name, problem=f"Cannot list {beginning}…", subject=beginning[:-1])
-
-
-def list_descendants(line: CommandLine, dataset: str) -> list[str]:
+def list_descendants(commands: ShortCommands, dataset: str) -> list[str]:
     """Names of the dataset and all filesystems and volumes below it, parents first."""
-    rows = line.rows(
+    rows = commands.rows(
         "list", "-H", "-r", "-o", "name", "-t", "filesystem,volume", dataset,
         problem=f"Cannot list what is below {dataset}",
         subject=dataset,
@@ -99,43 +113,89 @@ def list_descendants(line: CommandLine, dataset: str) -> list[str]:
     return [name for (name,) in rows]
 
 
-def read_local_properties(line: CommandLine, dataset: str) -> dict[str, str]:
+def read_described(commands: ShortCommands, names: Sequence[str]) -> dict[str, SnapshotFacts]:
+    """Snapshots by name, with the local properties of their datasets."""
+    datasets = [name.partition("@")[0] for name in names]
+    facts = _all_properties(commands, [*names, *datasets])
+    if facts is None:
+        properties = [read_local_properties(commands, dataset) for dataset in datasets]
+    else:
+        properties = [
+            {key: value for key, (source, value) in facts[dataset].items() if source in {"local", "received"}}
+            for dataset in datasets
+        ]
+    if facts is None or not all({*_NUMBERS} <= facts[name].keys() for name in names):
+        snapshots = read_snapshots(commands, names)  # zfs-fuse does not count guid and createtxg among all
+    else:
+        points = {name: {key: value for key, (_source, value) in facts[name].items()} for name in names}
+        _check_points(points, names[0])
+        snapshots = [_snapshot(name, points[name]) for name in names]
+    return {
+        snapshot.name: SnapshotFacts(snapshot, local) for snapshot, local in zip(snapshots, properties, strict=True)
+    }
+
+
+def _all_properties(commands: ShortCommands, names: Sequence[str]) -> dict[str, dict[str, tuple[str, str]]] | None:
+    """Source and value of every property, or ``None`` if a value may have a newline in it.
+
+    What follows a newline could be made to look like another property. But zfs prints all properties that an object
+    can have, so that one of them would be there twice; and who can set a property of the user can set any of them.
+    """
+    printed = commands.run(
+        "zfs", "get", "-H", "-p", "-o", "name,property,source,value", "all", *names,
+        problem=f"Cannot read {names[0]}",
+        subject=names[0],
+    )  # fmt: skip
+    facts: dict[str, dict[str, tuple[str, str]]] = {name: {} for name in names}
+    for row in printed.removesuffix("\n").split("\n"):
+        columns = row.split("\t", 3)
+        if len(columns) < 4 or columns[0] not in facts or columns[1] in facts[columns[0]]:
+            return None
+        facts[columns[0]][columns[1]] = (columns[2], columns[3])
+    return facts
+
+
+def read_local_properties(commands: ShortCommands, dataset: str) -> dict[str, str]:
     """Properties set or received on the dataset itself."""
     problem = f"Cannot read the properties of {dataset}"
-    rows = line.rows(
+    rows = commands.rows(
         "get", "-H", "-p", "-s", "local,received", "-o", "property", "all", dataset, problem=problem, subject=dataset
     )
     names = [row[0] for row in rows]
     if not names:
         return {}
-    output = _values(line, dataset, ",".join(names), problem)
+    output = _values(commands, dataset, ",".join(names), problem)
     values = output.removesuffix("\n").split("\n")
     if len(values) != len(names):
         # A value has a newline in it: it must not pass for the values of other properties.
-        values = [_values(line, dataset, name, problem).removesuffix("\n") for name in names]
+        values = [_values(commands, dataset, name, problem).removesuffix("\n") for name in names]
     return dict(zip(names, values, strict=True))
 
 
-def _values(line: CommandLine, dataset: str, properties: str, problem: str) -> str:
-    return line.run("zfs", "get", "-H", "-p", "-o", "value", properties, dataset, problem=problem, subject=dataset)
+def _values(commands: ShortCommands, dataset: str, properties: str, problem: str) -> str:
+    return commands.run("zfs", "get", "-H", "-p", "-o", "value", properties, dataset, problem=problem, subject=dataset)
 
 
 def _points(
-    line: CommandLine, names: Sequence[str], *, options: Sequence[str], subject: str
+    commands: ShortCommands, names: Sequence[str], *, options: Sequence[str], subject: str, more: Sequence[str] = ()
 ) -> dict[str, dict[str, str]]:
     facts: dict[str, dict[str, str]] = {}
-    rows = line.rows(
-        "get", "-H", "-p", *options, "-o", "name,property,value", _POINT_PROPERTIES, *names,
+    rows = commands.rows(
+        "get", "-H", "-p", *options, "-o", "name,property,value", ",".join([_POINT_PROPERTIES, *more]), *names,
         problem=f"Cannot read {subject}",
         subject=subject,
     )  # fmt: skip
     for name, key, value in rows:
         facts.setdefault(name, {})[key] = value
+    _check_points(facts, subject)
+    return facts
+
+
+def _check_points(facts: Mapping[str, dict[str, str]], subject: str) -> None:
     for name, known in facts.items():
         numbers = [known.get(key, "") for key in _NUMBERS if key != "userrefs" or known.get("type") == "snapshot"]
         if known.get("type") in {"snapshot", "bookmark"} and not all(number.isdecimal() for number in numbers):
             raise not_understood(f"{name}: {known}", problem=f"Cannot read {subject}", subject=subject)
-    return facts
 
 
 def _snapshot(name: str, facts: dict[str, str]) -> Snapshot:
@@ -145,6 +205,7 @@ def _snapshot(name: str, facts: dict[str, str]) -> Snapshot:
         createtxg=int(facts["createtxg"]),
         creation=_time(facts["creation"]),
         user_holds=int(facts["userrefs"]),
+        written=int(facts["written"]) if facts.get("written", "").isdecimal() else None,
     )
 
 

@@ -10,22 +10,22 @@ from collections.abc import Sequence
 
 from ..errors import ZfsUnable
 from ..values.zfs import Capabilities
-from .command_line import CommandLine
-from .failures import missing_object
 from .reading import list_descendants
+from .short_commands import ShortCommands
+from .zfs_errors import missing_object
 
 
-def take_snapshots(line: CommandLine, capabilities: Capabilities, names: Sequence[str]) -> None:
+def take_snapshots(commands: ShortCommands, capabilities: Capabilities, names: Sequence[str]) -> None:
     """Take all these snapshots in one transaction group, or none."""
     _check_one_pool(names)
     problem = f"Cannot take the snapshot {names[0]}" if len(names) == 1 else f"Cannot take {len(names)} snapshots"
     if len(names) == 1 or capabilities.multiple_snapshots:
-        _snapshot(line, names, names, problem)
+        _snapshot(commands, names, names, problem)
     else:
-        _take_recursively(line, names, problem)
+        _take_recursively(commands, names, problem)
 
 
-def _take_recursively(line: CommandLine, names: Sequence[str], problem: str) -> None:
+def _take_recursively(commands: ShortCommands, names: Sequence[str], problem: str) -> None:
     """``zfs snapshot -r`` is atomic also if ``zfs snapshot`` takes one name: use it on the common ancestor and
     destroy what was not asked for. It fails as a whole if any of these names existed, so all are ours."""
     short_names = {name.partition("@")[2] for name in names}
@@ -38,24 +38,24 @@ def _take_recursively(line: CommandLine, names: Sequence[str], problem: str) -> 
     short_name = short_names.pop()
     wanted = {name.partition("@")[0] for name in names}
     ancestor = common_ancestor(sorted(wanted))
-    for dataset in sorted(wanted - set(list_descendants(line, ancestor))):
-        raise missing_object(dataset, problem, answer="", pool_exists=line.pool_exists)
-    _snapshot(line, ["-r", f"{ancestor}@{short_name}"], names, problem)
-    rows = line.rows(
+    for dataset in sorted(wanted - set(list_descendants(commands, ancestor))):
+        raise missing_object(dataset, problem, answer="", pool_exists=commands.pool_exists)
+    _snapshot(commands, ["-r", f"{ancestor}@{short_name}"], names, problem)
+    rows = commands.rows(
         "list", "-H", "-r", "-o", "name", "-t", "snapshot", ancestor, problem=problem, subject=ancestor
     )  # fmt: skip
     for (name,) in rows:
         dataset, _at, taken = name.partition("@")
         if taken == short_name and dataset not in wanted:
-            line.run("zfs", "destroy", name, problem=f"Cannot remove the surplus snapshot {name}", subject=name)
+            commands.run("zfs", "destroy", name, problem=f"Cannot remove the surplus snapshot {name}", subject=name)
 
 
-def _snapshot(line: CommandLine, arguments: Sequence[str], names: Sequence[str], problem: str) -> None:
-    ended = line.ask("zfs", "snapshot", *arguments)
+def _snapshot(commands: ShortCommands, arguments: Sequence[str], names: Sequence[str], problem: str) -> None:
+    ended = commands.ask("zfs", "snapshot", *arguments)
     if ended.status:
         datasets = [name.partition("@")[0] for name in names]
         named = (each for each in datasets if f"'{each}'" in ended.stderr or f"'{each}@" in ended.stderr)
-        raise line.failure(ended, problem=problem, subject=next(named, datasets[0]))
+        raise commands.failure(ended, problem=problem, subject=next(named, datasets[0]))
 
 
 def common_ancestor(datasets: Sequence[str]) -> str:

@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Final, TypeVar
 
 from ...config.key_files import read_signing_key
 from ...config.tasks import task_datasets
 from ...errors import ConfigError, EngineError, ObjectExists, StreamNotReproducible, explained, without_frames
-from ...plan.buffers import plan_backup_buffers
-from ...plan.parts import check_part_count
-from ...plan.sizes import choose_sizes
+from ...plan.buffer_layout import plan_backup_buffers, plan_lanes
+from ...plan.part_proof import check_part_count
+from ...plan.part_sizes import choose_sizes
 from ...report.logs import Logged
+from ...report.progress_queue import Held
 from ...repository.identity import RepositoryIdentity, ensure_identity, find_identity
 from ...seal.age import AgeSealer
 from ...seal.signing import SigningKey
@@ -28,23 +31,28 @@ from ...state.journal import Journal
 from ...state.locks import DatasetLocks, dataset_locks, dataset_state_dir
 from ...state.pending_snapshot import clear_pending, note_pending
 from ...store.protocol import Store
-from ...stream.backup import BackupPipeline, StoredStream
-from ...stream.pace import Pace
+from ...stream.backup_pipeline import BackupPipeline, StoredStream
+from ...stream.bandwidth import Bandwidth
+from ...stream.first_failure import Failure
 from ...stream.part_uploads import Destination
-from ...stream.threads import usable_cores
-from ...values.config import Limits, Task
+from ...stream.threads import Threads, usable_cores
+from ...values.config import MIB, Limits, Task
 from ...values.manifest import PartsSummary
-from ...values.part_list import count_parts
+from ...values.part_list_json import count_parts
 from ...values.progress import Progress
-from ...values.repository import BackupId, check_level, hold_tag
-from ...values.zfs import Snapshot
+from ...values.repository_names import BackupId, check_level, hold_tag
+from ...values.zfs import Snapshot, SnapshotFacts
 from ..context import Context
 from .commit import build_manifest, check_stream_edges, commit, finish_commit, list_parts, rehearse_manifest
 from .recovery import give_up, recover
 from .results import BackupOutcome, BackupPlan, BackupResult
-from .survey import Decision, Survey, binding_for, decide, survey_dataset
+from .survey import Decision, Survey, binding_for, decide, look, survey_dataset
 
 __all__ = ["BackupOutcome", "BackupPlan", "BackupResult", "back_up", "plan_backup"]
+
+T = TypeVar("T")
+TINY_BYTES: Final = 16 * MIB
+"""What was written since the base is estimate enough for such an increment: no sizes depend on it."""
 
 
 def plan_backup(context: Context, *, task: Task, level: int, strict_level: bool = False) -> list[BackupPlan]:
@@ -59,10 +67,11 @@ def plan_backup(context: Context, *, task: Task, level: int, strict_level: bool 
         )
         plans = []
         at_once = _at_one_time(context)
-        for name in task_datasets(context.zfs, task):
-            decision = decide(
-                at_once, identity, task, survey_dataset(context, store, name), level=level, strict=strict_level
-            )
+        names = task_datasets(context.zfs, task)
+        landscape = look(context, store, task)
+        for name in names:
+            survey = survey_dataset(context, landscape, name)
+            decision = decide(at_once, identity, task, survey, level=level, strict=strict_level)
             plans.append(_plan(context, store, decision))
         return plans
     finally:
@@ -138,6 +147,9 @@ def _sizes(context: Context, decision: Decision, stream_bytes: int | None) -> Li
 def _estimate(context: Context, decision: Decision, snapshot: Snapshot | None) -> int | None:
     """Bytes of the stream, as zfs send foretells them, else about, else ``None``."""
     base, flags = decision.choice.base_source, decision.choice.flags
+    written = _written_since_base(decision, snapshot) if snapshot else None
+    if written is not None and written <= TINY_BYTES:
+        return written
     told = context.zfs.estimate_bytes(snapshot.name, base=base, flags=flags) if snapshot else None
     if told is not None:
         return told
@@ -146,12 +158,25 @@ def _estimate(context: Context, decision: Decision, snapshot: Snapshot | None) -
     )
 
 
+def _written_since_base(decision: Decision, snapshot: Snapshot) -> int | None:
+    base = decision.choice.base
+    if base is None:
+        return None
+    since = {
+        one.guid: one.written
+        for one in (*decision.survey.snapshots, snapshot)
+        if base.snapshot.createtxg < one.createtxg <= snapshot.createtxg
+    }
+    return None if None in since.values() else sum(written or 0 for written in since.values())
+
+
 @dataclass(frozen=True, slots=True)
 class _Work:
     """One dataset of a run, ready to be sent."""
 
     decision: Decision
     snapshot: Snapshot
+    properties: dict[str, str]
     journal: Journal
     progress: Logged
     estimate: int | None
@@ -162,6 +187,16 @@ class _Work:
     @property
     def survey(self) -> Survey:
         return self.decision.survey
+
+    @property
+    def dataset(self) -> str:
+        """Its full name."""
+        return self.survey.dataset.name
+
+    @property
+    def is_small(self) -> bool:
+        """Whether the stream is one request, as far as is known."""
+        return self.estimate is not None and self.estimate <= self.limits.chunk_size // 2
 
 
 class _TaskRun:
@@ -181,26 +216,74 @@ class _TaskRun:
         self.signing_key = signing_key
         self.task = task
         self.sealer = sealer
-        self.pace = Pace(context.config.limits.bandwidth_limit)
+        self.bandwidth = Bandwidth(context.config.limits.bandwidth_limit)
         self.job = job
+        self.results: list[BackupResult] = []
         self.failures: list[tuple[str, EngineError]] = []
+        self._end = Failure()
+        """What ends the whole run."""
 
     def run(self, level: int, *, strict: bool) -> BackupOutcome:
-        """Decide for every dataset, snapshot all at one instant, then send one after the other."""
-        results: list[BackupResult] = []
-        with dataset_locks(self.context.base_dir) as locks:
+        """Decide for every dataset, snapshot all at one instant, then send them."""
+        with closing(self._end), dataset_locks(self.context.base_dir) as locks:
             context = self.context
             identity = ensure_identity(
                 self.store, now=context.clock(), new_id=self._new_repository_id(), known=context.known_id
             )
             context.remember_repository(identity.repository_id)
             decisions = self._decide_all(locks, identity, level, strict)
-            for work in self._begin_all(identity, decisions):
-                with self._failing_alone(work.survey.dataset.name, work.progress):
-                    results.append(self._back_up(identity, work))
-            if results:
+            self._back_up_all(identity, self._begin_all(identity, decisions))
+            if self.results:
                 context.remember_repository(identity.repository_id, host=context.config.host)
-        return BackupOutcome(tuple(results), tuple(self.failures))
+        place = {decision.survey.dataset.name: number for number, decision in enumerate(decisions)}
+        self.results.sort(key=lambda result: place[result.manifest.dataset.name])
+        self.failures.sort(key=lambda failure: place.get(failure[0], -1))
+        return BackupOutcome(tuple(self.results), tuple(self.failures))
+
+    def _back_up_all(self, identity: RepositoryIdentity, works: Sequence[_Work]) -> None:
+        """Small streams run beside each other, so that a slow one does not hold the others; the large ones, which use
+        the whole machine, one after another in a lane of their own."""
+        small = [work for work in works if work.is_small]
+        large = [work for work in works if not work.is_small]
+        if len(works) < 2 or not small:
+            for work in works:
+                self._attempt(identity, work)
+            return
+        widest = max((work.limits for work in works), key=lambda limits: limits.chunk_size)
+        lanes, of_small, of_large = plan_lanes(widest, cores=usable_cores(), small=len(small), large=bool(large))
+        jobs = [[replace(work, limits=replace(work.limits, memory_limit=of_large.memory_limit)) for work in large]]
+        one_at_a_time = threading.Lock()
+        for work in small:
+            progress = self._progress_for(work.dataset, Held(self.context.progress, one_at_a_time))
+            jobs.append([replace(work, limits=replace(work.limits, workers=of_small.workers), progress=progress)])
+        done: list[list[_Work]] = []
+
+        def carry_out(job: list[_Work]) -> None:
+            for work in job:
+                self._end.check()
+                self._attempt(identity, work)
+            with self._end.changed:
+                done.append(job)
+                self._end.changed.notify_all()
+
+        threads = Threads(lanes, self._end, name="dataset")
+        try:
+            for job in jobs:
+                threads.submit(partial(carry_out, job))
+            with self._end.changed:
+                self._end.wait_until(lambda: len(done) == len(jobs))
+        except BaseException as error:
+            self._end.set(error)
+            raise
+        finally:
+            threads.stop()
+
+    def _attempt(self, identity: RepositoryIdentity, work: _Work) -> None:
+        with self._failing_alone(work.dataset, work.progress):
+            self.results.append(self._back_up(identity, work))
+
+    def _insist(self, action: Callable[[], T]) -> T:
+        return self.context.patience.insist(action, self._end)
 
     def _state_dir(self, decision: Decision) -> Path:
         return dataset_state_dir(self.context.base_dir, decision.survey.dataset.name)
@@ -208,10 +291,10 @@ class _TaskRun:
     def _new_repository_id(self) -> str:
         return "".join(self.context.token() for _piece in range(4))
 
-    def _progress_for(self, dataset: str) -> Logged:
+    def _progress_for(self, dataset: str, progress: Progress | None = None) -> Logged:
         context = self.context
         return Logged(
-            context.progress,
+            progress or context.progress,
             log_dir=Path(context.config.log_dir),
             dataset=dataset,
             job_id=self.job.get("id", ""),
@@ -233,12 +316,18 @@ class _TaskRun:
     def _decide_all(
         self, locks: DatasetLocks, identity: RepositoryIdentity, level: int, strict: bool
     ) -> list[Decision]:
-        decisions = []
-        at_once = _at_one_time(self.context)
-        for name in task_datasets(self.context.zfs, self.task):
+        locked, decisions = [], []
+        for name in task_datasets(self.context.zfs, self.task) if self.task.recursive else [self.task.dataset_name]:
             with self._failing_alone(name):
                 locks.take(name)
-                survey = survey_dataset(self.context, self.store, name)
+                locked.append(name)
+        if not locked:
+            return []
+        at_once = _at_one_time(self.context)
+        landscape = look(self.context, self.store, self.task)
+        for name in locked:
+            with self._failing_alone(name):
+                survey = survey_dataset(self.context, landscape, name)
                 decision = decide(at_once, identity, self.task, survey, level=level, strict=strict)
                 recover(self.context, self.store, decision)
                 if decision.journal is None:
@@ -248,36 +337,51 @@ class _TaskRun:
         return decisions
 
     def _begin_all(self, identity: RepositoryIdentity, decisions: Sequence[Decision]) -> list[_Work]:
-        snapshots = self._snapshots_for(decisions)
+        zfs, tag = self.context.zfs, hold_tag(identity.repository_id)
+        decisions = self._take_snapshots(decisions)
         self.context.checkpoint("snapshot-taken")
+        facts: dict[str, SnapshotFacts] = {}
+        decisions = self._together(lambda names: facts.update(zfs.described(names)), decisions)
+        decisions = self._together(lambda names: zfs.hold_all(names, tag), decisions)
         works = []
         for decision in decisions:
-            snapshot = snapshots.get(decision.snapshot_name)
-            if snapshot is None:
-                continue
+            snapshot, properties = facts[decision.snapshot_name].snapshot, facts[decision.snapshot_name].properties
             progress = self._progress_for(decision.survey.dataset.name)
             with self._failing_alone(decision.survey.dataset.name, progress):
-                self.context.zfs.hold(snapshot.name, hold_tag(identity.repository_id))
                 self.context.checkpoint("snapshot-held")
                 estimate = _estimate(self.context, decision, snapshot)
                 limits = _sizes(self.context, decision, estimate)
                 journal = decision.journal or self._new_journal(identity, decision, snapshot, limits.part_size)
                 if not self.task.take_snapshot:
-                    self.context.zfs.release(snapshot.name, self.task.hold_tag)
-                works.append(_Work(decision, snapshot, journal, progress, estimate, limits))
+                    zfs.release(snapshot.name, self.task.hold_tag)
+                works.append(_Work(decision, snapshot, properties, journal, progress, estimate, limits))
         return works
 
-    def _snapshots_for(self, decisions: Sequence[Decision]) -> dict[str, Snapshot]:
-        """The snapshots to send by name. Those to be taken are taken at one instant, or none of them is."""
-        snapshots = [decision.snapshot for decision in decisions if decision.snapshot]
+    def _take_snapshots(self, decisions: Sequence[Decision]) -> Sequence[Decision]:
+        """Take the snapshots that are missing at one instant, or none of them; the decisions whose snapshot exists."""
         missing = [decision for decision in decisions if decision.snapshot is None]
         try:
             if missing:
-                snapshots += self.context.zfs.create_snapshots([decision.snapshot_name for decision in missing])
+                self.context.zfs.take_snapshots([decision.snapshot_name for decision in missing])
         except Exception as error:  # noqa: BLE001 - those whose snapshot exists can be sent all the same
             for decision in missing:
                 self._failed(decision.survey.dataset.name, explained(error))
-        return {snapshot.name: snapshot for snapshot in snapshots}
+            return [decision for decision in decisions if decision.snapshot]
+        return decisions
+
+    def _together(self, action: Callable[[Sequence[str]], None], decisions: Sequence[Decision]) -> Sequence[Decision]:
+        """``action`` on the snapshots of all; if that fails, on each alone, so that one does not disturb the others.
+        Those for which it did not fail."""
+        if len(decisions) > 1:
+            with suppress(Exception):
+                action([decision.snapshot_name for decision in decisions])
+                return decisions
+        done = []
+        for decision in decisions:
+            with self._failing_alone(decision.survey.dataset.name):
+                action([decision.snapshot_name])
+                done.append(decision)
+        return done
 
     def _new_journal(
         self, identity: RepositoryIdentity, decision: Decision, snapshot: Snapshot, part_size: int
@@ -309,7 +413,9 @@ class _TaskRun:
         for sentence in work.decision.warnings:
             if sentence:
                 work.progress.log(sentence, level="warning")
-        rehearse_manifest(self.context, work.survey, work.journal.binding, work.snapshot, job=self.job)
+        rehearse_manifest(
+            self.context, work.survey, work.journal.binding, work.snapshot, properties=work.properties, job=self.job
+        )
         try:
             stored, parts = self._store(work)
         except (StreamNotReproducible, ObjectExists) as error:
@@ -325,8 +431,7 @@ class _TaskRun:
     def _store(self, work: _Work) -> tuple[StoredStream, PartsSummary]:
         """Store the stream, and the list of its parts."""
         binding, journal = work.journal.binding, work.journal
-        patience = self.context.patience
-        if gone := patience.insist(lambda: journal.reconcile(self.store, work.progress)):
+        if gone := self._insist(lambda: journal.reconcile(self.store, work.progress)):
             work.progress.log(
                 f"{gone} parts that were stored are not in the repository any longer and are sent again. Look for a "
                 "lifecycle rule or somebody who deletes.",
@@ -343,14 +448,15 @@ class _TaskRun:
             part_size=binding.part_size,
             ledger=journal,
             moved=moved.add,
-            patience=patience,
+            patience=self.context.patience,
         )
         pipeline = BackupPipeline(
             plan_backup_buffers(work.limits, cores=usable_cores(), stream_bytes=work.estimate),
             sealer=self.sealer,
             uploaders=work.limits.workers,
-            pace=self.pace,
+            bandwidth=self.bandwidth,
             proof=work.limits.proof,
+            within=self._end,
         )
         send = self.context.zfs.send(work.snapshot.name, base=work.decision.choice.base_source, flags=binding.flags)
 
@@ -364,20 +470,33 @@ class _TaskRun:
             send.kill()
             raise
         self.context.checkpoint("stream-stored")
-        parts = patience.insist(lambda: list_parts(self.context, self.store, journal, stored))
+        parts = self._insist(lambda: list_parts(self.context, self.store, journal, stored))
         self.context.checkpoint("parts-listed")
         return stored, parts
 
     def _commit(self, work: _Work, stored: StoredStream, parts: PartsSummary, started: float) -> BackupResult:
         context, survey = self.context, work.survey
         work.progress.advance("commit", current=stored.stream_bytes, total=stored.stream_bytes)
-        manifest = build_manifest(context, survey, work.journal.binding, work.snapshot, stored, parts, job=self.job)
+        manifest = build_manifest(
+            context,
+            survey,
+            work.journal.binding,
+            work.snapshot,
+            stored,
+            parts,
+            properties=work.properties,
+            job=self.job,
+        )
         try:
-            key = commit(context, self.store, self.signing_key, survey, manifest)
+            key = self._insist(lambda: commit(context, self.store, self.signing_key, survey, manifest))
         except ObjectExists:
             # Something else took this id: a run that resumed would end here again.
             give_up(self.store, work.journal, work.progress)
             raise
+        # The survey is older than a snapshot that this run took, and than its hold.
+        held = replace(work.snapshot, user_holds=max(1, work.snapshot.user_holds))
+        others = (one for one in survey.snapshots if one.guid != held.guid)
+        survey = replace(survey, snapshots=(*others, held))
         warnings = [*work.decision.warnings, *finish_commit(context, survey, manifest, work.journal)]
         warnings += work.progress.warnings
         result = BackupResult(

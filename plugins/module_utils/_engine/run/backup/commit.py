@@ -7,18 +7,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from itertools import islice
 
-from ...errors import ManifestInvalid, PartDamaged, PartMissing, StreamDamaged, explained
+from ...errors import ManifestInvalid, NoSuchSnapshot, PartDamaged, PartMissing, StreamDamaged, explained
 from ...plan.chain import next_place
 from ...plan.holds import snapshots_to_release
-from ...plan.parts import beside_listing, proves
+from ...plan.part_proof import beside_listing, proves
 from ...repository.part_list import write_part_list
 from ...seal.signing import SigningKey
 from ...state.heads import highest_seen, remember
 from ...state.journal import Binding, Journal
 from ...store.protocol import Store
-from ...stream.backup import StoredStream
+from ...stream.backup_pipeline import StoredStream
 from ...values.manifest import (
     Base,
     Encryption,
@@ -32,8 +33,8 @@ from ...values.manifest import (
     StreamDigest,
 )
 from ...values.manifest_json import encode_manifest
-from ...values.part_list import checked_parts
-from ...values.repository import BackupId, Series, hold_tag
+from ...values.part_list_json import checked_parts
+from ...values.repository_names import BackupId, Series, hold_tag
 from ...values.zfs import Snapshot
 from ...version import VERSION
 from ...zfs.stream_records import parse_begin, parse_end
@@ -66,9 +67,10 @@ def build_manifest(
     stored: StoredStream,
     parts: PartsSummary,
     *,
+    properties: dict[str, str],
     job: dict[str, str],
 ) -> Manifest:
-    """The manifest of a stream that is stored whole."""
+    """The manifest of a stream that is stored whole; ``properties`` are the local ones of the dataset."""
     base = survey.committed(binding.base_id) if binding.base_id else None
     seq, previous = next_place(survey.entries)
     backup_id = BackupId(binding.backup_id)
@@ -92,14 +94,20 @@ def build_manifest(
         encryption=Encryption(binding.recipients),
         part_size=binding.part_size,
         parts=parts,
-        properties=context.zfs.local_properties(dataset.name),
+        properties=properties,
         tool=f"zrb {VERSION}",
         job=job,
     )
 
 
 def rehearse_manifest(
-    context: Context, survey: Survey, binding: Binding, snapshot: Snapshot, *, job: dict[str, str]
+    context: Context,
+    survey: Survey,
+    binding: Binding,
+    snapshot: Snapshot,
+    *,
+    properties: dict[str, str],
+    job: dict[str, str],
 ) -> None:
     """Raise :class:`ManifestInvalid` now for what would make the manifest invalid after days of uploading: a name, a
     property, a number that the format does not allow."""
@@ -107,7 +115,9 @@ def rehearse_manifest(
     key = survey.series.part_list_key(BackupId(binding.backup_id))
     one_part = PartsSummary(key, bytes=1, sha256=digest, count=1, stored_bytes=2)
     one_byte = StoredStream(stream_bytes=1, blake3=digest, parts=1, parts_resumed=0)
-    encode_manifest(build_manifest(context, survey, binding, snapshot, one_byte, one_part, job=job))
+    encode_manifest(
+        build_manifest(context, survey, binding, snapshot, one_byte, one_part, properties=properties, job=job)
+    )
 
 
 def list_parts(context: Context, store: Store, journal: Journal, stored: StoredStream) -> PartsSummary:
@@ -172,14 +182,14 @@ def commit(context: Context, store: Store, signing_key: SigningKey, survey: Surv
     envelope = signing_key.sign(payload)
     context.checkpoint("manifest-signed")
     storage_class = context.config.storage_classes.manifest
-    context.patience.insist(lambda: store.put(key, envelope, storage_class=storage_class))
+    store.put(key, envelope, storage_class=storage_class)
     context.checkpoint("manifest-stored")
     return key
 
 
 def finish_commit(context: Context, survey: Survey, manifest: Manifest, journal: Journal) -> list[str]:
     """What follows a commit: bookmark, holds, journal. Nothing here can fail a backup; what goes wrong is returned
-    as sentences. Safe to repeat after a crash."""
+    as sentences. Safe to repeat after a crash. ``survey`` knows the snapshot, unless it is gone."""
     warnings: list[str] = []
 
     def attempt(step: str, action: Callable[[], None]) -> None:
@@ -201,9 +211,9 @@ def finish_commit(context: Context, survey: Survey, manifest: Manifest, journal:
 def _bookmark(context: Context, survey: Survey, manifest: Manifest) -> None:
     if not context.zfs.capabilities.bookmarks:
         return
-    # Read again: the survey was read before this run took its snapshot.
-    for snapshot in context.zfs.snapshots(survey.dataset.name):
-        if snapshot.guid == manifest.snapshot.guid:
+    snapshot = survey.snapshot_with(manifest.snapshot.guid)
+    if snapshot is not None:
+        with suppress(NoSuchSnapshot):
             context.zfs.bookmark(snapshot.name, f"{snapshot.dataset_name}#{snapshot.short_name}")
 
 
@@ -213,6 +223,6 @@ def _remember(context: Context, survey: Survey, manifest: Manifest) -> None:
 
 def _release(context: Context, survey: Survey, manifest: Manifest) -> None:
     others = [other for other in survey.manifests if other.backup_id != manifest.backup_id]
-    snapshots = context.zfs.snapshots(survey.dataset.name)
-    for snapshot in snapshots_to_release([*others, manifest], snapshots):
-        context.zfs.release(snapshot.name, hold_tag(manifest.repository_id))
+    for snapshot in snapshots_to_release([*others, manifest], survey.snapshots):
+        with suppress(NoSuchSnapshot):
+            context.zfs.release(snapshot.name, hold_tag(manifest.repository_id))

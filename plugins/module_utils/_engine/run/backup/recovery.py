@@ -15,7 +15,7 @@ from ...state.locks import dataset_state_dir
 from ...state.pending_snapshot import release_pending
 from ...store.protocol import Store
 from ...values.progress import Progress
-from ...values.repository import hold_tag
+from ...values.repository_names import hold_tag
 from ..context import Context
 from .commit import finish_commit
 from .survey import Decision

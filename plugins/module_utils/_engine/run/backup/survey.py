@@ -9,25 +9,26 @@ Reading changes nothing; :func:`decide` is what ``--dry-run`` shows and what a r
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from ...errors import NoSuchSnapshot
+from ...errors import ManifestInvalid, NoSuchSnapshot, NotFound
 from ...plan.chain import check_series, oldest_first
 from ...plan.levels import BaseChoice, choose_base, send_flags
 from ...repository.catalogue import read_catalogue
 from ...repository.identity import RepositoryIdentity
 from ...state.heads import read_head
 from ...state.journal import Binding, Journal, JournalDamaged, backup_id_of, journals_in
+from ...state.known_repositories import former_repositories
 from ...state.locks import dataset_state_dir
-from ...state.repositories import former_repositories
 from ...store.protocol import Store
 from ...values.config import Task
 from ...values.manifest import CataloguedManifest, Encryption, Manifest
-from ...values.repository import Series, new_backup_id
-from ...values.zfs import Bookmark, Dataset, Pool, Snapshot
+from ...values.repository_names import Series, new_backup_id, parse_manifest_key
+from ...values.zfs import Bookmark, Dataset, Inventory, Pool, Snapshot
 from ...zfs.names import snapshot_name
 from ..context import Context
 
@@ -115,29 +116,67 @@ class Decision:
         )
 
 
-def survey_dataset(context: Context, store: Store, dataset_name: str) -> Survey:
-    """Read everything that a decision about ``dataset_name`` depends on."""
-    dataset = context.zfs.dataset(dataset_name)
-    series = Series(host=context.config.host, dataset=dataset_name)
-    known = context.known_repository
+@dataclass(frozen=True, slots=True)
+class Landscape:
+    """What one look at ZFS and one at the repository say about all datasets of a task, by their names."""
+
+    pool: Pool | None
+    inventories: dict[str, Inventory]
+    """Empty if they could not be read together, and so is ``pool``."""
+    repository_id: str
+    entries: dict[str, list[CataloguedManifest]]
+    problems: dict[str, list[str]]
+    """Sentences; those under an empty name are about the repository."""
+
+
+def look(context: Context, store: Store, task: Task) -> Landscape:
+    """Read what :func:`survey_dataset` needs. The locks of the datasets must be held, so that nothing of it changes."""
     catalogue = read_catalogue(
         store,
         trusted=context.trusted_signers(),
-        host=series.host,
-        dataset=series.dataset,
-        known=known.repository_id if known else None,
+        host=context.config.host,
+        dataset=task.dataset_name,
+        recursive=task.recursive,
+        known=context.known_id,
     )
+    try:
+        pool: Pool | None = context.zfs.pool(task.pool)
+        found = context.zfs.inventory(task.dataset_name, recursive=task.recursive)
+    except NotFound:
+        raise
+    except Exception:  # noqa: BLE001 - each is read alone then, and whichever cannot be read fails alone
+        pool, found = None, []
+    inventories = {one.dataset.name: one for one in found}
+    entries, problems = defaultdict(list), defaultdict(list)
+    for entry in catalogue.manifests:
+        entries[entry.manifest.dataset.name].append(entry)
+    for problem in catalogue.problems:
+        try:
+            name = parse_manifest_key(problem.subject)[0].dataset
+        except ManifestInvalid:
+            name = ""
+        problems[name].append(problem.explain())
     repository_id = catalogue.identity.repository_id if catalogue.identity else ""
+    return Landscape(pool, inventories, repository_id, entries, problems)
+
+
+def survey_dataset(context: Context, landscape: Landscape, dataset_name: str) -> Survey:
+    """Everything that a decision about ``dataset_name`` depends on."""
+    found = landscape.inventories.get(dataset_name) or context.zfs.inventory(dataset_name)[0]
+    series = Series(host=context.config.host, dataset=dataset_name)
+    entries = tuple(landscape.entries.get(dataset_name, ()))
+    repository_id, known = landscape.repository_id, context.known_repository
     journals, damaged = _load_journals(dataset_state_dir(context.base_dir, dataset_name))
     former = former_repositories(context.base_dir) - {repository_id}
-    warnings = [problem.explain() for problem in catalogue.problems]
-    if known and known.host not in ("", series.host) and not catalogue.manifests:
+    problems = [*landscape.problems.get("", ()), *landscape.problems.get(dataset_name, ())]
+    warnings = [*problems]
+    if known and known.host not in ("", series.host) and not entries:
         warnings.append(
             f"This machine backed up as the host {known.host} before, and begins a new series of {dataset_name} as "
             f"{series.host}. If only its name changed, set `host: {known.host}`."
         )
     head = read_head(context.base_dir, repository_id, series)
-    losses = check_series(catalogue.manifests, highest_seen=head.seq, refused=catalogue.refused(series))
+    losses = check_series(entries, highest_seen=head.seq, refused=len(landscape.problems.get(dataset_name, ())))
     for loss in losses:
         if loss.newest and loss.key not in head.accepted:
             raise loss.error(series)
@@ -146,11 +185,11 @@ def survey_dataset(context: Context, store: Store, dataset_name: str) -> Survey:
     return Survey(
         repository_id=repository_id,
         series=series,
-        dataset=dataset,
-        pool=context.zfs.pool(dataset.pool_name),
-        snapshots=tuple(context.zfs.snapshots(dataset_name)),
-        bookmarks=tuple(context.zfs.bookmarks(dataset_name)),
-        entries=catalogue.manifests,
+        dataset=found.dataset,
+        pool=landscape.pool or context.zfs.pool(found.dataset.pool_name),
+        snapshots=found.snapshots,
+        bookmarks=found.bookmarks,
+        entries=entries,
         journals=tuple(journal for journal in journals if journal.binding.repository_id == repository_id),
         damaged_journals=tuple(damaged),
         orphans=tuple(journal for journal in journals if journal.binding.repository_id in former),

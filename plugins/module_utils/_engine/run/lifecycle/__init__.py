@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from .lifecycle import (
+from .bucket_lifecycle import (
     LifecycleRequest,
     ReadsUntilStable,
     apply_bucket_lifecycle,

@@ -20,7 +20,7 @@ from ...store.protocol import Store
 from ...values.config import Task
 from ...values.json_records import write_time
 from ...values.manifest import Base, CataloguedManifest
-from ...values.repository import BackupId, Series, part_index
+from ...values.repository_names import BackupId, Series, part_index
 from ..context import Context
 
 ALL_HOSTS = "*"

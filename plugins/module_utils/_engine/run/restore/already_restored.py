@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...repository.catalogue import read_catalogue
-from ...values.repository import Series
+from ...values.repository_names import Series
 from ..context import Context
 from .plan import RestoreSelection, choose_backup
 

@@ -12,13 +12,13 @@ from typing import Any
 
 from ...errors import NoSuchBackup, PartDamaged, PartMissing
 from ...plan.chain import check_series, resolve_chain, select_backup
-from ...plan.parts import beside_listing
+from ...plan.part_proof import beside_listing
 from ...repository.catalogue import Catalogue, read_catalogue
 from ...repository.part_list import open_part_list
 from ...state.heads import read_head
 from ...store.protocol import Store, StoredObject
 from ...values.manifest import Manifest
-from ...values.repository import Series
+from ...values.repository_names import Series
 from ..context import Context
 
 

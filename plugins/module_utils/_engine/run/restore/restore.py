@@ -24,22 +24,22 @@ from ...errors import (
     ThawNeeded,
     WrongIdentity,
 )
-from ...plan.buffers import plan_restore_buffers
-from ...plan.properties import restorable_properties
+from ...plan.buffer_layout import plan_restore_buffers
+from ...plan.restored_properties import restorable_properties
 from ...repository.part_list import open_part_list
 from ...seal.age import AgeOpener
 from ...state.heads import remember
 from ...state.spool import Spool
 from ...store.protocol import Store
 from ...stream.part_downloads import Source
-from ...stream.restore import RestorePipeline
+from ...stream.restore_pipeline import RestorePipeline
 from ...stream.threads import usable_cores
 from ...values.manifest import Manifest
 from ...values.recipients import shown
-from ...zfs.receiving import RECEIVED_BY
+from ...zfs.protected_receive import RECEIVED_BY
 from ..context import Context
+from .lazy_receive import LazyReceive
 from .plan import RestoreLink, RestorePlan, RestoreSelection, read_plan
-from .receiving import LazyReceive
 from .target import check_target, way_on
 
 __all__ = ["RestorePlan", "RestoreResult", "RestoreSelection", "plan_restore", "restore"]

@@ -25,10 +25,10 @@ from ...state.spool import Spool
 from ...store.protocol import Store
 from ...values.config import Task
 from ...values.manifest import CataloguedManifest, Manifest, Part
-from ...values.repository import BackupId, Series
+from ...values.repository_names import BackupId, Series
 from ..context import Context
-from .acceptance import accept_what_is_there
-from .parts import DecryptChecks, Findings, Sound, check_hashes, check_presence
+from .accept_losses import accept_what_is_there
+from .part_checks import DecryptChecks, Findings, Sound, check_hashes, check_presence
 
 Depth = Literal["signature", "exists", "checksum", "decrypt"]
 DEPTHS: tuple[Depth, ...] = ("signature", "exists", "checksum", "decrypt")

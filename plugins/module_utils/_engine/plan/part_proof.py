@@ -1,0 +1,73 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""How many parts a stream becomes, which of them a listing shows, and what a store's checksums prove of one."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Iterable, Iterator
+from typing import Protocol, TypeVar
+
+from ..errors import UsageError
+from ..values.field_types import MAX_PARTS
+from ..values.manifest import Checksum, Part
+from ..values.part_list_json import count_parts
+
+
+class Listed(Protocol):
+    """What a listing says of one object."""
+
+    @property
+    def key(self) -> str:
+        """Its key."""
+
+
+Item = TypeVar("Item", bound=Listed)
+
+
+def beside_listing(parts: Iterable[Part], listed: Iterable[Item]) -> Iterator[tuple[Part, Item | None]]:
+    """Each of ``parts`` with what a listing of their prefix shows under its key. Both come in the order of keys."""
+    items = iter(listed)
+    item = next(items, None)
+    for part in parts:
+        while item is not None and item.key < part.key:
+            item = next(items, None)
+        yield part, item if item is not None and item.key == part.key else None
+
+
+def proves(found: Checksum, part: Part) -> bool | None:
+    """Whether what the store says now of the object under the key of ``part`` shows that it is the part, or that it is
+    not; ``None`` if it shows neither.
+
+    Only a SHA-256 of the whole object can show that it is not. ETags, and checksums of checksums, change with the
+    sizes of the chunks: an honest copy may have others.
+    """
+    recorded = part.checksum
+    if found.etag and found.etag == recorded.etag:
+        return True
+    if found.kind != "none" and found.value.partition("-")[0] == recorded.value.partition("-")[0]:
+        return True  # some endpoints leave the number of chunks off
+    if found.kind == "sha256":
+        return found.value == b64encode(bytes.fromhex(part.sha256)).decode()
+    return None
+
+
+def check_part_count(stream_bytes: int, part_size: int) -> None:
+    """Raise :class:`UsageError` if ``part_size`` makes more parts of ``stream_bytes`` than keys can number."""
+    count = count_parts(stream_bytes, part_size)
+    if count > MAX_PARTS:
+        raise UsageError(
+            f"A stream of {stream_bytes} bytes is {count} parts of {part_size} bytes, and a backup has at most "
+            f"{MAX_PARTS}",
+            subject="part_size",
+            next_step=f"Set part_size to {_rounded_mib(stream_bytes // (MAX_PARTS // 2))} in the configuration",
+        )
+
+
+def _rounded_mib(size_bytes: int) -> str:
+    mib = 256
+    while mib << 20 < size_bytes:
+        mib *= 2
+    return f"{mib}MiB"

@@ -1,0 +1,198 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the stderr of ``zfs`` and ``zpool`` means: the typed error, and what the user should do next.
+
+The phrases are those of OpenZFS' lib/libzfs (libzfs_util.c, libzfs_sendrecv.c) and of zfs-fuse, both with
+``LC_ALL=C``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from ..errors import (
+    EngineError,
+    NoSuchDataset,
+    NoSuchPool,
+    NoSuchSnapshot,
+    TargetExists,
+    ZfsDenied,
+    ZfsError,
+    ZfsMissing,
+    ZfsUnable,
+)
+from .child_processes import Ended
+
+ANSWER_BYTES: Final = 4000
+"""How much of a command's stderr an error quotes: its end, where the cause is."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Cause:
+    phrase: re.Pattern[str]
+    error: type[ZfsError] | None
+    """``None``: the error of the operation that failed."""
+    next_step: str
+
+
+def _cause(phrase: str, error: type[ZfsError] | None, next_step: str) -> _Cause:
+    return _Cause(re.compile(phrase, re.IGNORECASE), error, next_step)
+
+
+START_ZFS: Final = (
+    "Load the kernel module with `modprobe zfs` (OpenZFS) or start the daemon `zfs-fuse` as root, then try again"
+)
+
+_CAUSES: Final = (
+    _cause(
+        r"ZFS modules|zfs-fuse daemon|/dev/zfs and /proc|failed to initialize (the libzfs|ZFS) library",
+        ZfsMissing,
+        START_ZFS,
+    ),
+    _cause(
+        r"permission denied|must be run as root|insufficient privileges|operation not permitted",
+        ZfsDenied,
+        "Run this as root, or let root delegate the right to this user with `zfs allow`",
+    ),
+    _cause(
+        r"suspended",
+        None,
+        "The pool lost its disks: see `zpool status`, bring them back, then `zpool clear` the pool",
+    ),
+    _cause(
+        r"out of space|no space left|quota exceeded",
+        None,
+        "Free space or raise the quota (see `zfs list -o space`), then run the same again",
+    ),
+    _cause(
+        r"destination '.*' (already )?exists|must specify -F to overwrite",
+        TargetExists,
+        "Choose a target that does not exist: a restore never overwrites a dataset",
+    ),
+    _cause(
+        r"has been modified",
+        None,
+        "Something changed the target after its last link was received. Roll it back to its newest snapshot with"
+        " `zfs rollback`, keep it unmounted, and receive the link again",
+    ),
+    _cause(
+        r"does not\s+match incremental source|does not have fromsnap",
+        None,
+        "The target does not have the snapshot that this link starts from: restore the chain from its beginning"
+        " into a new target",
+    ),
+    _cause(
+        r"IV set guid|requires -[Lw]|key must be loaded|key not loaded|raw encrypted",
+        None,
+        "All links of a chain are sent with the same flags, and encrypted ones raw or with their key loaded: see"
+        " `zfs get encryption,keystatus`, load the key with `zfs load-key`, or start a new chain with level 0",
+    ),
+    _cause(
+        r"unsupported|must be upgraded to receive|not supported",
+        ZfsUnable,
+        "Use a ZFS at least as new as the one that made the backup, and a pool with its features enabled"
+        " (`zpool upgrade`)",
+    ),
+    _cause(
+        r"invalid (backup )?stream|checksum mismatch|incomplete stream|failed to read from stream",
+        None,
+        "The stream was cut short or damaged on its way and nothing of it was kept: check the backup with `zrb verify`",
+    ),
+    _cause(
+        r"not an earlier snapshot|is not earlier than|not an ancestor",
+        None,
+        "The base is not an earlier snapshot of the same dataset: run level 0 to start a new chain",
+    ),
+    _cause(
+        r"(dataset|snapshot|bookmark) (already )?exists",
+        None,
+        "The name is taken: see `zfs list -t all` for what is there, and use another name",
+    ),
+    _cause(
+        r"is busy|has dependent clones|has children",
+        None,
+        "Something still uses it: see `zfs list -t all -r` for what is below it, `zfs holds` for holds,"
+        " and whether a send or receive runs",
+    ),
+    _cause(
+        r"I/O error|input/output error|corrupt|currently unavailable",
+        None,
+        "Check `zpool status -v` for damaged data and failing disks before the next try",
+    ),
+    _cause(
+        r"does not exist|no such pool",
+        None,
+        "What the command names is gone: see `zfs list -t all`; if a base is missing, run level 0",
+    ),
+)
+
+_GONE: Final = re.compile(r"does not exist|no such (pool|dataset)", re.IGNORECASE)
+
+
+def says_gone(stderr: str) -> bool:
+    """Whether a command failed since what it names does not exist."""
+    return bool(_GONE.search(stderr))
+
+
+def zfs_failure(
+    ended: Ended,
+    *,
+    problem: str,
+    subject: str,
+    otherwise: type[EngineError] = ZfsError,
+    next_step: str = "Check `zpool status`, then run the same again",
+    always: bool = False,
+) -> EngineError:
+    """The error for a command that ended with a status other than 0.
+
+    Its class is that of the cause if stderr tells one, else ``otherwise``; with ``always`` the class is
+    ``otherwise`` in any case, and the cause decides what to do next only.
+    """
+    cause = next((cause for cause in _CAUSES if cause.phrase.search(ended.stderr)), None)
+    kind: type[EngineError] = (cause.error if cause else None) or otherwise
+    return (otherwise if always else kind)(
+        f"{problem} ({how_it_ended(ended.status)})",
+        subject=subject,
+        answer=quoted(ended.stderr),
+        next_step=cause.next_step if cause else next_step,
+    )
+
+
+def missing_object(name: str, problem: str, *, answer: str, pool_exists: Callable[[str], bool]) -> EngineError:
+    """The error for a pool, dataset or snapshot that is not there."""
+    pool = re.split(r"[/@#]", name, maxsplit=1)[0]
+    if not pool_exists(pool):
+        return NoSuchPool(
+            f"{problem}: there is no pool {pool!r} on this machine",
+            subject=pool,
+            answer=answer,
+            next_step="See `zpool list` for the pools that are imported, and `zpool import` for those that could be",
+        )
+    if "@" in name or "#" in name:
+        return NoSuchSnapshot(
+            f"{problem}: {name!r} does not exist",
+            subject=name,
+            answer=answer,
+            next_step=f"See `zfs list -t all -r {re.split('[@#]', name)[0]}` for what there is",
+        )
+    return NoSuchDataset(
+        f"{problem}: there is no dataset {name!r}",
+        subject=name,
+        answer=answer,
+        next_step=f"See `zfs list -r {pool}` for the datasets there are",
+    )
+
+
+def how_it_ended(status: int) -> str:
+    """An exit status in words."""
+    return f"killed by signal {-status}" if status < 0 else f"status {status}"
+
+
+def quoted(stderr: str) -> str:
+    """The end of a command's stderr on one line, since libzfs breaks its lines within sentences."""
+    return " ".join(line.strip() for line in stderr[-ANSWER_BYTES:].splitlines() if line.strip())
