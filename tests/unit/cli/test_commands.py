@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from zrb.cli.tables import printable, show_table
 from zrb.run.verify import verify
-from zrb.seal.age import public_of
+from zrb.seal.age_keys import public_of
 from zrb.seal.signing import SigningKey
 from zrb.values.recipients import kind_of
 from zrb.values.size_text import human_size

@@ -17,7 +17,7 @@ import pytest
 from zrb.config.key_files import MAX_KEY_FILE_BYTES, read_identities, read_signing_key
 from zrb.errors import KeyFileError
 from zrb.run.keys import KeyWritten, write_age_key, write_signing_key
-from zrb.seal.age import new_identity, public_of
+from zrb.seal.age_keys import new_identity, public_of
 from zrb.seal.signing import SigningKey
 from zrb.values.recipients import KeyKind, kind_of
 

@@ -26,7 +26,7 @@ from zrb.errors import (
 )
 from zrb.run.backup import BackupOutcome, back_up, plan_backup
 from zrb.run.snapshot import take_snapshot
-from zrb.seal.age import new_identity
+from zrb.seal.age_keys import new_identity
 from zrb.state.journal import Journal
 from zrb.state.locks import dataset_state_dir
 from zrb.state.pending_snapshot import note_pending

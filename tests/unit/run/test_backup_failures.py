@@ -32,7 +32,7 @@ from zrb.errors import (
     StreamDamaged,
     ZfsError,
 )
-from zrb.seal.age import new_identity
+from zrb.seal.age_keys import new_identity
 from zrb.state.journal import Journal
 from zrb.state.locks import dataset_locks
 from zrb.store.protocol import Store
@@ -233,8 +233,8 @@ class TestResume:
         result = fleet.back_up(0)
         assert result.manifest.backup_id != journal.binding.backup_id
         assert not journal.path.exists()
-        # Nobody knows any more which snapshot it held, and one that another repository needs may not be let go.
-        assert journal.binding.snapshot in fleet.held()
+        # Nobody knows any more which snapshot it held. Of this repository's it is the one that nobody needs.
+        assert journal.binding.snapshot not in fleet.held()
         assert "`zfs release TAG SNAPSHOT`" in fleet.progress.warnings[0]
 
     def test_a_journal_of_which_only_the_beginning_can_be_read(self, fleet: Fleet) -> None:

@@ -16,7 +16,7 @@ from zrb.run.context import Context
 from zrb.run.keys import write_age_key, write_signing_key
 from zrb.run.validate import Check, exit_code, validate_config
 from zrb.run.validate.repository import feature_checks, settings_checks
-from zrb.seal.age import new_identity
+from zrb.seal.age_keys import new_identity
 from zrb.store.directory import DirectoryStore
 from zrb.store.s3_endpoint_features import EndpointFeatures
 from zrb.values.config import S3Settings, Task

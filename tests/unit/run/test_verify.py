@@ -25,7 +25,7 @@ from zrb.errors import (
 )
 from zrb.plan.buffer_layout import count_chunks
 from zrb.run.verify import Subset, VerifyReport, verify
-from zrb.seal.age import new_identity
+from zrb.seal.age_keys import new_identity
 from zrb.seal.signing import SigningKey
 from zrb.store.directory import DirectoryStore
 from zrb.values.config import Task

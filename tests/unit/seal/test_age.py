@@ -21,14 +21,9 @@ from zrb.errors import (
     StoreUnavailable,
     WrongIdentity,
 )
-from zrb.seal.age import (
-    HEAD_BYTES,
-    MAGIC,
-    MAX_RECIPIENTS,
-    AgeOpener,
-    AgeSealer,
-    new_identity,
-)
+from zrb.seal.age import HEAD_BYTES, AgeOpener, AgeSealer
+from zrb.seal.age_header import MAGIC
+from zrb.seal.age_keys import MAX_RECIPIENTS, new_identity
 from zrb.values.recipients import KeyKind
 
 PRIVATE, PUBLIC = new_identity()

@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from zrb.errors import PartDamaged, WrongIdentity
 from zrb.seal import age_header
-from zrb.seal.age import HEAD_BYTES, AgeOpener, AgeSealer, new_identity
+from zrb.seal.age import HEAD_BYTES, AgeOpener, AgeSealer
 from zrb.seal.age_header import (
     MAGIC,
     MAX_HEADER_BYTES,
@@ -32,7 +32,7 @@ from zrb.seal.age_header import (
     write_header,
 )
 from zrb.seal.age_hybrid import HybridIdentity
-from zrb.seal.age_keys import parse_identity
+from zrb.seal.age_keys import new_identity, parse_identity
 from zrb.seal.age_stream import payload_key
 from zrb.seal.age_x25519 import X25519Identity
 

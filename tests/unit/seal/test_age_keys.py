@@ -13,14 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from zrb.errors import BadRecipient, KeyFileError, LibraryMissing
 from zrb.seal import bech32
-from zrb.seal.age import (
-    AgeSealer,
-    check_recipient,
-    check_recipients,
-    new_identity,
-    parse_identities,
-    public_of,
-)
+from zrb.seal.age import AgeSealer
+from zrb.seal.age_keys import check_recipient, check_recipients, new_identity, parse_identities, public_of
 from zrb.values.recipients import KeyKind, kind_of
 
 PRIVATE, PUBLIC = new_identity()

@@ -39,6 +39,7 @@ from zrb.store.s3_errors import (
     error_of_reply,
     error_on_the_way,
 )
+from zrb.store.s3_foreign_replies import NotS3, refuse_foreign
 from zrb.values.config import S3Credentials, S3Settings
 
 SECRET = "wJalrXUtnFEMI/SECRET"
@@ -120,6 +121,8 @@ def test_every_reply_has_a_type_and_a_next_step(code: str, status: int, kind: ty
         ("head_object", "404", 404, "Not Found", ObjectMissing, "verify"),
         ("head_bucket", "404", 404, "Not Found", NoSuchRepository, "Create the bucket"),
         ("get_object_lock_configuration", "ObjectLockConfigurationNotFoundError", 404, "", ObjectMissing, "verify"),
+        ("abort_multipart_upload", "MethodNotAllowed", 405, "", NotImplementedThere, "cannot abort"),
+        ("abort_multipart_upload", "NotImplemented", 501, "", NotImplementedThere, "cannot abort"),
     ],
 )
 def test_what_is_tried_and_what_is_said_count_too(
@@ -254,3 +257,21 @@ def test_secrets_are_cut_out_of_what_the_endpoint_says() -> None:
         assert "the-session-token" not in str(error.facts())
         assert "********" in error.explain()
     assert SECRET not in repr(SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("operation", "asked"),
+    [
+        ("get_bucket_versioning", "GetBucketVersioning"),
+        ("get_object_lock_configuration", "GetObjectLockConfiguration"),
+        ("get_bucket_lifecycle_configuration", "GetBucketLifecycleConfiguration"),
+    ],
+)
+def test_an_endpoint_that_lists_the_bucket_instead_is_no_portal(operation: str, asked: str) -> None:
+    listing = b'<?xml version="1.0"?><ListBucketResult><Name>my-bucket</Name></ListBucketResult>'
+    with pytest.raises(NotS3) as caught:
+        refuse_foreign(asked, 200, {"content-type": "application/xml"}, listing)
+    error = error_on_the_way(caught.value, Tried(operation, "", SETTINGS))
+    assert type(error) is NotImplementedThere
+    assert "portal" not in error.explain()
+    assert ("no lifecycle rules" in error.next_step) == ("lifecycle" in operation)

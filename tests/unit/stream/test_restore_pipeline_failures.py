@@ -22,7 +22,7 @@ from zrb.errors import (
     WrongIdentity,
 )
 from zrb.plan.buffer_layout import count_chunks
-from zrb.seal.age import new_identity
+from zrb.seal.age_keys import new_identity
 from zrb.stream.part_downloads import Source
 from zrb.stream.restore_pipeline import HELD_BACK_BYTES, RestorePipeline
 from zrb.values.manifest import StreamDigest

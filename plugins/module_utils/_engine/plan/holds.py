@@ -6,27 +6,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import re
+from collections.abc import Container, Sequence
 
 from ..values.manifest import Manifest
 from ..values.repository_names import MAX_LEVEL
 from ..values.zfs import Snapshot
 from .levels import base_candidates
 
+OUR_NAME = re.compile(r"_level[0-4]_[0-9]{8}T[0-9]{6}Z$")
+"""How the names of snapshots end that zrb takes."""
+
 
 def snapshots_to_release(
-    manifests: Sequence[Manifest], snapshots: Sequence[Snapshot], *, retired: Collection[str] = ()
+    manifests: Sequence[Manifest], snapshots: Sequence[Snapshot], *, bound: Container[str] | None = None
 ) -> tuple[Snapshot, ...]:
-    """The held snapshots of committed backups that no later backup can start from.
+    """The held snapshots that no later backup can start from.
 
-    ``manifests`` are those of the series, the new one among them; ``snapshots`` those of the dataset; ``retired`` the
-    guids of the snapshots of retired backups. A snapshot is known by its guid; one that none of them names is never
-    given back, so what a running or interrupted backup holds stays held, and so does what others hold.
+    ``manifests`` are those of the series, the new one among them; ``snapshots`` those of the dataset. A snapshot is
+    known by its guid. One that no manifest names is that of an unfinished backup, or it is held by others, or its
+    backup vanished from the repository. With the names of the snapshots that are ``bound`` to unfinished backups, the
+    last kind is given back too, if its name is one of ours. Leave them out if a manifest could not be read.
     """
     needed = {manifest.snapshot.guid for manifest in base_candidates(manifests) if manifest.level < MAX_LEVEL}
-    committed = {manifest.snapshot.guid for manifest in manifests} | set(retired)
+    committed = {manifest.snapshot.guid for manifest in manifests}
+
+    def vanished(snapshot: Snapshot) -> bool:
+        return bound is not None and snapshot.name not in bound and OUR_NAME.search(snapshot.name) is not None
+
     return tuple(
         snapshot
         for snapshot in snapshots
-        if snapshot.user_holds > 0 and snapshot.guid in committed and snapshot.guid not in needed
+        if snapshot.user_holds > 0
+        and snapshot.guid not in needed
+        and (snapshot.guid in committed or vanished(snapshot))
     )

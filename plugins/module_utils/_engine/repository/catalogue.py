@@ -159,6 +159,8 @@ def _list(store: Store, prefix: str, dataset: str | None, problems: list[EngineE
         # the record of a manifest that is gone by then.
         items = iter({item.key: item for item in chain(items, store.list(prefix))}.values())
     for item in items:
+        if not item.key.endswith((MANIFEST_SUFFIX, PART_LIST_SUFFIX, RETIREMENT_SUFFIX)):
+            continue  # what file managers and copy programs leave
         try:
             if item.key.endswith(RETIREMENT_SUFFIX):
                 series = parse_retirement_key(item.key)

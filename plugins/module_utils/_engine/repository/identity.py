@@ -21,7 +21,7 @@ from ..store.protocol import Store
 from ..values.field_types import RepositoryId, Time
 from ..values.json_records import read_record, write_record
 from ..values.manifest_json import check_format
-from ..values.repository_names import IDENTITY_KEY
+from ..values.repository_names import IDENTITY_KEY, MANIFEST_SUFFIX, RETIREMENT_SUFFIX
 from ..values.strict_json import parse_object
 
 MAX_IDENTITY_BYTES = 4096
@@ -84,7 +84,9 @@ def find_identity(store: Store, *, known: str | None) -> RepositoryIdentity | No
     Raises :class:`RepositoryChanged`, and as :func:`read_identity`.
     """
     found = read_identity(store)
-    has_manifests = found is None and next(iter(store.list("manifests/")), None) is not None
+    has_manifests = found is None and any(
+        item.key.endswith((MANIFEST_SUFFIX, RETIREMENT_SUFFIX)) for item in store.list("manifests/")
+    )
     if problem := identity_problem(store, found, known=known, has_manifests=has_manifests):
         raise problem
     return found
@@ -118,6 +120,7 @@ def _invalid(store: Store, reason: str) -> ManifestInvalid:
         f"The object {IDENTITY_KEY} of the repository {store.location} is not valid",
         answer=reason,
         subject=IDENTITY_KEY,
-        next_step="Restore that object from a copy. It was damaged, or this place holds something else than a "
-        "repository of zrb",
+        next_step="It was damaged, or this place holds something else than a repository of zrb. Restore that object "
+        "from a copy; if there is none, remove it and run `zrb verify --accept-losses`, which makes it again from the "
+        "signed manifests",
     )

@@ -120,4 +120,4 @@ def _check_not_needed(chosen: Sequence[CataloguedManifest], live: Sequence[Catal
 
 def _retired(found: CataloguedManifest, reason: str, now: datetime) -> RetiredBackup:
     manifest = found.manifest
-    return RetiredBackup(manifest.backup_id, manifest.seq, found.payload_sha256, manifest.snapshot.guid, now, reason)
+    return RetiredBackup(manifest.backup_id, manifest.seq, found.payload_sha256, now, reason)

@@ -23,7 +23,6 @@ from ..errors import BadRecipient, KeyFileError, PartDamaged, WrongIdentity
 from . import age_hybrid, age_x25519
 from .age_header import (
     FILE_KEY_BYTES,
-    MAGIC,
     MAX_HEADER_BYTES,
     Header,
     Stanza,
@@ -32,44 +31,19 @@ from .age_header import (
     write_header,
 )
 from .age_keys import (
-    MAX_RECIPIENTS,
-    check_recipient,
     check_recipients,
-    new_identity,
-    parse_identities,
     parse_identity,
     parse_recipient,
-    public_of,
 )
 from .age_stream import (
     PAYLOAD_NONCE_BYTES,
     PIECE_BYTES,
     SEALED_PIECE_BYTES,
-    TAG_BYTES,
     Stretch,
     payload_key,
     plain_bytes_of,
     sealed_bytes_of,
 )
-
-__all__ = [
-    "HEAD_BYTES",
-    "MAGIC",
-    "MAX_RECIPIENTS",
-    "PIECE_BYTES",
-    "SEALED_PIECE_BYTES",
-    "TAG_BYTES",
-    "AgeOpener",
-    "AgeSealer",
-    "PartOpening",
-    "PartSeal",
-    "Run",
-    "check_recipient",
-    "check_recipients",
-    "new_identity",
-    "parse_identities",
-    "public_of",
-]
 
 HEAD_BYTES: Final = MAX_HEADER_BYTES + PAYLOAD_NONCE_BYTES
 """As many first bytes of a part are always enough to begin to open it."""

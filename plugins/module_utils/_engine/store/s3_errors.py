@@ -140,6 +140,7 @@ _CREATE = "Create the bucket {bucket}, or correct bucket, region ({region}) and 
 _OTHER_REGION = "The bucket {bucket} is not in region {region}"
 _MISSING = "`zrb verify --depth exists` lists everything that is missing"
 _LACKS = "This endpoint lacks something that zrb asked for: try `checksums: off`"
+_NO_RULES = "This endpoint keeps no lifecycle rules: remove unfinished uploads by other means"
 _FOREIGN = "{request} was not answered by S3"
 _PORTAL = (
     "A captive portal, a proxy or a gateway answers in place of {endpoint}, or that is no S3{if_https}: "
@@ -177,6 +178,8 @@ _ROWS = (
         "Correct them: a bucket name has 3 to 63 of a-z 0-9 . -, an endpoint begins with https:// or http://",
         problem="The S3 settings (bucket {bucket}, region {region}, endpoint {endpoint}) cannot be used",
     ),
+    _Row(NotImplementedThere, "QuestionIgnored", _NO_RULES, of="lifecycle"),
+    _Row(NotImplementedThere, "QuestionIgnored", "Ask who runs it: this endpoint does not know the question"),
     _Row(ForeignReply, "NotS3 ResponseParserError", _PORTAL, problem=_FOREIGN),
     _Row(
         StoreError,
@@ -217,15 +220,21 @@ _ROWS = (
     _Row(
         S3Refused,
         "MalformedXML InvalidRequest InvalidArgument",
-        "Correct the rules; nothing was changed",
+        "Correct the rules, or leave out what this endpoint does not know; nothing was changed",
         of="put_bucket_lifecycle",
     ),
     # what it cannot do, or not now
     _Row(
         NotImplementedThere,
         "NotImplemented MethodNotAllowed 405 409 501",
-        "This endpoint keeps no lifecycle rules: remove unfinished uploads by other means",
+        _NO_RULES,
         of="lifecycle",
+    ),
+    _Row(
+        NotImplementedThere,
+        "NotImplemented MethodNotAllowed 405 501",
+        "This endpoint cannot abort uploads: remove what stays of them by other means",
+        of="abort",
     ),
     _Row(NotImplementedThere, "NotImplemented XNotImplemented UnsupportedArgument 405 501", _LACKS),
     _Row(NotImplementedThere, "InvalidArgument InvalidRequest", _LACKS, says="header"),  # Backblaze B2

@@ -13,8 +13,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+_LISTING = "ListBucketResult"
+"""What S3 answers to a GET of a bucket with nothing else, and an endpoint to one with a question it does not know."""
 _ROOTS = {
-    "ListObjectsV2": ("ListBucketResult",),
+    "ListObjectsV2": (_LISTING,),
     "GetBucketLifecycleConfiguration": ("LifecycleConfiguration",),
     "GetBucketVersioning": ("VersioningConfiguration", "GetBucketVersioningResponse"),
     "GetObjectLockConfiguration": ("ObjectLockConfiguration",),
@@ -33,6 +35,10 @@ class NotS3(Exception):
     """The reply is none that S3 gives to this operation. Its text says what there is instead."""
 
 
+class QuestionIgnored(NotS3):
+    """The endpoint is an S3, and does not know what it was asked."""
+
+
 def refuse_foreign(operation: str, status: int, headers: Mapping[str, str], body: Any) -> None:
     """Raises :class:`NotS3` for a success that S3 does not give. ``body`` is that of the reply, whole, but for GET."""
     if not 200 <= status < 300:
@@ -43,7 +49,8 @@ def refuse_foreign(operation: str, status: int, headers: Mapping[str, str], body
         found = _ROOT.match(body)
         root = found.group(1).decode() if found else "no XML"
         if root not in _ROOTS[operation]:
-            raise NotS3(f"{what}: {root} where {_ROOTS[operation][0]} is expected")
+            kind_of_reply = QuestionIgnored if root == _LISTING else NotS3
+            raise kind_of_reply(f"{what}: {root} where {_ROOTS[operation][0]} is expected")
     elif operation in _EMPTY and body.strip():
         raise NotS3(f"{what}: a body of {len(body)} bytes where none is expected")
     elif operation in _WRITES and not headers.get("etag"):

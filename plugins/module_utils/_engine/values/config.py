@@ -98,9 +98,9 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Sizes in bytes. A ``part_size`` or ``chunk_size`` of 0 is chosen when the stream is known (``plan/
-    part_sizes.py``). ``memory_limit`` bounds all buffers together; ``bandwidth_limit`` is bytes/s, 0 for none;
-    ``proof`` decrypts what a backup stores, to find bits that flip in memory."""
+    """Sizes in bytes. A ``part_size`` or ``chunk_size`` of 0 is chosen for each stream: ``plan/part_sizes.py``.
+    ``memory_limit`` bounds all buffers together; ``bandwidth_limit`` is bytes/s, 0 for none; ``proof`` decrypts what a
+    backup stores, to find bits that flip in memory."""
 
     part_size: int = 0
     chunk_size: int = 0

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Final, Literal
 
 from ..errors import ManifestInvalid
-from .field_types import AnyBackupId, DatasetName, Guid, Hash, Name, Positive, Reason, RepositoryId, Time
+from .field_types import AnyBackupId, DatasetName, Hash, Name, Positive, Reason, RepositoryId, Time
 from .json_records import listed, object_of, read_record, write_record
 from .manifest_json import MAX_PAYLOAD_BYTES, check_format
 from .repository_names import Series
@@ -23,13 +23,11 @@ MAX_RETIRED: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class RetiredBackup:
-    """A backup that was given up: which manifest that was (SHA-256 of its payload), when, and why. ``snapshot_guid`` is
-    of the snapshot that it sent."""
+    """A backup that was given up: which manifest that was (SHA-256 of its payload), when, and why."""
 
     backup_id: AnyBackupId
     seq: Positive
     manifest_sha256: Hash
-    snapshot_guid: Guid
     retired: Time
     reason: Reason
 
@@ -66,7 +64,7 @@ def merge_retired(*groups: tuple[RetiredBackup, ...]) -> tuple[RetiredBackup, ..
     merged: dict[tuple[int, str, str], RetiredBackup] = {}
     for one in (one for group in groups for one in group):
         known = merged.setdefault(one.place, one)
-        merged[one.place] = min(known, one, key=lambda each: (each.retired, each.reason, each.snapshot_guid))
+        merged[one.place] = min(known, one, key=lambda each: (each.retired, each.reason))
     return tuple(merged[place] for place in sorted(merged))
 
 

@@ -246,8 +246,7 @@ def _remember(context: Context, survey: Survey, manifest: Manifest) -> None:
 
 def _release(context: Context, survey: Survey, manifest: Manifest) -> None:
     others = [other for other in survey.manifests if other.backup_id != manifest.backup_id]
-    unfinished = {snapshot.guid for snapshot in survey.snapshots if snapshot.name in survey.bound_snapshots}
-    retired = {one.snapshot_guid for one in survey.retired} - unfinished
-    for snapshot in snapshots_to_release([*others, manifest], survey.snapshots, retired=retired):
+    bound = survey.bound_snapshots if survey.readable else None
+    for snapshot in snapshots_to_release([*others, manifest], survey.snapshots, bound=bound):
         with suppress(NoSuchSnapshot):
             context.zfs.release(snapshot.name, hold_tag(manifest.repository_id))

@@ -58,8 +58,9 @@ def _forget_damaged(context: Context, path: Path) -> None:
             context.zfs.release(*hold)
     else:
         context.progress.log(
-            f"The journal {path} could not be read and was removed. The snapshot that it held stays held: look for a "
-            "tag that begins with zrb: in `zfs holds`, and release it with `zfs release TAG SNAPSHOT`.",
+            f"The journal {path} could not be read and was removed. If it was one of another repository, the snapshot "
+            "that it held stays held: look for a tag that begins with zrb: in `zfs holds`, and release it with "
+            "`zfs release TAG SNAPSHOT`.",
             level="warning",
         )
     path.unlink(missing_ok=True)

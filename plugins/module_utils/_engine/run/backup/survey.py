@@ -53,6 +53,8 @@ class Survey:
     former_repositories: frozenset[str]
     bound_snapshots: frozenset[str]
     """Names of the snapshots of all unfinished backups, those to other repositories too."""
+    readable: bool
+    """Every manifest of the dataset could be read."""
     warnings: tuple[str, ...]
     losses: tuple[str, ...]
     """Keys of the losses in the series. What a committed backup has told is told once."""
@@ -167,7 +169,8 @@ def survey_dataset(context: Context, landscape: Landscape, dataset_name: str) ->
     retired = catalogue.retired(series)
     journals, damaged = _load_journals(dataset_state_dir(context.base_dir, dataset_name))
     former = former_repositories(context.base_dir) - {repository_id}
-    warnings = [problem.explain() for problem in catalogue.problems_of(series)]
+    problems = catalogue.problems_of(series)
+    warnings = [problem.explain() for problem in problems]
     if known and known.host not in ("", series.host) and not entries:
         warnings.append(
             f"This machine backed up as the host {known.host} before, and begins a new series of {dataset_name} as "
@@ -194,6 +197,7 @@ def survey_dataset(context: Context, landscape: Landscape, dataset_name: str) ->
         orphans=tuple(journal for journal in journals if journal.binding.repository_id in former),
         former_repositories=former,
         bound_snapshots=frozenset(journal.binding.snapshot for journal in journals),
+        readable=not problems,
         warnings=tuple(warnings),
         losses=tuple(loss.key for loss in losses),
     )

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from .check import Check
+from .check_result import Check
 from .validate import exit_code, validate_config
 
 __all__ = [

@@ -17,7 +17,7 @@ from ...store.s3_errors import S3Refused
 from ...store.s3_session import S3Session
 from ...values.config import S3Settings
 from ...values.lifecycle_rule import LifecycleRule
-from .check import Check, failed
+from .check_result import Check, failed
 
 _REFUSED_BEYOND = timedelta(minutes=15)
 """Difference at which S3 refuses signed requests (RequestTimeTooSkewed)."""

@@ -17,7 +17,7 @@ from ...store.s3_endpoint_features import EndpointFeatures
 from ...values.config import S3Settings
 from ..context import Context
 from .bucket import bucket_checks
-from .check import Check
+from .check_result import Check
 
 
 def repository_checks(context: Context) -> Iterator[Check]:

@@ -20,7 +20,7 @@ from ...errors import EngineError
 from ...values.config import Config, Task
 from ...values.zfs import Capabilities
 from ..context import Context
-from .check import Check, failed
+from .check_result import Check, failed
 from .repository import repository_checks
 
 _IDENTITY_MARK = b"AGE-SECRET-KEY-"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...config.tasks import covered_by_any
-from ...errors import LocalStateError, RepositoryChanged
+from ...errors import EngineError, LocalStateError, ManifestInvalid, RepositoryChanged
 from ...plan.chain import check_series
 from ...repository.catalogue import Catalogue, read_catalogue
 from ...repository.identity import RepositoryIdentity, write_identity
@@ -17,6 +17,7 @@ from ...state.heads import read_head, remember, series_seen
 from ...state.known_repositories import replace_repository
 from ...store.protocol import Store
 from ...values.config import Task
+from ...values.repository_names import parse_series
 from ..context import Context
 
 
@@ -28,7 +29,7 @@ def accept_what_is_there(context: Context, trusted: Sequence[str], *, host: str,
     """
     store = context.open_store()
     try:
-        told, identity = _accept_identity(context, store, trusted)
+        told, identity = _accept_identity(context, store, trusted, host)
         if identity is None:
             return told
         catalogue = read_catalogue(store, trusted=trusted, host=host)
@@ -56,7 +57,7 @@ def accept_what_is_there(context: Context, trusted: Sequence[str], *, host: str,
 
 
 def _accept_identity(
-    context: Context, store: Store, trusted: Sequence[str]
+    context: Context, store: Store, trusted: Sequence[str], host: str
 ) -> tuple[list[str], RepositoryIdentity | None]:
     known = context.known_id
     catalogue = read_catalogue(store, trusted=trusted)
@@ -70,7 +71,7 @@ def _accept_identity(
         told.append(f"The identity {repository_id} of {store.location} was made again from its signed manifests.")
     if identity.repository_id != known:
         for problem in catalogue.problems:
-            if known and not isinstance(problem, RepositoryChanged):
+            if known and not isinstance(problem, RepositoryChanged) and _is_of(host, problem):
                 raise problem
         replace_repository(context.base_dir, context.config.destination, identity.repository_id)
         if known:
@@ -78,6 +79,14 @@ def _accept_identity(
                 f"Accepted: {store.location} is the repository {identity.repository_id}, and no longer {known}."
             )
     return told, identity
+
+
+def _is_of(host: str, problem: EngineError) -> bool:
+    """Whether ``problem`` is about the backups of ``host``. Those of others may be signed by whomever they trust."""
+    try:
+        return parse_series(problem.subject).host == host
+    except ManifestInvalid:
+        return True
 
 
 def _signed_id(store: Store, catalogue: Catalogue, known: str | None) -> str | None:
