@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from zrb.errors import BackupsVanished, EngineError, ManifestInvalid, RepositoryChanged, StoreDenied
@@ -234,7 +234,7 @@ class AnythingMayHappen(RuleBasedStateMachine):
             error = StoreDenied("Not for you", subject="fake", next_step="Expect it") if denied else None
             self.store.fail(operation, nth=nth, error=error)
 
-    @rule(how=st.sampled_from(("identity", "wipe", "remember", "set back", "deny")))
+    @rule(how=st.sampled_from(("identity", "identity", "wipe", "remember", "set back", "deny")))
     def change_repository(self, how: str) -> None:
         """Its one unsigned object is lost; another repository is there, or an older state of this one; these
         credentials may never abort an upload, which is a right that a backup does not need."""
@@ -295,6 +295,14 @@ class AnythingMayHappen(RuleBasedStateMachine):
             prefix = f"manifests/{machine.fleet.config.host}/"
             there = {key for key in self.store.keys if key.startswith(prefix) and key.endswith(".json")}
             assert there - self.damaged <= listed
+
+    @invariant()
+    def the_newest_backup_has_the_youngest_data(self) -> None:
+        """Whatever was committed last."""
+        for machine in getattr(self, "machines", ()):
+            if manifests := self.manifests(machine):
+                newest = chain.select_backup(manifests)
+                assert newest.snapshot.createtxg == max(one.snapshot.createtxg for one in manifests)
 
     def teardown(self) -> None:
         """Nothing is blocked for ever: without any more faults, and with the losses accepted, every task backs up, what
@@ -373,10 +381,11 @@ def _copy(store: MemoryStore) -> MemoryStore:
     return store.copy_objects()
 
 
-def take(steps: int) -> None:
-    """So many steps, or until something does not hold."""
+def take(steps: int, *, first: int | None = None) -> None:
+    """So many steps, or until something does not hold. ``first`` chooses where to begin."""
+    machine = AnythingMayHappen if first is None else seed(first)(AnythingMayHappen)
     run_state_machine_as_test(
-        AnythingMayHappen,
+        machine,
         settings=settings(
             max_examples=max(1, steps // STEPS_OF_A_LIFE),
             stateful_step_count=STEPS_OF_A_LIFE,
