@@ -193,9 +193,8 @@ def test_an_object_with_another_name_is_reported(repository: CommittedRepository
     repository.store.put("manifests/nas1/tank/data/notes.txt", b"hello")
     catalogue = read(repository)
     assert [entry.manifest for entry in catalogue.manifests] == [full]
-    assert only_problem(catalogue).problem == (
-        "The object 'manifests/nas1/tank/data/notes.txt' lies among the manifests but is not named like one"
-    )
+    assert "'manifests/nas1/tank/data/notes.txt'" in only_problem(catalogue).problem
+    assert "not named" in only_problem(catalogue).problem
 
 
 class Failing(DirectoryStore):

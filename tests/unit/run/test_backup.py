@@ -178,9 +178,7 @@ class TestLevels:
     def test_promotion_says_why(self, fleet: Fleet) -> None:
         result = fleet.back_up(2)
         assert (result.manifest.level, result.manifest.level_requested) == (0, 2)
-        assert result.reason == (
-            "Level 2 was requested and level 0 is made, the whole dataset: there is no committed backup to start from."
-        )
+        assert all(words in result.reason for words in ("Level 2 ", "level 0,", "no committed backup"))
         assert fleet.progress.warnings == [result.reason]
         assert result.warnings == (result.reason,)
         assert result.manifest.snapshot.name.startswith(f"{DATASET}@zrb_level2_")
@@ -188,7 +186,7 @@ class TestLevels:
     def test_strict_refuses_and_changes_nothing(self, fleet: Fleet) -> None:
         error = fleet.fail(1, strict=True)
         assert type(error) is LevelUnavailable
-        assert error.problem.startswith("Level 1 of tank/data is not possible: ")
+        assert error.subject == DATASET and "Level 1 " in error.problem
         assert fleet.zfs.snapshots(DATASET) == []
         assert fleet.journals() == []
         with pytest.raises(LevelUnavailable):

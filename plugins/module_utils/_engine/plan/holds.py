@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Which snapshots have to stay for the backups to come."""
+"""Decides which snapshots must stay held for later backups."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from .levels import base_candidates
 def snapshots_to_release(manifests: Sequence[Manifest], snapshots: Sequence[Snapshot]) -> tuple[Snapshot, ...]:
     """The held snapshots of committed backups that no later backup can start from.
 
-    ``manifests`` are those of the series, the new one among them; ``snapshots`` those of the dataset. A snapshot is
-    known by its guid; one that no manifest names is never given back, so what a running or interrupted backup holds
-    stays held, and so does what others hold.
+    ``manifests`` are those of the series, with the new one; ``snapshots`` those of the dataset. Guids identify
+    snapshots. A snapshot that no manifest names is never released: a running or interrupted backup, or somebody else,
+    may hold it.
     """
     needed = {manifest.snapshot.guid for manifest in base_candidates(manifests) if manifest.level < MAX_LEVEL}
     committed = {manifest.snapshot.guid for manifest in manifests}
