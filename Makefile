@@ -22,7 +22,7 @@ demo-clean:  ## Remove everything that the demo made
 docs: .venv/.installed  ## Make build/site, these pages to read in a browser; fails on a broken link
 	@tests/setup/site/build
 
-test: .venv/.installed  ## Run all tests, Ansible's own too; says what it skipped and why (root for real ZFS)
+test: .venv/.installed  ## Run unit and integration tests and lint; says what it skipped and why (root for real ZFS)
 	@tests/setup/test
 
 unit: .venv/.installed  ## Run the unit tests alone: no root, no network, seconds
