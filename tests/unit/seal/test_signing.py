@@ -153,7 +153,7 @@ def test_a_bad_envelope_is_refused_with_its_reason(envelope: bytes, reason: str)
 
 def test_an_oversized_envelope_is_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(signing, "MAX_ENVELOPE_BYTES", len(ENVELOPE) - 1)
-    with pytest.raises(ManifestInvalid, match=f"{len(ENVELOPE)} bytes.* {len(ENVELOPE) - 1} "):
+    with pytest.raises(ManifestInvalid, match=f"{len(ENVELOPE)} bytes.* {len(ENVELOPE) - 1}"):
         open_envelope(ENVELOPE, trusted=[KEY.public])
 
 

@@ -23,7 +23,7 @@ from typing import IO, Final
 from ..errors import EngineError
 
 PIPE_BYTES: Final = 1 << 20
-"""Size asked for the pipes of streams: the default limit for users without privilege on Linux."""
+"""The size of the pipes of streams: Linux's default limit for users without privileges."""
 
 STDERR_KEPT_BYTES: Final = 64 << 10
 """How much of the end of a child's stderr is kept."""

@@ -202,7 +202,7 @@ def _stored_parts(store: Store, backups: Sequence[CataloguedManifest]) -> dict[s
     done = "/"
     for above in sorted(prefix[: prefix.rindex("/", 0, -1) + 1] for prefix in by_prefix):
         if above.startswith(done):
-            continue  # part of another backup with this prefix, or of a dataset that is named like a level
+            continue  # listed already: for another backup of the level, or with a dataset named like a level
         done = above
         for item in store.list(above):
             prefix, name = item.key[: item.key.rindex("/") + 1], item.key.rpartition("/")[2]

@@ -49,7 +49,7 @@ class Subset:
         match = _SUBSET.fullmatch(text)
         if match is None or int(match[1]) > int(match[2]):
             raise UsageError(
-                f"{text!r} is no subset",
+                f"{text!r} is not a subset",
                 subject=text,
                 next_step="Write n/t with n from 1 to t, e.g. 1/7 today and 2/7 tomorrow",
             )
