@@ -447,7 +447,7 @@ def dead_endpoint() -> Iterator[str]:
 def test_s3_endpoint_that_is_down(s3_zrb: CommandLine, dead_endpoint: str) -> None:
     endpoint = dead_endpoint
     s3_zrb.edit(s3=settings(s3_zrb, endpoint=endpoint))
-    backup_is_refused(s3_zrb, 1, endpoint, "can be reached")
+    backup_is_refused(s3_zrb, 1, endpoint, "firewall")
     checks = json.loads(s3_zrb("validate-config", "--json").out)["checks"]
     (check,) = [check for check in checks if check["name"] == "repository"]
     assert (check["status"], endpoint in check["message"]) == ("error", True)
