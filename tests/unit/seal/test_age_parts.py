@@ -171,7 +171,7 @@ def test_a_part_cannot_go_past_its_last_run(pieces: int) -> None:
     part.cut(pieces * PIECE_BYTES, last=True)
     for last in (False, True):
         for length in (0, 1, PIECE_BYTES):
-            with pytest.raises(ValueError, match="after its last run"):
+            with pytest.raises(ValueError, match="last run"):
                 part.cut(length, last=last)
 
 

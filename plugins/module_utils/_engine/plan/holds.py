@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Which snapshots have to stay for the backups to come."""
+"""Decides which snapshots must stay held for later backups."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def snapshots_to_release(
 ) -> tuple[Snapshot, ...]:
     """The held snapshots that no later backup can start from.
 
-    ``manifests`` are those of the series, the new one among them; ``snapshots`` those of the dataset. A snapshot is
-    known by its guid. One that no manifest names is that of an unfinished backup, or it is held by others, or its
+    ``manifests`` are those of the series, with the new one; ``snapshots`` those of the dataset. Guids identify
+    snapshots. If no manifest names a held snapshot, it belongs to an unfinished backup, somebody else holds it, or its
     backup vanished from the repository. With the names of the snapshots that are ``bound`` to unfinished backups, the
-    last kind is given back too, if its name is one of ours. Leave them out if a manifest could not be read.
+    last kind is released too, if zrb named it. Leave them out if a manifest could not be read.
     """
     needed = {manifest.snapshot.guid for manifest in base_candidates(manifests) if manifest.level < MAX_LEVEL}
     committed = {manifest.snapshot.guid for manifest in manifests}

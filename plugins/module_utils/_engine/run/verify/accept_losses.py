@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Accept by hand what a repository has lost: from then on this machine goes on with what is there."""
+"""Accepts losses by hand: from then on, this machine goes on with what the repository still has."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from ..context import Context
 
 
 def accept_what_is_there(context: Context, trusted: Sequence[str], *, host: str, tasks: Sequence[Task]) -> list[str]:
-    """Accept the repository and the series of ``host`` and ``tasks`` as they are now; what changed, as sentences.
+    """Accept the repository and the series of ``host`` and ``tasks`` as they are now. Return changes as sentences.
 
-    An identity that is missing is made again from the signed manifests. Raises :class:`RepositoryChanged` if they do
-    not agree on one, and what is wrong with manifests that a new identity would leave out.
+    If the identity is missing, makes it again from the signed manifests. Raises :class:`RepositoryChanged` if they
+    name several, and the problem of any manifest that a new identity would leave out.
     """
     store = context.open_store()
     try:
@@ -48,7 +48,7 @@ def accept_what_is_there(context: Context, trusted: Sequence[str], *, host: str,
                 remember(context.base_dir, identity.repository_id, series, 0, accepted=accepted)
     except OSError as error:
         raise LocalStateError(
-            "What was accepted could not be remembered",
+            "The accepted losses could not be remembered",
             subject=str(context.base_dir),
             answer=str(error),
             next_step="Make base_dir writable and free some space, then run the same command again",
@@ -97,7 +97,7 @@ def _signed_id(store: Store, catalogue: Catalogue, known: str | None) -> str | N
         return known if known in ids else ids.pop()
     if ids or others:
         raise RepositoryChanged(
-            f"Which repository is at {store.location} cannot be told from what is signed there",
+            f"The manifests and records in {store.location} do not tell which repository this is",
             subject=store.location,
             answer=f"they name {', '.join(sorted(ids))}" if ids else "no trusted key signed any of them",
             next_step="Restore zrb.json from a copy, or add the signer to `trusted_signers`",
