@@ -188,6 +188,17 @@ def test_architecture_names_every_room_and_no_file_that_is_gone() -> None:
         assert (engine / name).exists() or (engine.parent / name).exists(), name
 
 
+def test_reliability_names_tests_that_exist() -> None:
+    named = set(re.findall(r"`(test_\w+)`", (DOCS / "reliability.md").read_text(encoding="utf-8")))
+    written = {
+        name
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for name in re.findall(r"^ *def (test_\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    assert len(named) > 40
+    assert named <= written
+
+
 def test_readme_says_what_is_needed() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     for text in ("Python 3.11", "ansible-core 2.18"):
