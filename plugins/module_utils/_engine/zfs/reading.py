@@ -58,9 +58,9 @@ def read_properties(commands: ShortCommands, name: str, properties: str) -> dict
     return {row[0]: row[1] for row in rows}
 
 
-def read_snapshots(commands: ShortCommands, names: Sequence[str]) -> list[Snapshot]:
-    """Snapshots by name, in the order of the names."""
-    facts = _points(commands, list(names), options=(), subject=names[0])
+def read_snapshots(commands: ShortCommands, names: Sequence[str], *, more: Sequence[str] = ()) -> list[Snapshot]:
+    """Snapshots by name, in the order of the names, with ``more`` properties than every ZFS has."""
+    facts = _points(commands, list(names), options=(), subject=names[0], more=more)
     if missing := [name for name in names if name not in facts]:
         raise not_understood(f"nothing of {missing[0]}", problem=f"Cannot read {missing[0]}", subject=missing[0])
     return [_snapshot(name, facts[name]) for name in names]

@@ -105,7 +105,7 @@ class RealZfs:
     def create_snapshots(self, names: Sequence[str]) -> list[Snapshot]:
         """See the protocol."""
         self.take_snapshots(names)
-        return read_snapshots(self._commands, names)
+        return read_snapshots(self._commands, names, more=["written"] if self.capabilities.bookmarks else [])
 
     def hold(self, snapshot: str, tag: str) -> None:
         """See the protocol."""
