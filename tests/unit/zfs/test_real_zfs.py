@@ -298,7 +298,7 @@ class TestSnapshots:
     def test_openzfs_takes_several_in_one_command(self) -> None:
         output = point("tank/a@x", "snapshot", 1, 10) + point("tank/b@x", "snapshot", 2, 10)
         zfs, line = openzfs(
-            {"zfs snapshot tank/a@x tank/b@x": OK, f"{GET_POINTS} {COLUMNS} tank/b@x tank/a@x": said(output)}
+            {"zfs snapshot tank/a@x tank/b@x": OK, f"{GET_POINTS} {COLUMNS},written tank/b@x tank/a@x": said(output)}
             | {"zfs snapshot tank/b@x tank/a@x": OK}
         )
         assert [taken.name for taken in zfs.create_snapshots(["tank/b@x", "tank/a@x"])] == ["tank/b@x", "tank/a@x"]
