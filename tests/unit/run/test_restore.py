@@ -89,6 +89,8 @@ class TestReceived:
         assert document == {
             "target": TARGET,
             "links": [manifest.backup_id for manifest in manifests],
+            "present": [],
+            "changed": True,
             "snapshot": f"{TARGET}@{manifests[-1].snapshot.name.partition('@')[2]}",
             "stream_bytes": sum(manifest.stream.bytes for manifest in manifests),
             "warnings": [],
@@ -311,11 +313,13 @@ class TestPlan:
                     "parts": manifest.parts.count,
                     "storage_class": "STANDARD",
                     "readable": True,
+                    "present": False,
                 }
                 for manifest in manifests
             ],
             "stream_bytes": sum(manifest.stream.bytes for manifest in manifests),
             "stored_bytes": sum(manifest.parts.stored_bytes for manifest in manifests),
+            "done": False,
             "warnings": [],
         }
         assert fleet.store.closed
@@ -438,7 +442,7 @@ class TestFailed:
         fleet.store.corrupt(fleet.parts(results[0].manifest)[0].key)
         error = fails(fleet)
         assert type(error) is PartDamaged
-        assert "--only" not in error.explain()
+        assert "--continue" not in error.explain()
         assert not fleet.zfs.exists(TARGET)
         assert fleet.progress.finished == [("failed", error.facts())]
 
@@ -449,16 +453,14 @@ class TestFailed:
         fleet.store.corrupt(key)
         error = fails(fleet)
         assert error.explain().endswith(
-            f"{TARGET} holds this chain up to {ids[0]}; to go on from there, receive one link after the other: "
-            f"`zrb restore --only --backup-id {ids[1]} --target {TARGET}`."
+            f"{TARGET} holds this chain up to {ids[0]}; to go on from there, repeat this restore with --continue."
         )
         assert fleet.zfs.content(TARGET) == contents[0]
         again = fails(fleet)
         assert type(again) is TargetExists
-        assert f"--only --backup-id {ids[1]} " in again.explain()
+        assert f"up to {ids[0]}; to go on from there, repeat this restore with --continue" in again.explain()
         fleet.store.corrupt(key)  # the same bits once more: as it was
-        for backup_id in ids[1:]:
-            fleet.restore(backup_id=backup_id, only=True)
+        assert fleet.restore(continues=True).links == tuple(ids[1:])
         assert fleet.zfs.content(TARGET) == contents[2]
 
     def test_the_wrong_identity_names_the_right_one(self, chain: Chain) -> None:

@@ -136,9 +136,9 @@ def test_a_link_without_space_keeps_the_links_before_and_says_how_to_go_on(local
     with pytest.raises(ReceiveFailed) as raised:
         nas.restore()
     assert snapshot_names(nas.target()) == [first.snapshot.name.partition("@")[2]]
-    assert f"--only --backup-id {second.backup_id}" in raised.value.next_step
+    assert "--continue" in raised.value.next_step
     command("zfs", "set", "quota=none", nas.pool.restore)
-    nas.restore(only=True, backup_id=second.backup_id)
+    assert nas.restore(continues=True).links == (second.backup_id,)
     nas.assert_restored(nas.target(), files)
 
 

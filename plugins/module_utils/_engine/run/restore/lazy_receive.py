@@ -18,9 +18,9 @@ from ..context import Context
 class LazyReceive:
     """``zfs receive``, started by the first verified bytes: what fails before them creates nothing."""
 
-    def __init__(self, context: Context, target: str, manifest: Manifest) -> None:
+    def __init__(self, context: Context, target: str, manifest: Manifest, *, token: str) -> None:
         self._context = context
-        self._token = context.token()
+        self._token = token
         self._target = target
         self._manifest = manifest
         self._process: ReceiveProcess | None = None

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from ...errors import NoSuchBackup, PartDamaged, PartMissing
+from ...errors import NoSuchBackup, PartDamaged, PartMissing, UsageError
 from ...plan.chain import check_series, resolve_chain, select_backup
 from ...plan.part_proof import beside_listing
 from ...repository.catalogue import Catalogue, read_catalogue
@@ -20,12 +20,14 @@ from ...store.protocol import Store, StoredObject
 from ...values.manifest import Manifest
 from ...values.repository_names import Series
 from ..context import Context
+from .presence import Presence, find_presence
 
 
 @dataclass(frozen=True, slots=True)
 class RestoreSelection:
     """What to restore to where. ``dataset`` is the full name it had; ``host`` defaults to this machine's. Without
-    ``level``, ``backup_id`` and ``at`` it is the newest backup. ``only`` receives that one link alone."""
+    ``level``, ``backup_id`` and ``at`` it is the newest backup. ``only`` receives that one link alone; ``continues``
+    goes on if the target holds the first links already."""
 
     dataset: str
     target: str
@@ -34,15 +36,18 @@ class RestoreSelection:
     backup_id: str | None = None
     at: datetime | None = None
     only: bool = False
+    continues: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class RestoreLink:
-    """One stream to receive. ``readable`` is false while one of its parts has to be thawed."""
+    """One stream to receive. ``readable`` is false while one of its parts has to be thawed. A ``present`` one was
+    received before: nobody looked for its parts."""
 
     manifest: Manifest
     storage_class: str
     readable: bool
+    present: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """The link for machines."""
@@ -57,27 +62,39 @@ class RestoreLink:
             "parts": manifest.parts.count,
             "storage_class": self.storage_class,
             "readable": self.readable,
+            "present": self.present,
         }
 
 
 @dataclass(frozen=True, slots=True)
 class RestorePlan:
-    """The links to receive, in order, into ``target``."""
+    """The links of a chain, in order, and what of them ``target`` holds already."""
 
     dataset: str
     target: str
     links: tuple[RestoreLink, ...]
     warnings: tuple[str, ...]
+    presence: Presence = Presence()
+
+    @property
+    def missing(self) -> tuple[RestoreLink, ...]:
+        """The links to receive."""
+        return self.links[self.presence.links :]
+
+    @property
+    def done(self) -> bool:
+        """Whether everything is there, and nothing is left to do."""
+        return not self.missing and self.presence.finished
 
     @property
     def stream_bytes(self) -> int:
         """Bytes that ``zfs receive`` will read."""
-        return sum(link.manifest.stream.bytes for link in self.links)
+        return sum(link.manifest.stream.bytes for link in self.missing)
 
     @property
     def stored_bytes(self) -> int:
         """Bytes to download."""
-        return sum(link.manifest.parts.stored_bytes for link in self.links)
+        return sum(link.manifest.parts.stored_bytes for link in self.missing)
 
     def as_json(self) -> dict[str, Any]:
         """The plan for machines."""
@@ -87,6 +104,7 @@ class RestorePlan:
             "links": [link.as_json() for link in self.links],
             "stream_bytes": self.stream_bytes,
             "stored_bytes": self.stored_bytes,
+            "done": self.done,
             "warnings": list(self.warnings),
         }
 
@@ -94,8 +112,10 @@ class RestorePlan:
 def read_plan(
     context: Context, store: Store, selection: RestoreSelection, *, trusted: tuple[str, ...], allow_unsigned: bool
 ) -> RestorePlan:
-    """The plan for ``selection``. Raises ``NoSuchBackup``, ``ChainBroken``, ``PartMissing``, ``PartDamaged``, and
-    what the store raises."""
+    """The plan for ``selection``. Raises ``NoSuchBackup``, ``ChainBroken``, ``PartMissing``, ``PartDamaged``,
+    ``TargetExists``, and what the store raises."""
+    if selection.only and selection.continues:
+        raise UsageError("--only and --continue cannot be used together", next_step="Use one of them")
     series = Series(host=selection.host or context.config.host, dataset=selection.dataset)
     catalogue = read_catalogue(
         store,
@@ -109,11 +129,15 @@ def read_plan(
     target = choose_backup(catalogue, series, selection)
     manifests = [entry.manifest for entry in catalogue.manifests]
     chain = (target,) if selection.only else resolve_chain(manifests, target.backup_id)
+    presence = find_presence(context, selection.target, chain) if selection.continues else Presence()
+    links = [_present_link(manifest) for manifest in chain[: presence.links]]
+    links += [_link(store, manifest) for manifest in chain[presence.links :]]
     return RestorePlan(
         dataset=selection.dataset,
         target=selection.target,
-        links=tuple(_link(store, manifest) for manifest in chain),
+        links=tuple(links),
         warnings=tuple(_warnings(context, catalogue, series, selection, allow_unsigned)),
+        presence=presence,
     )
 
 
@@ -157,6 +181,10 @@ def _warnings(
             "chosen what is restored, and zfs receive runs it in the kernel."
         )
     return warnings
+
+
+def _present_link(manifest: Manifest) -> RestoreLink:
+    return RestoreLink(manifest=manifest, storage_class="", readable=True, present=True)
 
 
 def _link(store: Store, manifest: Manifest) -> RestoreLink:
