@@ -84,8 +84,9 @@ options:
   continue:
     description:
       - Go on with a restore that was interrupted. If O(target) holds the first backups of the chain already, only those
-        that are missing are downloaded and received. The guids of the snapshots decide what is there. A backup that was
-        cut off in its middle is received again from its start.
+        that are missing are downloaded and received. The guids of the snapshots decide what is there.
+      - A backup that was cut off in its middle goes on there with OpenZFS, and only the parts that are missing are
+        downloaded. zfs-fuse receives it again from its start.
       - A O(target) that has other snapshots, or was changed, is an error. Nothing is rolled back or destroyed.
       - A O(target) that does not exist is restored as without this option.
       - Cannot be used together with O(only).
@@ -226,6 +227,7 @@ plan:
           storage_class: STANDARD
           readable: true
           present: false
+          fetched_bytes: 5296601344
     done:
       description: Whether nothing is left to do.
       type: bool

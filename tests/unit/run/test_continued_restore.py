@@ -12,17 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from zrb.errors import EngineError, Locked, TargetExists, UsageError, ZfsError
+from zrb.errors import EngineError, Locked, PartDamaged, ReceiveFailed, TargetExists, UsageError, ZfsError
 from zrb.run.backup import BackupResult
 from zrb.run.context import Context
 from zrb.run.restore import RestorePlan, RestoreResult, RestoreSelection, plan_restore, restore, restored_guid
-from zrb.state.locks import dataset_locks
+from zrb.state.locks import dataset_locks, dataset_state_dir
 from zrb.state.restore_under_way import note_restore, noted_token
 from zrb.values.config import KIB
 from zrb.zfs.protected_receive import RECEIVED_BY
 
-from tests.fakes.fleet import DATASET, Fleet
-from tests.fakes.zfs import OPENZFS, ZFS_FUSE, FakeZfs
+from tests.fakes.fleet import DATASET, LIMITS, Fleet, random_bytes
+from tests.fakes.zfs import OPENZFS, ZFS_FUSE, FakeZfs, ReceiveFault
 
 TARGET = "tank/restore/copy"
 ABILITIES = {"OpenZFS": OPENZFS, "zfs-fuse": ZFS_FUSE}
@@ -282,7 +282,7 @@ class Doomed:
 
 ZFS_CALLS = {
     "exists", "dataset", "snapshots", "local_properties", "receive", "protect_received", "set_properties",
-    "inherit_property", "destroy_dataset",
+    "inherit_property", "destroy_dataset", "resume_point", "abort_receive",
 }  # fmt: skip
 STORE_CALLS = {"get", "read_into", "head"}
 
@@ -372,12 +372,152 @@ class TestTheModulesQuestion:
         assert self.guid(chain) == chain.results[-1].manifest.snapshot.guid
 
 
-def test_a_long_link_cut_off_in_its_middle_is_received_again_whole(chain: Chain) -> None:
+PARTS = 40
+
+
+@pytest.fixture
+def long_link(tmp_path: Path) -> Chain:
+    """One backup that is longer than all pipes and buffers together."""
+    fleet = Fleet(tmp_path)
+    content = fleet.write(0, length=PARTS * LIMITS.part_size)
+    result = fleet.back_up(0)
+    fleet.store.calls.clear()
+    return Chain(fleet, [result], [content])
+
+
+def cut_off(chain: Chain) -> None:
+    """A run that is killed when most of its stream has arrived."""
+    with pytest.raises(Killed):
+        chain.go_on(chain.fleet.context(checkpoint=_dies_at("stream-written")))
+    chain.fleet.store.calls.clear()
+
+
+class TestCutOffInTheMiddleOfALink:
+    def parts_fetched(self, chain: Chain) -> int:
+        keys = {key for call, key in chain.fleet.store.calls if call == "read_into" and key.startswith("data/")}
+        return len(keys)
+
+    def trail(self, chain: Chain) -> Path:
+        return dataset_state_dir(chain.fleet.context().base_dir, TARGET) / ".restore-trail"
+
+    def test_only_what_is_missing_is_downloaded(self, long_link: Chain) -> None:
+        cut_off(long_link)
+        (link,) = long_link.plan().links
+        assert link.resumption is not None
+        assert 0 < link.fetched_bytes < link.manifest.parts.stored_bytes / 2
+        assert long_link.plan().stream_bytes < link.manifest.stream.bytes / 2
+        result = long_link.go_on()
+        assert self.parts_fetched(long_link) == PARTS + 1 - link.resumption.first_part
+        assert (result.links, result.present) == (long_link.ids, ())
+        assert long_link.fleet.zfs.content(TARGET) == long_link.contents[0]
+        long_link.fleet.restore("tank/restore/expected")
+        assert long_link.state() == long_link.state("tank/restore/expected")
+        assert not self.trail(long_link).exists()
+
+    @pytest.mark.parametrize("damage", ["gone", "empty", "no json", "another backup", "last line torn", "a directory"])
+    def test_without_a_trail_everything_is_downloaded_and_little_received(self, long_link: Chain, damage: str) -> None:
+        cut_off(long_link)
+        path = self.trail(long_link)
+        lines = path.read_text().splitlines(keepends=True)
+        assert len(lines) > PARTS / 2
+        path.unlink()
+        match damage:
+            case "empty":
+                path.touch()
+            case "no json":
+                path.write_bytes(b"\0" * 500)
+            case "another backup":
+                path.write_text("".join([lines[0].replace(long_link.ids[0], "other"), *lines[1:]]))
+            case "last line torn":
+                path.write_text("".join(lines)[:-7])
+            case "a directory":
+                path.mkdir()
+        assert (long_link.plan().links[0].fetched_bytes < long_link.results[0].manifest.parts.stored_bytes) is (
+            damage == "last line torn"
+        )
+        long_link.go_on()
+        assert long_link.fleet.zfs.content(TARGET) == long_link.contents[0]
+        assert (self.parts_fetched(long_link) == PARTS + 1) is (damage != "last line torn")
+
+    @pytest.mark.parametrize("calls", [15, 31, 60])
+    def test_again_and_again(self, long_link: Chain, calls: int) -> None:
+        """Each run is killed after so many calls, and the last one is not."""
+        for _ in range(100):
+            fate = Fate(calls, kills=True, after=False)
+            try:
+                long_link.go_on(doomed(long_link, fate))
+                break
+            except Killed:
+                calls += 25
+        assert long_link.fleet.zfs.content(TARGET) == long_link.contents[0]
+        assert not long_link.go_on().changed
+
+    def test_an_increment(self, long_link: Chain) -> None:
+        content = random_bytes(PARTS * LIMITS.part_size, 5)
+        long_link.fleet.zfs.write(DATASET, content)
+        long_link.results.append(long_link.fleet.back_up(1))
+        long_link.contents.append(content)
+        long_link.go_on(level=0)
+        cut_off(long_link)
+        plan = long_link.plan()
+        assert [link.present for link in plan.links] == [True, False]
+        assert plan.stored_bytes < long_link.results[1].manifest.parts.stored_bytes / 2
+        assert long_link.go_on().links == long_link.ids[1:]
+        assert long_link.fleet.zfs.content(TARGET) == content
+
+    def test_damage_gives_up_what_was_received(self, long_link: Chain) -> None:
+        """The next run begins the link again."""
+        last = long_link.fleet.parts(long_link.results[0].manifest)[-1].key
+        long_link.fleet.store.corrupt(last)
+        with pytest.raises(PartDamaged):
+            long_link.go_on()
+        assert not long_link.fleet.zfs.exists(TARGET)
+        long_link.fleet.store.corrupt(last)
+        long_link.go_on()
+        assert long_link.fleet.zfs.content(TARGET) == long_link.contents[0]
+
+    def test_a_single_link_is_cut_off(self, long_link: Chain) -> None:
+        """As with ``--only``; the whole chain up to it goes on."""
+        content = random_bytes(PARTS * LIMITS.part_size, 5)
+        long_link.fleet.zfs.write(DATASET, content)
+        long_link.results.append(long_link.fleet.back_up(1))
+        long_link.fleet.restore(level=0)
+        long_link.fleet.zfs.receive_fault = ReceiveFault(PARTS * LIMITS.part_size // 2)
+        with pytest.raises(ReceiveFailed) as caught:
+            long_link.fleet.restore(backup_id=long_link.ids[1], only=True)
+        assert "--continue in place of --only" in caught.value.next_step
+        long_link.fleet.zfs.receive_fault = None
+        with pytest.raises(ReceiveFailed) as caught:
+            long_link.fleet.restore(backup_id=long_link.ids[1], only=True)
+        assert "--continue" in caught.value.next_step
+        assert long_link.go_on().links == long_link.ids[1:]
+        assert long_link.fleet.zfs.content(TARGET) == content
+
+    def test_without_the_option_the_next_step_names_it(self, long_link: Chain) -> None:
+        cut_off(long_link)
+        with pytest.raises(TargetExists) as caught:
+            long_link.fleet.restore()
+        assert "--continue" in caught.value.next_step
+
+    def test_a_part_of_another_stream(self, long_link: Chain) -> None:
+        cut_off(long_link)
+        long_link.fleet.back_up(0)
+        error = long_link.refused()
+        assert type(error) is TargetExists
+        assert f"zfs receive -A {TARGET}" in error.next_step
+
+    def test_parts_that_are_not_needed_may_be_gone(self, long_link: Chain) -> None:
+        cut_off(long_link)
+        long_link.fleet.store.remove(long_link.fleet.parts(long_link.results[0].manifest)[0].key)
+        assert long_link.go_on().changed
+
+
+def test_damage_gives_up_the_link_and_keeps_those_before(chain: Chain) -> None:
     chain.fleet.write(9, length=900 * KIB)
     longer = chain.fleet.back_up(3)
     parts = chain.fleet.parts(longer.manifest)
     chain.fleet.store.corrupt(parts[-1].key)
-    with pytest.raises(EngineError):
+    with pytest.raises(PartDamaged):
         chain.go_on()
     chain.fleet.store.corrupt(parts[-1].key)
     assert chain.go_on().links == (longer.manifest.backup_id,)

@@ -43,7 +43,7 @@ from zrb.zfs.protocol import ReceiveProcess
 
 from tests.fakes.fleet import DATASET, LIMITS, Fleet, Recorded, random_bytes
 from tests.fakes.store import MemoryStore
-from tests.fakes.zfs import ZFS_FUSE, FakeZfs, ReceiveFault
+from tests.fakes.zfs import OPENZFS, ZFS_FUSE, FakeZfs, ReceiveFault
 
 TARGET = "tank/restore/copy"
 Chain = tuple[Fleet, list[BackupResult], list[bytes]]
@@ -314,6 +314,7 @@ class TestPlan:
                     "storage_class": "STANDARD",
                     "readable": True,
                     "present": False,
+                    "fetched_bytes": manifest.parts.stored_bytes,
                 }
                 for manifest in manifests
             ],
@@ -345,10 +346,13 @@ class TestPlan:
 
 
 class EagerZfs(FakeZfs):
-    """As a real ZFS does it: the target is there as soon as its first receive has begun."""
+    """As a real ZFS does it: the target is there as soon as its first receive has begun. It cannot resume."""
 
-    def receive(self, target: str, *, type: DatasetType, first: bool, token: str = "") -> Any:
-        process: ReceiveProcess = super().receive(target, type=type, first=first, token=token)
+    def __init__(self) -> None:
+        super().__init__(capabilities=replace(OPENZFS, receive_resumable=False))
+
+    def receive(self, target: str, *, type: DatasetType, first: bool, token: str = "", resumes: bool = False) -> Any:
+        process: ReceiveProcess = super().receive(target, type=type, first=first, token=token, resumes=resumes)
         if first:
             self.add_dataset(target, type=type)
             self._mark(target, token)
@@ -470,14 +474,21 @@ class TestFailed:
         assert error.explain().endswith(f"The backup is encrypted for {fleet.config.recipients[0]}.")
         assert not fleet.zfs.exists(TARGET)
 
+    @pytest.mark.parametrize("keeps", [False, True])
     @pytest.mark.parametrize("after_bytes", [0, 1000, 150 * KIB])
-    def test_zfs_receive_gives_up(self, chain: Chain, after_bytes: int) -> None:
-        fleet, _, _ = chain
+    def test_zfs_receive_gives_up(self, chain: Chain, after_bytes: int, keeps: bool) -> None:
+        """What it has got by then stays only in a ZFS that can go on from there."""
+        fleet, _, contents = chain
+        fleet.zfs._capabilities = replace(OPENZFS, receive_resumable=keeps)
         fleet.zfs.receive_fault = ReceiveFault(after_bytes)
         error = fails(fleet)
         assert type(error) is ReceiveFailed
         assert "out of space" in error.explain()
-        assert not fleet.zfs.exists(TARGET)
+        assert fleet.zfs.exists(TARGET) is (keeps and after_bytes > 0)
+        assert ("--continue" in error.next_step) is fleet.zfs.exists(TARGET)
+        fleet.zfs.receive_fault = None
+        fleet.restore(continues=True)
+        assert fleet.zfs.content(TARGET) == contents[-1]
 
     def test_what_a_failed_receive_created_is_destroyed(self, tmp_path: Path) -> None:
         fleet = with_late_damage(tmp_path)
@@ -523,8 +534,8 @@ class TestFailed:
         class HastyZfs(EagerZfs):
             """Its receive ends at once, and well."""
 
-            def receive(self, target: str, *, type: DatasetType, first: bool, token: str = "") -> Any:
-                super().receive(target, type=type, first=first, token=token).kill()
+            def receive(self, target: str, **options: Any) -> Any:
+                super().receive(target, **options).kill()
                 return ReceiveChild(["true"], failure=lambda ended: ZfsError(str(ended), next_step="None"))
 
         fleet = Fleet(tmp_path, zfs=HastyZfs())

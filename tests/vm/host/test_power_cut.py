@@ -85,4 +85,6 @@ def test_power_cut_in_a_restore(cut: CutNas, point: str) -> None:
         assert nas.restore(target, "--continue")["links"] == [newest]
         nas.act(f"compare,{target}")
     else:
-        assert_all_restore(nas)
+        # ZFS has kept what it had of the first link, or nothing.
+        nas.restore(target, "--continue")
+        nas.act(f"compare,{target}")

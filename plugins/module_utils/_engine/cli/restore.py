@@ -131,6 +131,8 @@ def _time(text: str) -> datetime:
 def _state(link: dict[str, Any]) -> str:
     if link["present"]:
         return "received already"
+    if link["readable"] and link["fetched_bytes"] < link["stored_bytes"]:
+        return f"yes, {human_size(link['fetched_bytes'])} are missing"
     return "yes" if link["readable"] else "archived: thaw first"
 
 

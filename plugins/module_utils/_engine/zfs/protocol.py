@@ -9,7 +9,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from ..values.zfs import Bookmark, Capabilities, Dataset, DatasetType, Inventory, Pool, Snapshot, SnapshotFacts
+from ..values.zfs import (
+    Bookmark,
+    Capabilities,
+    Dataset,
+    DatasetType,
+    Inventory,
+    Pool,
+    ResumePoint,
+    Snapshot,
+    SnapshotFacts,
+)
 
 
 class SendProcess(Protocol):
@@ -102,10 +112,19 @@ class Zfs(Protocol):
     def send(self, snapshot: str, *, base: str | None, flags: Sequence[str]) -> SendProcess:
         """Start ``zfs send``; ``base`` is a snapshot's or bookmark's full name."""
 
-    def receive(self, target: str, *, type: DatasetType, first: bool, token: str = "") -> ReceiveProcess:
+    def receive(
+        self, target: str, *, type: DatasetType, first: bool, token: str = "", resumes: bool = False
+    ) -> ReceiveProcess:
         """Start ``zfs receive`` into ``target``: unmounted, mounting nothing and sharing nothing, without ``-F``.
         ``first`` is true for the stream that creates the dataset, which bears ``token`` from then on as the user
-        property ``zrb:received-by``, if this ZFS can set it at that moment."""
+        property ``zrb:received-by``, if this ZFS can set it at that moment. If it can, what was received of a stream
+        that is cut off is kept, and with ``resumes`` it gets the rest of such a stream."""
+
+    def resume_point(self, dataset: str) -> ResumePoint | None:
+        """Where a receive into ``dataset`` that was cut off stands, if there is one."""
+
+    def abort_receive(self, dataset: str) -> None:
+        """``zfs receive -A``: give up what was received of a stream that was cut off."""
 
     def protect_received(self, target: str, *, type: DatasetType) -> None:
         """After a link was received: make sure that ``target`` is not mounted, not changed by access times, and

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 from ...errors import NoSuchBackup, PartDamaged, PartMissing, UsageError
@@ -20,6 +21,7 @@ from ...store.protocol import Store, StoredObject
 from ...values.manifest import Manifest
 from ...values.repository_names import Series
 from ..context import Context
+from .passage import Resumption, find_resumption
 from .presence import Presence, find_presence
 
 
@@ -42,12 +44,20 @@ class RestoreSelection:
 @dataclass(frozen=True, slots=True)
 class RestoreLink:
     """One stream to receive. ``readable`` is false while one of its parts has to be thawed. A ``present`` one was
-    received before: nobody looked for its parts."""
+    received before: nobody looked for its parts. ``fetched_bytes`` are to download, and ``resumption`` says how to go
+    on if it was cut off."""
 
     manifest: Manifest
     storage_class: str
     readable: bool
+    fetched_bytes: int
     present: bool = False
+    resumption: Resumption | None = None
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it is read from the middle of its stream."""
+        return self.resumption is not None and self.resumption.since is not None
 
     def as_json(self) -> dict[str, Any]:
         """The link for machines."""
@@ -63,6 +73,7 @@ class RestoreLink:
             "storage_class": self.storage_class,
             "readable": self.readable,
             "present": self.present,
+            "fetched_bytes": self.fetched_bytes,
         }
 
 
@@ -89,12 +100,13 @@ class RestorePlan:
     @property
     def stream_bytes(self) -> int:
         """Bytes that ``zfs receive`` will read."""
-        return sum(link.manifest.stream.bytes for link in self.missing)
+        passed = sum(link.resumption.passed_bytes for link in self.missing if link.resumption)
+        return sum(link.manifest.stream.bytes for link in self.missing) - passed
 
     @property
     def stored_bytes(self) -> int:
         """Bytes to download."""
-        return sum(link.manifest.parts.stored_bytes for link in self.missing)
+        return sum(link.fetched_bytes for link in self.links)
 
     def as_json(self) -> dict[str, Any]:
         """The plan for machines."""
@@ -131,7 +143,11 @@ def read_plan(
     chain = (target,) if selection.only else resolve_chain(manifests, target.backup_id)
     presence = find_presence(context, selection.target, chain) if selection.continues else Presence()
     links = [_present_link(manifest) for manifest in chain[: presence.links]]
-    links += [_link(store, manifest) for manifest in chain[presence.links :]]
+    for manifest in chain[presence.links :]:
+        resumption = None
+        if presence.cut_at and len(links) == presence.links:
+            resumption = find_resumption(context, selection.target, manifest, presence.cut_at)
+        links.append(_link(store, manifest, resumption))
     return RestorePlan(
         dataset=selection.dataset,
         target=selection.target,
@@ -184,15 +200,17 @@ def _warnings(
 
 
 def _present_link(manifest: Manifest) -> RestoreLink:
-    return RestoreLink(manifest=manifest, storage_class="", readable=True, present=True)
+    return RestoreLink(manifest=manifest, storage_class="", readable=True, fetched_bytes=0, present=True)
 
 
-def _link(store: Store, manifest: Manifest) -> RestoreLink:
+def _link(store: Store, manifest: Manifest, resumption: Resumption | None) -> RestoreLink:
     prefix = manifest.series.data_prefix(manifest.backup_id, manifest.level)
     classes: set[str] = set()
     readable = True
+    fetched_bytes = 0
+    first = resumption.first_part if resumption else 0
     with open_part_list(store, manifest) as parts:
-        for part, item in beside_listing(parts, store.list(prefix)):
+        for part, item in beside_listing(islice(parts, first, None), store.list(prefix)):
             if item is None:
                 raise PartMissing(
                     f"Part {part.index} of backup {manifest.backup_id} ({part.key}) is not in {store.location}",
@@ -205,9 +223,16 @@ def _link(store: Store, manifest: Manifest) -> RestoreLink:
                     subject=part.key,
                     next_step="The object was replaced or cut short: choose another backup with `zrb list`",
                 )
+            fetched_bytes += part.bytes
             classes.add(item.storage_class)
             readable = readable and _readable(store, item)
-    return RestoreLink(manifest=manifest, storage_class="+".join(sorted(classes)), readable=readable)
+    return RestoreLink(
+        manifest=manifest,
+        storage_class="+".join(sorted(classes)),
+        readable=readable,
+        fetched_bytes=fetched_bytes,
+        resumption=resumption,
+    )
 
 
 def _readable(store: Store, item: StoredObject) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ...errors import TargetExists
 from ...state.restore_under_way import noted_token
 from ...values.manifest import Manifest
-from ...values.zfs import Snapshot
+from ...values.zfs import ResumePoint, Snapshot
 from ...zfs.protected_receive import RECEIVED_BY
 from ..context import Context
 
@@ -27,6 +27,8 @@ class Presence:
     """Whether what was received was also given to the user."""
     remains: bool = False
     """Whether there is a dataset without any snapshot, in which a killed receive of ours ended."""
+    cut_at: ResumePoint | None = None
+    """Where the receive of the next link stands, if it was cut off and ZFS kept what it had."""
 
 
 def find_presence(context: Context, target: str, chain: Sequence[Manifest]) -> Presence:
@@ -38,7 +40,7 @@ def find_presence(context: Context, target: str, chain: Sequence[Manifest]) -> P
         return Presence()
     snapshots = context.zfs.snapshots(target)
     if not snapshots:
-        return _remains(context, target)
+        return _remains(context, target, chain)
     links = count_links(snapshots, chain)
     if not links:
         raise _holds_another_state(target, snapshots, chain)
@@ -48,7 +50,23 @@ def find_presence(context: Context, target: str, chain: Sequence[Manifest]) -> P
             subject=target,
             next_step="Choose a name that does not exist with --target",
         )
-    return Presence(links=links, finished=not is_unfinished(context, target))
+    cut_at = _cut_at(context, target, chain[links:]) if links < len(chain) else None
+    return Presence(links=links, finished=not is_unfinished(context, target), cut_at=cut_at)
+
+
+def _cut_at(context: Context, target: str, missing: Sequence[Manifest]) -> ResumePoint | None:
+    point = context.zfs.resume_point(target)
+    if point is None:
+        return None
+    link = missing[0]
+    if (point.to_guid, point.from_guid) == (link.snapshot.guid, link.base.guid if link.base else None):
+        return point
+    raise TargetExists(
+        f"{target} holds a part of a stream up to the snapshot with guid {point.to_guid}, which is not that of "
+        f"{link.backup_id}",
+        subject=target,
+        next_step=f"If nobody needs it, give it up with `zfs receive -A {target}`, then run this command again",
+    )
 
 
 def count_links(snapshots: Sequence[Snapshot], chain: Sequence[Manifest]) -> int:
@@ -68,7 +86,9 @@ def is_unfinished(context: Context, target: str) -> bool:
     return not context.zfs.capabilities.receive_properties and noted_token(context.base_dir, target) is not None
 
 
-def _remains(context: Context, target: str) -> Presence:
+def _remains(context: Context, target: str, chain: Sequence[Manifest]) -> Presence:
+    if cut_at := _cut_at(context, target, chain):
+        return Presence(cut_at=cut_at)
     token = context.zfs.local_properties(target).get(RECEIVED_BY)
     if token is not None and token == noted_token(context.base_dir, target):
         return Presence(remains=True)

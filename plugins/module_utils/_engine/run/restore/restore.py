@@ -19,6 +19,7 @@ from typing import Any
 
 from ...errors import (
     EngineError,
+    IntegrityError,
     LocalStateError,
     ReceiveFailed,
     ThawNeeded,
@@ -30,6 +31,7 @@ from ...repository.part_list import open_part_list
 from ...seal.age import AgeOpener
 from ...state.heads import remember
 from ...state.locks import dataset_locks
+from ...state.restore_trail import forget_trail, keep_trail
 from ...state.restore_under_way import forget_restore, note_restore
 from ...state.spool import Spool
 from ...store.protocol import Store
@@ -41,7 +43,8 @@ from ...values.recipients import shown
 from ...zfs.protected_receive import RECEIVED_BY
 from ..context import Context
 from .lazy_receive import LazyReceive
-from .plan import RestorePlan, RestoreSelection, read_plan
+from .passage import Passage
+from .plan import RestoreLink, RestorePlan, RestoreSelection, read_plan
 from .target import check_target, way_on
 
 __all__ = ["RestorePlan", "RestoreResult", "RestoreSelection", "plan_restore", "restore"]
@@ -188,7 +191,7 @@ class _Restore:
             self._take_over()
             for number, link in enumerate(plan.links):
                 if not link.present:
-                    self._receive(link.manifest)
+                    self._receive(link)
                     self._context.checkpoint(f"link-{number}-received")
         except EngineError as error:
             progress.finish(status="failed", result=dict(error.facts()))
@@ -204,28 +207,33 @@ class _Restore:
         if plan.presence.remains:
             zfs.destroy_dataset(plan.target)
         note_restore(context.base_dir, plan.target, token=self._token)
-        if plan.presence.links:
+        if plan.presence.links or plan.links[0].manifest.base is not None:
             zfs.set_properties(plan.target, {RECEIVED_BY: self._token})
             zfs.protect_received(plan.target, type=plan.links[0].manifest.dataset.type)
         context.checkpoint("target-taken-over")
 
-    def _receive(self, manifest: Manifest) -> None:
-        receiver = LazyReceive(self._context, self._plan.target, manifest, token=self._token)
+    def _receive(self, link: RestoreLink) -> None:
+        context, manifest, target = self._context, link.manifest, self._plan.target
+        resumption = link.resumption
+        receiver = LazyReceive(context, target, manifest, token=self._token, resumes=resumption is not None)
         try:
-            patience = self._context.patience
+            patience = context.patience
             source = Source(self._store, self._spool.directory, self._count, patience)
             with ExitStack() as stack:
                 parts = patience.insist(lambda: stack.enter_context(open_part_list(self._store, manifest)))
-                self._pipeline.fetch_stream(manifest, parts, source, receiver.write)
-            self._context.checkpoint("stream-written")
+                trail = keep_trail(context.base_dir, target, manifest.backup_id, goes_on=link.goes_on)
+                passage = Passage(parts, stack.enter_context(trail), receiver.write, resumption=resumption)
+                self._pipeline.fetch_stream(manifest, passage.parts, source, passage.take, start=passage.start)
+            context.checkpoint("stream-written")
             receiver.finish()
         except BaseException as error:
-            receiver.abandon()
+            kept = receiver.abandon(give_up=isinstance(error, IntegrityError))
             if isinstance(error, EngineError):
-                _add_way_on(error, self._plan, manifest)
+                _add_way_on(error, self._plan, link, kept=kept)
             raise
         self._check_received(manifest)
-        self._context.zfs.protect_received(self._plan.target, type=manifest.dataset.type)
+        context.zfs.protect_received(target, type=manifest.dataset.type)
+        forget_trail(context.base_dir, target)
         self._remember(manifest)
 
     def _check_received(self, manifest: Manifest) -> None:
@@ -278,9 +286,14 @@ class _Restore:
             self._context.progress.advance("receive", current=self._moved, total=self._plan.stored_bytes)
 
 
-def _add_way_on(error: EngineError, plan: RestorePlan, manifest: Manifest) -> None:
+def _add_way_on(error: EngineError, plan: RestorePlan, link: RestoreLink, *, kept: bool) -> None:
     if isinstance(error, WrongIdentity):
-        error.next_step += f". The backup is encrypted for {', '.join(map(shown, manifest.encryption.recipients))}"
-    position = [link.manifest.backup_id for link in plan.links].index(manifest.backup_id)
-    if position:
+        error.next_step += f". The backup is encrypted for {', '.join(map(shown, link.manifest.encryption.recipients))}"
+    if kept:
+        error.next_step += ". What was received is kept: to go on from there, repeat this restore with --continue"
+        if plan.links[0].manifest.base is not None:
+            error.next_step += " in place of --only"
+        if link.resumption:
+            error.next_step += f". If that fails again, first give up this link with `zfs receive -A {plan.target}`"
+    elif position := plan.links.index(link):
         error.next_step += f". {way_on(plan, position)}"

@@ -20,7 +20,7 @@ def check_target(context: Context, plan: RestorePlan) -> None:
     ``TargetExists``, ``NoSuchDataset``, ``NoSuchSnapshot``, ``ZfsUnable``, ``UsageError``.
     """
     target, first = plan.target, plan.links[0].manifest
-    if plan.presence.links:
+    if plan.presence.links or plan.presence.cut_at:
         pass  # what is there was looked at when the plan was made
     elif first.base is not None:
         _check_continues(context, target, first)
@@ -67,8 +67,8 @@ def _way_on_from(context: Context, target: str, plan: RestorePlan) -> str:
         presence = find_presence(context, target, [link.manifest for link in plan.links])
     except TargetExists:
         return ""
-    if presence.remains:
-        return "An earlier restore was killed there: repeat this restore with --continue"
+    if not presence.links:
+        return "An earlier restore was cut off there: repeat this restore with --continue"
     if presence.finished and presence.links == len(plan.links):
         return ""
     return way_on(plan, presence.links)
