@@ -3,7 +3,7 @@
 PYTHON ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help schema venv demo demo-clean docs test unit lint sanity sanity-all ansible-test release bench clean testbed testbed-down test-openzfs
+.PHONY: help schema venv demo demo-clean docs test unit lint sanity sanity-all ansible-test release bench clean testbed testbed-down test-openzfs test-servers servers-page
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,7 +22,7 @@ demo-clean:  ## Remove everything that the demo made
 docs: .venv/.installed  ## Make build/site, these pages to read in a browser; fails on a broken link
 	@tests/setup/site/build
 
-test: .venv/.installed  ## Run all tests, Ansible's own too; says what it skipped and why (root for real ZFS)
+test: .venv/.installed  ## Run unit and integration tests and lint; says what it skipped and why (root for real ZFS)
 	@tests/setup/test
 
 unit: .venv/.installed  ## Run the unit tests alone: no root, no network, seconds
@@ -55,6 +55,12 @@ testbed-down:  ## End them
 
 test-openzfs: .venv/.installed  ## Run the engine's tests and all production paths against the OpenZFS kernel module
 	@.venv/bin/python -m tests.vm.testbed test-openzfs $(TESTS)
+
+test-servers: .venv/.installed  ## Run the store and whole backups against MinIO, versitygw, rclone and s3rver
+	@tests/setup/test-servers
+
+servers-page: .venv/.installed  ## Write anew what docs/servers.md says that these servers do
+	@tests/setup/test-servers page
 
 bench: .venv/.installed  ## Compare speed and memory with other tools in one run; prints a table
 	@tests/setup/bench-peers

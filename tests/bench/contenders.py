@@ -20,6 +20,8 @@ from tests.bench.measure import Measured, run
 from tests.bench.servers import BUCKET, KEYS, Endpoint
 
 MIB = 1024 * 1024
+Feed = Sequence[str]
+"""The command that writes what is stored."""
 Round = Callable[[Path], Measured]
 """Stores or restores once, in a fresh directory; what it prepares there is not measured."""
 
@@ -48,32 +50,32 @@ class Comparison:
     contenders: Mapping[str, Round]
 
 
-def to_directory(source: Path, recipient: str, programs: Programs) -> Comparison:
-    """Backups from a pipe to a directory."""
+def to_directory(feed: Feed, recipient: str, programs: Programs, *, title: str) -> Comparison:
+    """Backups to a directory."""
     contenders: dict[str, Round] = {
-        "zrb": lambda place: _zrb(source, str(place), recipient),
-        "zrb, proof: false": lambda place: _zrb(source, str(place), recipient, "proof=0"),
+        "zrb": lambda place: _zrb(feed, str(place), recipient),
+        "zrb, proof: false": lambda place: _zrb(feed, str(place), recipient, "proof=0"),
     }
     for name, program in restics(programs).items():
-        contenders[f"{name} --compression off"] = _restic_backup(program, source)
+        contenders[f"{name} --compression off"] = _restic_backup(program, feed)
     contenders["split | age"] = lambda place: run(
         ["sh", "-c", f"split -b 256M -a 6 -d --filter='age -r {recipient} > $FILE' - {place}/part-"],
-        fed_by=["cat", str(source)],
+        fed_by=feed,
     )
-    return Comparison("Backup from a pipe to a directory", contenders)
+    return Comparison(title, contenders)
 
 
-def from_directory(source: Path, keys: tuple[str, str], scratch: Path) -> Comparison:
+def from_directory(feed: Feed, keys: tuple[str, str], scratch: Path) -> Comparison:
     """Restores from a directory into a pipe, which is what ``verify --depth decrypt`` does too."""
     identity, recipient = keys
     stored = scratch / "stored"
     (stored / "zrb").mkdir(parents=True)
     described = stored / "described.json"
-    described.write_text(_zrb(source, str(stored / "zrb"), recipient).stdout)
+    described.write_text(_zrb(feed, str(stored / "zrb"), recipient).stdout)
     identity_file = stored / "identity"
     identity_file.write_text(identity + "\n")
     split = f"split -b 256M -a 6 -d --filter='age -r {recipient} > $FILE' - {stored}/part-"
-    run(["sh", "-c", split], fed_by=["cat", str(source)])
+    run(["sh", "-c", split], fed_by=feed)
     ours = [sys.executable, "-m", "tests.bench.ours", "fetch", str(stored / "zrb"), identity, str(described)]
     piped = ["sh", "-c", f"for part in {stored}/part-*; do age -d -i {identity_file} $part; done"]
     return Comparison(
@@ -82,12 +84,12 @@ def from_directory(source: Path, keys: tuple[str, str], scratch: Path) -> Compar
     )
 
 
-def scaling(source: Path, recipient: str, size: int) -> Comparison:
+def scaling(feed: Feed, recipient: str, size: int) -> Comparison:
     """What a backup's speed depends on: cores and the size of parts. What is stored is thrown away."""
 
     def store(*options: str, cores: int = len(os.sched_getaffinity(0))) -> Round:
         chosen = ",".join(map(str, sorted(os.sched_getaffinity(0))[:cores]))
-        return lambda _place: _zrb(source, "discard", recipient, *options, before=("taskset", "-c", chosen))
+        return lambda _place: _zrb(feed, "discard", recipient, *options, before=("taskset", "-c", chosen))
 
     rows = {"zrb": store(), "zrb on one core": store(cores=1)}
     rows |= {f"zrb, parts of {size // parts // MIB or 1} MiB": store(f"part_size={size // parts}") for parts in (2, 32)}
@@ -95,12 +97,12 @@ def scaling(source: Path, recipient: str, size: int) -> Comparison:
     return Comparison("Backup from a pipe, thrown away", rows)
 
 
-def to_sink(source: Path, recipient: str, endpoint: Endpoint) -> Comparison:
+def to_sink(feed: Feed, recipient: str, endpoint: Endpoint) -> Comparison:
     """Backups to an endpoint that only answers: what our own side of S3 costs."""
     environment = {"BENCH_CA": endpoint.ca_bundle}
 
     def store(*options: str) -> Round:
-        return lambda _place: _zrb(source, endpoint.url, recipient, *options, environment=environment)
+        return lambda _place: _zrb(feed, endpoint.url, recipient, *options, environment=environment)
 
     kind = "https" if endpoint.ca_bundle else "http"
     return Comparison(
@@ -109,27 +111,25 @@ def to_sink(source: Path, recipient: str, endpoint: Endpoint) -> Comparison:
     )
 
 
-def to_minio(source: Path, recipient: str, programs: Programs, endpoint: Endpoint) -> Comparison:
+def to_minio(feed: Feed, recipient: str, programs: Programs, endpoint: Endpoint) -> Comparison:
     """Backups from a pipe to MinIO."""
-    contenders: dict[str, Round] = {"zrb": lambda place: _zrb(source, endpoint.url, recipient, prefix=place.name)}
+    contenders: dict[str, Round] = {"zrb": lambda place: _zrb(feed, endpoint.url, recipient, prefix=place.name)}
     for name, program in restics(programs).items():
-        contenders[f"{name} --compression off"] = _restic_backup(program, source, endpoint)
+        contenders[f"{name} --compression off"] = _restic_backup(program, feed, endpoint)
     if rclone := programs.path("rclone"):
         contenders["age | rclone rcat"] = lambda place: run(
             ["sh", "-c", f"age -r {recipient} | {rclone} rcat :s3:{BUCKET}/{place.name}"],
             env=_rclone(endpoint),
-            fed_by=["cat", str(source)],
+            fed_by=feed,
         )
     return Comparison("Backup from a pipe to MinIO", contenders)
 
 
-def from_minio(
-    source: Path, keys: tuple[str, str], programs: Programs, endpoint: Endpoint, scratch: Path
-) -> Comparison:
+def from_minio(feed: Feed, keys: tuple[str, str], programs: Programs, endpoint: Endpoint, scratch: Path) -> Comparison:
     """Restores from MinIO into a pipe. What is restored is stored here first."""
     identity, recipient = keys
     described = scratch / "described.json"
-    described.write_text(_zrb(source, endpoint.url, recipient, prefix="restore").stdout)
+    described.write_text(_zrb(feed, endpoint.url, recipient, prefix="restore").stdout)
     identity_file = scratch / "identity"
     identity_file.write_text(identity + "\n")
     ours = [sys.executable, "-m", "tests.bench.ours", "fetch", endpoint.url, identity, str(described)]
@@ -139,7 +139,7 @@ def from_minio(
     if rclone := programs.path("rclone"):
         name = f":s3:{BUCKET}/restored.age"
         stored = f"age -r {recipient} | {rclone} rcat {name}"
-        run(["sh", "-c", stored], env=_rclone(endpoint), fed_by=["cat", str(source)])
+        run(["sh", "-c", stored], env=_rclone(endpoint), fed_by=feed)
         piped = ["sh", "-c", f"{rclone} cat {name} | age -d -i {identity_file}"]
         contenders["rclone cat | age -d"] = lambda _place: _into_pipe(piped, _rclone(endpoint))
     for name, program in restics(programs).items():
@@ -147,7 +147,7 @@ def from_minio(
         environment = _restic_environment(scratch / "restic-cache", endpoint, prefix=prefix)
         run([program, "init", "--quiet", "--repository-version", "2"], env=environment)
         backup = [program, "backup", "--quiet", "--stdin", "--compression", "off"]
-        run(backup, env=environment, fed_by=["cat", str(source)])
+        run(backup, env=environment, fed_by=feed)
         contenders[f"{name} dump"] = _restic_dump(program, environment)
     return Comparison("Restore from MinIO into a pipe", contenders)
 
@@ -164,7 +164,7 @@ def _version(path: str) -> str:
 
 
 def _zrb(
-    source: Path,
+    feed: Feed,
     place: str,
     recipient: str,
     *options: str,
@@ -173,15 +173,15 @@ def _zrb(
     before: Sequence[str] = (),
 ) -> Measured:
     command = [*before, sys.executable, "-m", "tests.bench.ours", "store", place, recipient, *options]
-    return run(command, env={**KEYS, **environment, "BENCH_PREFIX": f"{prefix}/"}, fed_by=["cat", str(source)])
+    return run(command, env={**KEYS, **environment, "BENCH_PREFIX": f"{prefix}/"}, fed_by=feed)
 
 
-def _restic_backup(program: str, source: Path, endpoint: Endpoint | None = None) -> Round:
+def _restic_backup(program: str, feed: Feed, endpoint: Endpoint | None = None) -> Round:
     def backup(place: Path) -> Measured:
         environment = _restic_environment(place, endpoint, prefix=place.name)
         run([program, "init", "--quiet", "--repository-version", "2"], env=environment)
         command = [program, "backup", "--quiet", "--stdin", "--compression", "off"]
-        return run(command, env=environment, fed_by=["cat", str(source)])
+        return run(command, env=environment, fed_by=feed)
 
     return backup
 

@@ -14,7 +14,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
-from zrb.seal.age import PIECE_BYTES, AgeSealer
+from zrb.seal.age import AgeSealer
+from zrb.seal.age_stream import PIECE_BYTES
 from zrb.seal.hashing import stream_hasher
 
 MIB = 1024 * 1024

@@ -29,6 +29,7 @@ RUN_ELSEWHERE = {
     "make demo": "tests/docs/test_demo.py",
     "make test": ".ci/run",
     "make test-openzfs": ".ci/run",
+    "make test-servers": ".ci/run",
     "make venv": "tests/setup/venv",
 }
 """Commands that set up this checkout, and what runs them where: a page about them is not run inside themselves."""

@@ -13,7 +13,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from zrb.seal.age import PIECE_BYTES, AgeSealer, new_identity
+from zrb.seal.age import AgeSealer
+from zrb.seal.age_keys import new_identity
+from zrb.seal.age_stream import PIECE_BYTES
 
 PAGE = Path(__file__).parents[2] / "docs" / "open_hybrid_part.py"
 PRIVATE, PUBLIC = new_identity("hybrid")

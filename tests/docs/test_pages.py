@@ -17,7 +17,7 @@ import pytest
 import yaml
 from zrb.config.key_files import read_identities, read_signing_key
 from zrb.run.keys import write_age_key, write_signing_key
-from zrb.seal.age import public_of
+from zrb.seal.age_keys import public_of
 from zrb.values.recipients import KeyKind
 
 from plugins.module_utils._ansible.requirements import LIBRARIES
@@ -227,6 +227,28 @@ def test_by_hand_damage_is_found_before_anything_is_received(
     with pytest.raises(AssertionError, match=told):
         stage.play(DOCS / "restore-by-hand.md")
     assert stage.here("tank/restored") not in command("zfs", "list", "-H", "-r", "-o", "name", stage.here("tank"))
+
+
+BY_HAND = f"python3 {DOCS / 'restore_by_hand.py'}"
+KEYS = f"--key {SIGNER} --identity /media/usb/zrb-age.key"
+
+
+def test_restore_by_hand_with_the_program(stage: Stage, home: MadeDataset, zpool: MadePool) -> None:
+    settle(stage, kind="classic", s3=None, local={"path": str(stage.directory / "repository")}, part_size="256KiB")
+    for level in range(5):
+        if level in {1, 2, 4}:  # the increment of level 3 is empty
+            change_tree(home.mountpoint, level)
+        stage.run(Command(f"zrb backup --level {level}", ()), "before")
+    files = describe_tree(home.mountpoint)
+    stage.run(Command(f"{BY_HAND} verify /mnt/disk/zrb {KEYS}", ("…tank/home@zrb_level4…",)), "the program")
+    restoring = Command(f"{BY_HAND} restore /mnt/disk/zrb tank/home {KEYS} --receive tank/restored", ())
+    stage.run(restoring, "the program")
+    with pytest.raises(AssertionError, match="it exists"):
+        stage.run(restoring, "the program")
+    # zfs-fuse shows no extended attributes of a filesystem that was mounted while it was read-only.
+    inherit = "zfs inherit readonly tank/restored && zfs unmount tank/restored && zfs mount tank/restored"
+    stage.run(Command(inherit, ()), "after")
+    assert compare(files, describe_tree(zpool.mountpoint / "restored")) == []
 
 
 @pytest.mark.parametrize("page", ["configuration.md", "cli.md", "format.md", "threat-model.md", "architecture.md"])

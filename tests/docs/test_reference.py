@@ -22,7 +22,7 @@ from zrb.config import schema
 from zrb.config.file import load_config
 from zrb.config.schema import read_config
 from zrb.run.verify import DEPTHS
-from zrb.seal.age import new_identity
+from zrb.seal.age_keys import new_identity
 from zrb.values.manifest_json import decode_manifest
 from zrb.values.part_list_json import decode_part
 from zrb.values.strict_json import canonical_json

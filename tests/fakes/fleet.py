@@ -20,7 +20,7 @@ from zrb.run.backup import BackupOutcome, BackupPlan, BackupResult, back_up, pla
 from zrb.run.context import Context
 from zrb.run.keys import write_signing_key
 from zrb.run.restore import RestoreResult, RestoreSelection, restore
-from zrb.seal.age import new_identity
+from zrb.seal.age_keys import new_identity
 from zrb.values.config import KIB, MIB, Config, Limits, S3Settings, Task
 from zrb.values.manifest import Manifest, Part
 
@@ -91,7 +91,7 @@ class Fleet:
             s3=S3Settings(bucket="fake"),
             limits=LIMITS,
         )
-        self._tokens: Iterator[int] = count(1)
+        self.tokens: Iterator[int] = count(1)
         self.zfs.add_dataset(DATASET, content=random_bytes(200 * KIB), properties={"compression": "zstd"})
         self.zfs.add_dataset("tank/restore")
 
@@ -103,7 +103,7 @@ class Fleet:
             open_store=lambda: self.store,
             progress=self.progress,
             clock=self.clock,
-            token=lambda: f"{next(self._tokens):08x}",
+            token=lambda: f"{next(self.tokens):08x}",
         )
         return replace(context, **changes)
 

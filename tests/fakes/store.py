@@ -22,6 +22,7 @@ from zrb.errors import (
     ObjectExists,
     ObjectMissing,
     PartDamaged,
+    StoreDenied,
     StoreError,
     StoreUnavailable,
 )
@@ -89,6 +90,8 @@ class MemoryStore:
         self._upload_numbers = count(1)
         self.unfinished: dict[str, MemoryUpload] = {}
         self.calls: list[tuple[Operation, str]] = []
+        self.denied: set[Operation] = set()
+        """What these credentials may not do, now and for ever."""
         self.closed = False
         self._flow: Flow = free_flow
 
@@ -206,6 +209,19 @@ class MemoryStore:
         """Delete an object."""
         del self._objects[key]
 
+    def copy_objects(self) -> MemoryStore:
+        """Another store with the same objects, which denies the same operations, without faults."""
+        other = MemoryStore(kind=self._kind, location=self._location, keeps_checksums=self._keeps_checksums)
+        other.denied = set(self.denied)
+        with self._lock:
+            other._objects = {key: replace(found) for key, found in self._objects.items()}
+        return other
+
+    @property
+    def has_faults(self) -> bool:
+        """Whether a call that comes may fail."""
+        return bool(self.denied) or any(fault.seen < fault.nth for fault in self._faults)
+
     def archive(self, key: str, storage_class: str = "DEEP_ARCHIVE") -> None:
         """Move an object to an archive class: it can no longer be read."""
         self._objects[key].storage_class = storage_class
@@ -224,6 +240,11 @@ class MemoryStore:
     def _due(self, operation: Operation, key: str) -> _Fault | None:
         self.calls.append((operation, key))
         due = None
+        if operation in self.denied:
+            denied = StoreDenied(
+                "The fake store denies it", answer="403 AccessDenied", next_step="Expect it in the test"
+            )
+            due = _Fault(operation, 1, denied, after=False, key_part="")
         for fault in self._faults:
             if fault.operation == operation and fault.key_part in key:
                 fault.seen += 1

@@ -236,7 +236,7 @@ class FakeZfs:
     def take_snapshots(self, names: Sequence[str]) -> None:
         self._maybe_fail("create_snapshots")
         if len({name.partition("@")[0].partition("/")[0] for name in names}) != 1:
-            raise ZfsUnable("Snapshots at one instant are possible in one pool only", next_step="None: a fake")
+            raise ZfsUnable("Snapshots at one instant must be in one pool", next_step="None: a fake")
         for name in names:
             dataset = check.check_snapshot_name(name).partition("@")[0]
             self._get(dataset)

@@ -174,7 +174,7 @@ def _stop_daemon(record: IO[str]) -> None:
 
 
 @contextmanager
-def pools_below(directory: Path) -> Iterator[Callable[[], MadePool]]:
+def pools_below(directory: Path, *, pool_bytes: int = POOL_BYTES) -> Iterator[Callable[[], MadePool]]:
     """Make pools, each on a sparse file in ``directory``; they are destroyed in the end."""
     made: list[tuple[str, Path]] = []
 
@@ -182,7 +182,7 @@ def pools_below(directory: Path) -> Iterator[Callable[[], MadePool]]:
         name = f"{pool_guard.TEST_POOL_PREFIX}-{secrets.token_hex(4)}"
         image = directory / f"{name}.img"
         with image.open("wb") as file:
-            file.truncate(POOL_BYTES)
+            file.truncate(pool_bytes)
         pool = MadePool(name=name, mountpoint=directory / name)
         made.append((name, image))
         command("zpool", "create", "-o", "cachefile=none", "-m", str(pool.mountpoint), name, str(image))

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 from zrb.errors import UsageError
-from zrb.seal.age import check_recipient
+from zrb.seal.age_keys import check_recipient
 from zrb.seal.signing import check_signer
 from zrb.version import VERSION
 

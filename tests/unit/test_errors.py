@@ -83,7 +83,6 @@ def test_facts_are_for_machines() -> None:
 def test_a_missing_library_says_where_and_how() -> None:
     error = LibraryMissing.named("blake3", ImportError("No module named 'blake3'"))
     assert isinstance(error, UsageError)
-    assert error.explain() == (
-        f"The Python library blake3 is needed and cannot be imported by {sys.executable}: No module named 'blake3'. "
-        f"Install it there: `{sys.executable} -m pip install blake3`."
-    )
+    assert (error.subject, error.answer) == ("blake3", "No module named 'blake3'")
+    assert sys.executable in error.problem
+    assert f"`{sys.executable} -m pip install blake3`" in error.next_step

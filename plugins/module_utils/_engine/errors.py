@@ -16,7 +16,7 @@ from pathlib import Path
 
 
 class Explained(BaseException):
-    """What the engine raises and explains.
+    """Base of all that the engine raises on purpose.
 
     ``problem`` says what was tried and on which object, ``answer`` what the other side said (stderr of a
     command, an S3 error code), ``next_step`` what the user should do. ``subject`` is the bare name of the
@@ -57,8 +57,8 @@ class EngineError(Explained, Exception):
 
 
 class Interrupted(Explained):
-    """SIGINT or SIGTERM. No error: nothing that handles errors on its way, as one dataset of several or a step after
-    the commit does, may take it for one. The exit code is 128 and the signal's number: 130 or 143."""
+    """SIGINT or SIGTERM stops the run. Not an error, so that code that survives an error (of one dataset, of a step
+    after the commit) does not catch it. The exit code is 128 plus the signal's number: 130 or 143."""
 
     def __init__(self, signal_number: int, *, next_step: str) -> None:
         super().__init__(f"Stopped by signal {signal_number}", next_step=next_step)
@@ -67,7 +67,7 @@ class Interrupted(Explained):
 
 
 class Unexpected(EngineError):
-    """An exception that no part of the engine expects: a defect, or a machine that is out of memory."""
+    """An exception that no part of the engine expects: a bug, or a machine that is out of memory."""
 
 
 def explained(error: Exception) -> EngineError:
@@ -86,8 +86,8 @@ def explained(error: Exception) -> EngineError:
 
 
 def without_frames(error: EngineError) -> EngineError:
-    """Return ``error``, to be kept to the end of a run, without the frames that it and its causes passed: these keep
-    the buffers of a whole stream."""
+    """Return ``error`` without its stack frames and those of its causes. A run keeps its errors to the end, and the
+    frames would keep the buffers of a whole stream."""
     one: BaseException | None = error
     while one is not None:
         one.__traceback__ = None
@@ -143,7 +143,7 @@ class LibraryMissing(UsageError):
 
     @classmethod
     def older(cls, library: str, *, found: str, needed: str, purpose: str) -> LibraryMissing:
-        """The error for a ``library`` that is installed, in a version before the one that ``purpose`` takes."""
+        """The error for a ``library`` that is installed, but older than ``purpose`` needs."""
         return cls(
             f"The Python library {library} {found} of {sys.executable}, or the OpenSSL in it, is too old for "
             f"{purpose}, which need {needed}",
@@ -165,13 +165,13 @@ class Locked(EngineError):
 
 
 class IntegrityError(EngineError):
-    """Bytes, links or signatures are not what the manifest, or the format, says."""
+    """Bytes, links or signatures do not match the manifest, or break the format."""
 
     exit_code = 5
 
 
 class RepositoryChanged(IntegrityError):
-    """The repository at a destination is not the one that this machine knows there, or cannot be told."""
+    """The repository at a destination is not the one that this machine knows there, or cannot be identified."""
 
 
 class BackupsVanished(IntegrityError):
@@ -195,7 +195,7 @@ class PartMissing(IntegrityError):
 
 
 class StreamDamaged(IntegrityError):
-    """The joined stream does not have the hash that the manifest states."""
+    """The whole stream does not have the hash that the manifest states."""
 
 
 class ChainBroken(IntegrityError):
@@ -260,7 +260,7 @@ class ZfsDenied(ZfsError):
 
 
 class ZfsUnable(ZfsError):
-    """This ZFS cannot do what is asked, however often it is tried."""
+    """This ZFS cannot do what is asked. Trying again does not help."""
 
 
 class SendFailed(ZfsError):
@@ -322,7 +322,7 @@ class TlsFailure(StoreError):
 
 
 class ObjectMissing(StoreError):
-    """A key does not exist. Inside the engine only: callers turn it into what it means to them."""
+    """A key does not exist. For the engine alone: callers raise an error that says what this means to the user."""
 
 
 class ObjectExists(StoreError):
@@ -330,8 +330,8 @@ class ObjectExists(StoreError):
 
 
 class ObjectArchived(StoreError):
-    """A key is in an archive class and not thawed. Callers turn it into :class:`ThawNeeded` where they know more; its
-    exit code is the same."""
+    """A key is in an archive class and not thawed. Callers that know more raise :class:`ThawNeeded` instead, with the
+    same exit code."""
 
     exit_code = 7
 
@@ -344,4 +344,4 @@ class LocalStateError(EngineError):
 
 
 class MemoryFault(EngineError):
-    """A bit changed in this machine's memory, or in its processor, on the way of a stream."""
+    """A bit flipped in this machine's memory or processor while a stream went through it."""

@@ -93,21 +93,21 @@ def test_signing_key_that_others_can_read(zrb: CommandLine) -> None:
 
 def test_age_key_in_place_of_the_signing_key(zrb: CommandLine) -> None:
     zrb.edit(signing_key=str(zrb.nas.identity))
-    ended = backup_is_refused(zrb, 2, "An age private key, which cannot sign", str(zrb.nas.identity))
+    ended = backup_is_refused(zrb, 2, "age private key", str(zrb.nas.identity))
     assert "AGE-SECRET-KEY-1" not in ended.err
 
 
 def test_private_key_in_place_of_the_recipient(zrb: CommandLine) -> None:
     private = zrb.nas.identity.read_text().splitlines()[-1]
     zrb.edit(age_recipients=[private])
-    ended = backup_is_refused(zrb, 2, "An age private key stands where a public key belongs", "age_recipients")
+    ended = backup_is_refused(zrb, 2, "age private key", "age_recipients")
     assert private not in ended.err
 
 
 def test_private_key_in_place_of_a_trusted_signer(zrb: CommandLine) -> None:
     private = Path(zrb.nas.config.signing_key or "").read_text().splitlines()[-1]
     zrb.edit(trusted_signers=[private])
-    ended = backup_is_refused(zrb, 2, "private key stands where the public key of a signer belongs")
+    ended = backup_is_refused(zrb, 2, "private key", "public key of a signer")
     assert private not in ended.err
 
 
@@ -333,8 +333,8 @@ def test_a_manifest_that_is_none_is_refused(backed_up: CommandLine) -> None:
     manifest = objects(backed_up, "manifests")[0]
     for content in (b"", b"{}", b"[" * 100_000, b"\xff\xfe", b'{"payload": 1e400}'):
         manifest.write_bytes(content)
-        refused(backed_up("list"), 5, manifest.name, "restore that object from a copy, or use another backup")
-        restore_is_refused(backed_up, 5, manifest.name, "restore that object from a copy, or use another backup")
+        refused(backed_up("list"), 5, manifest.name, "restore that object")
+        restore_is_refused(backed_up, 5, manifest.name, "restore that object")
 
 
 def test_a_manifest_of_another_dataset_is_refused(backed_up: CommandLine) -> None:
@@ -343,16 +343,16 @@ def test_a_manifest_of_another_dataset_is_refused(backed_up: CommandLine) -> Non
     foreign.parent.mkdir()
     shutil.copy(manifest, foreign)
     ended = backed_up("list")
-    refused(ended, 5, str(foreign.relative_to(backed_up.repository)), "It was copied or moved there")
+    refused(ended, 5, str(foreign.relative_to(backed_up.repository)), "copied")
     other = f"{backed_up.nas.pool.name}/other"
     ended = restored(backed_up, "--dataset", other)
-    refused(ended, 5, "It was copied or moved there")
+    refused(ended, 5, "copied")
 
 
 def test_a_manifest_that_a_stranger_signed_is_refused(backed_up: CommandLine, tmp_path: Path) -> None:
     stranger = write_signing_key(tmp_path / "stranger.key")
     backed_up.edit(signing_key=str(stranger.path))
-    restore_is_refused(backed_up, 5, "none of the 1 trusted signers has that key", "trusted_signers")
+    restore_is_refused(backed_up, 5, "trusted signers", "trusted_signers")
 
 
 def test_without_a_trusted_signer_nothing_is_restored(backed_up: CommandLine) -> None:
@@ -362,7 +362,7 @@ def test_without_a_trusted_signer_nothing_is_restored(backed_up: CommandLine) ->
     restored(backed_up, "--trusted-signer", signer, "--dry-run").succeeded()
     ended = restored(backed_up, "--allow-unsigned", "--json")
     assert ended.code == 4
-    assert any("without a trusted signature were accepted" in text for text in ended.document["warnings"])
+    assert any("without a trusted signature" in text for text in ended.document["warnings"])
 
 
 def test_the_wrong_identity(backed_up: CommandLine, tmp_path: Path) -> None:
@@ -427,7 +427,7 @@ def settings(zrb: CommandLine, **changes: Any) -> dict[str, Any]:
 
 def test_s3_no_such_bucket(s3_zrb: CommandLine) -> None:
     s3_zrb.edit(s3=settings(s3_zrb, bucket="zrbtest-nonesuch"))
-    backup_is_refused(s3_zrb, 6, "zrbtest-nonesuch", "or correct bucket, region")
+    backup_is_refused(s3_zrb, 6, "zrbtest-nonesuch", "region")
     refused(s3_zrb("list"), 6, "zrbtest-nonesuch")
 
 
@@ -447,7 +447,7 @@ def dead_endpoint() -> Iterator[str]:
 def test_s3_endpoint_that_is_down(s3_zrb: CommandLine, dead_endpoint: str) -> None:
     endpoint = dead_endpoint
     s3_zrb.edit(s3=settings(s3_zrb, endpoint=endpoint))
-    backup_is_refused(s3_zrb, 1, endpoint, "can be reached")
+    backup_is_refused(s3_zrb, 1, endpoint, "firewall")
     checks = json.loads(s3_zrb("validate-config", "--json").out)["checks"]
     (check,) = [check for check in checks if check["name"] == "repository"]
     assert (check["status"], endpoint in check["message"]) == ("error", True)

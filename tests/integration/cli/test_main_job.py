@@ -178,7 +178,7 @@ def test_validate_config_on_a_real_nas(zrb: CommandLine) -> None:
     make_tree(zrb.files, seed=1, files=5, big_bytes=1000)
     zrb.back_up(0)
     after = {check["name"]: check for check in zrb("validate-config", "--json").document["checks"]}
-    assert "it is the repository" in after["repository"]["message"]
+    assert "is the repository" in after["repository"]["message"]
     if zrb.nas.config.s3:
         assert after["conditional_writes"]["status"] == "ok"
         assert after["checksums"]["status"] == "warning", "moto accepts wrong checksums"

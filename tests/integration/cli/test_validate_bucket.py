@@ -27,7 +27,7 @@ def test_the_settings_of_a_bucket(make_nas: Callable[..., Nas], bucket: LocalBuc
 
     before = checks()
     assert before["clock"]["status"] == "ok"
-    assert before["lifecycle"]["message"] == "none of 0 rules deletes backups or archives manifests"
+    assert "none of 0 rules" in before["lifecycle"]["message"]
     assert before["versioning"]["status"] == "warning"
     assert before["object_lock"]["message"].startswith("none")
     assert before["tls"]["status"] == "warning"

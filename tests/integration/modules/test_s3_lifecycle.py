@@ -109,7 +109,7 @@ def test_expiry_of_backups_is_warned_of(ansible: Ansible, connection: dict[str, 
         ]
     )
     (warning,) = with_prefix["warnings"]
-    assert warning.startswith("Rule expire can delete backups by their age. Expiry by age is not retention")
+    assert warning.startswith("Rule expire can delete backups")
     assert "warnings" not in elsewhere
 
 
@@ -118,13 +118,13 @@ def test_what_an_endpoint_does_not_keep_is_warned_of(ansible: Ansible, connectio
     task = {MODULE: {**connection, "rules": [rule], "wait_timeout": 4}}
     for result in ansible.play([task, task]):
         assert result["changed"] is True
-        assert "The endpoint keeps other rules than it was given: zrb-abort" in result["warnings"][0]
+        assert "other rules" in result["warnings"][0] and "zrb-abort" in result["warnings"][0]
 
 
 def test_switching_off_validation_is_warned_of(ansible: Ansible, connection: dict[str, Any]) -> None:
     (result,) = ansible.play([{MODULE: {**connection, "rules": [ABORT], "validate_certs": False, "wait": False}}])
     assert result["changed"] is True
-    assert result["warnings"][0].startswith("validate_certs is false: whoever is between")
+    assert result["warnings"][0].startswith("validate_certs is false")
 
 
 @pytest.mark.parametrize(
@@ -136,12 +136,12 @@ def test_switching_off_validation_is_warned_of(ansible: Ansible, connection: dic
             {"rules": [{**ABORT, "transitions": [{"storage_class": "X"}]}]},
             "one of the following is required: days, date",
         ),
-        ({"rules": [ABORT, ABORT]}, "Every rule needs an id of its own"),
-        ({"rules": [ABORT], "state": "absent", "purge": True}, "say different things"),
+        ({"rules": [ABORT, ABORT]}, "own id"),
+        ({"rules": [ABORT], "state": "absent", "purge": True}, "purge=true"),
         ({"rules": [ABORT], "secret_key": None}, "parameters are required together: access_key, secret_key"),
         ({"rules": [ABORT], "profile": "p"}, "mutually exclusive: profile|access_key"),
-        ({"rules": [ABORT], "bucket": "zrbtest-none"}, "Create the bucket zrbtest-none"),
-        ({"rules": [ABORT], "endpoint_url": "no-url"}, "an endpoint begins with https://"),
+        ({"rules": [ABORT], "bucket": "zrbtest-none"}, "Create the bucket"),
+        ({"rules": [ABORT], "endpoint_url": "no-url"}, "https:// or http://"),
         ({}, "missing required arguments: rules"),
     ],
 )

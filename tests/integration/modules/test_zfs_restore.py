@@ -123,7 +123,7 @@ def test_a_target_that_holds_something_else_is_never_touched(ansible: Ansible, n
     assert older["changed"]
     assert newer["failed"]
     assert newer["error"] == "TargetExists"
-    assert f"{target} exists already, and a restore never overwrites" in newer["msg"]
+    assert f"{target} exists" in newer["msg"]
     listed = subprocess.run(["zfs", "list", "-H", "-t", "snapshot", "-r", target], capture_output=True, check=True)
     assert listed.stdout.count(b"\n") == 1
 
@@ -184,8 +184,8 @@ def test_the_catalogue_is_filtered_and_queried(ansible: Ansible, nas: Nas, chain
         ]
     )
     assert queried["answer"] == [increment]
-    assert "The query '[?' cannot be applied" in queried_badly["msg"]
-    assert "The option since cannot be 'yesterday'" in since_badly["msg"]
+    assert "query '[?'" in queried_badly["msg"]
+    assert "option since " in since_badly["msg"] and "'yesterday'" in since_badly["msg"]
 
 
 def test_a_manifest_that_is_damaged_does_not_hide_the_others(ansible: Ansible, nas: Nas, chain: list[Result]) -> None:

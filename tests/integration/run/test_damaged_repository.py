@@ -93,7 +93,7 @@ def test_every_object_is_covered(chain: Chain) -> None:
 def test_a_damaged_newest_manifest_is_not_silently_passed_over(chain: Chain) -> None:
     nas, full, first = chain
     flip(file_of(nas, first.manifest_key), 300)
-    with pytest.raises(IntegrityError, match="name it with --backup-id"):
+    with pytest.raises(IntegrityError, match="--backup-id"):
         nas.restore()
     with pytest.raises(IntegrityError):
         nas.restore(backup_id=first.manifest.backup_id)
@@ -109,11 +109,11 @@ def test_missing_objects(chain: Chain) -> None:
         nas.restore()
     assert verified(nas, "exists") == 5
     part.write_bytes(content[:-1])
-    with pytest.raises(IntegrityError, match="its signed manifest states"):
+    with pytest.raises(IntegrityError, match=nas.parts(full.manifest)[-1].key):
         nas.restore()
     part.write_bytes(content)
     file_of(nas, full.manifest_key).unlink()
-    with pytest.raises(ChainBroken, match="missing or was refused"):
+    with pytest.raises(ChainBroken, match=full.manifest.backup_id):
         nas.restore()
     assert first.manifest.base is not None
     assert not nas.context().zfs.exists(nas.target())
@@ -138,7 +138,7 @@ def test_a_manifest_of_another_dataset(chain: Chain) -> None:
     elsewhere.write_bytes(file_of(nas, full.manifest_key).read_bytes())
     context = nas.context()
     selection = RestoreSelection(dataset=f"{nas.pool.name}/other", target=nas.target())
-    with pytest.raises(IntegrityError, match="copied or moved"):
+    with pytest.raises(IntegrityError, match="copied"):
         plan_restore(context, selection, trusted=context.trusted_signers())
 
 
@@ -160,7 +160,7 @@ def test_wrong_keys(chain: Chain, tmp_path: Path) -> None:
         restore(context, selection, identities=read_identities(nas.identity), trusted=[])
     assert not context.zfs.exists(nas.target())
     unsigned = restore(context, selection, identities=read_identities(nas.identity), trusted=[], allow_unsigned=True)
-    assert "Manifests without a trusted signature were accepted" in unsigned.warnings[0]
+    assert "without a trusted signature" in unsigned.warnings[0]
 
 
 def test_a_rolled_back_repository_is_noticed(chain: Chain) -> None:
@@ -170,7 +170,7 @@ def test_a_rolled_back_repository_is_noticed(chain: Chain) -> None:
         with pytest.raises(BackupsVanished):
             use()
     restored = nas.restore(backup_id=full.manifest.backup_id)
-    assert any("the newest backups were removed" in warning for warning in restored.warnings)
+    assert any("newest backups" in warning for warning in restored.warnings)
     verify(nas.context(), depth="signature", accept_losses=True)
     # The next backup does not reuse the number of the one that vanished.
     assert nas.back_up(1).manifest.seq == first.manifest.seq + 1

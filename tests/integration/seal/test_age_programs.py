@@ -17,7 +17,9 @@ from random import Random
 import pyrage
 import pytest
 from zrb.errors import BadRecipient
-from zrb.seal.age import HEAD_BYTES, PIECE_BYTES, AgeOpener, AgeSealer, new_identity, public_of
+from zrb.seal.age import HEAD_BYTES, AgeOpener, AgeSealer
+from zrb.seal.age_keys import new_identity, public_of
+from zrb.seal.age_stream import PIECE_BYTES
 from zrb.values.recipients import KeyKind
 
 from tests.fixtures.age_tools import program, system_age

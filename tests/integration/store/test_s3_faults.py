@@ -48,9 +48,10 @@ class TestRequestsThatFail:
         with pytest.raises(StoreUnavailable) as caught:
             behind_proxy.put(KEY, b"content")
         message = caught.value.explain()
-        assert f"PutObject of {KEY} in s3://{bucket.name}/zfs-backups/" in message
-        assert "after 2 attempts: SlowDown: Please reduce your request rate" in message
-        assert "run the same again later" in message
+        assert KEY in message
+        assert f"s3://{bucket.name}/zfs-backups/" in message
+        assert "2 attempts" in message
+        assert "SlowDown: Please reduce your request rate" in message
         assert s3_proxy.count("PUT", OBJECT) == 2
         assert not is_stored(bucket)
 
@@ -113,7 +114,7 @@ class TestLostReplies:
     def test_of_a_put_over_other_content(self, behind_proxy: S3Store, store: S3Store, s3_proxy: FaultProxy) -> None:
         store.put(KEY, b"another")
         s3_proxy.lose_reply(method="PUT", path=OBJECT)
-        with pytest.raises(ObjectExists, match="nothing was overwritten"):
+        with pytest.raises(ObjectExists, match=KEY):
             behind_proxy.put(KEY, b"content")
 
     @pytest.mark.parametrize("times", [1, 10])
@@ -236,10 +237,10 @@ class TestEndpointsThatIgnore:
             return reply
 
         s3_proxy.change_reply(other, method="PUT", path=OBJECT)
-        with pytest.raises(StoreError, match="stored other bytes"):
+        with pytest.raises(StoreError, match=f"stored {KEY}"):
             behind_proxy.put(KEY, b"content")
         upload = behind_proxy.open_upload("data/x", total_chunks=1)
-        with pytest.raises(StoreError, match="stored other bytes"):
+        with pytest.raises(StoreError, match="stored data/x"):
             upload.put_chunk(0, 0, b"content")
 
 
@@ -267,7 +268,7 @@ class TestConflicts:
         upload = behind_proxy.open_upload(KEY, total_chunks=1)
         upload.put_chunk(0, 0, b"content")
         s3_proxy.answer(409, "ConditionalRequestConflict", method="POST", path=OBJECT)
-        with pytest.raises(StoreUnavailable, match="nothing is there: ConditionalRequestConflict"):
+        with pytest.raises(StoreUnavailable, match="ConditionalRequestConflict"):
             upload.complete()
 
     def test_an_object_that_vanishes_while_it_is_compared(
@@ -304,7 +305,7 @@ class TestBodiesThatBreak:
     ) -> None:
         store.put(KEY, b"content")
         s3_proxy.cut_body(0, path=OBJECT)
-        with pytest.raises(StoreUnavailable, match=f"GetObject of {KEY}"):
+        with pytest.raises(StoreUnavailable, match=f"GetObject.* {KEY}"):
             read_all(behind_proxy, KEY, 7)
         assert s3_proxy.count("GET", OBJECT) == 2
 
@@ -317,7 +318,7 @@ class TestBodiesThatBreak:
         store.put(KEY, b"0123456789")
         s3_proxy.drop_request_headers = ("range",)
         assert read_all(behind_proxy, KEY, 4) == b"0123"
-        with pytest.raises(StoreError, match="another range"):
+        with pytest.raises(StoreError, match=f"range of {KEY}"):
             read_all(behind_proxy, KEY, 4, 2)
 
     def test_a_range_that_is_another(self, behind_proxy: S3Store, store: S3Store, s3_proxy: FaultProxy) -> None:
@@ -332,12 +333,12 @@ class TestBodiesThatBreak:
 
     def test_an_object_that_was_cut_short(self, behind_proxy: S3Store, bucket: LocalBucket) -> None:
         bucket.client().put_object(Bucket=bucket.name, Key=f"zfs-backups/{KEY}", Body=b"0123")
-        with pytest.raises(PartDamaged, match="10 bytes"):
+        with pytest.raises(PartDamaged, match=f"{KEY}.* 4 bytes"):
             read_all(behind_proxy, KEY, 10)
 
     def test_a_listing_that_is_no_xml(self, behind_proxy: S3Store, s3_proxy: FaultProxy) -> None:
         s3_proxy.change_reply(lambda reply: Reply(200, {}, b"<html>welcome to the hotel"), method="GET")
-        with pytest.raises(StoreError, match="ListObjectsV2 of bucket"):
+        with pytest.raises(StoreError, match="ListObjectsV2"):
             list(behind_proxy.list(""))
 
 

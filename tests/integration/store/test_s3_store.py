@@ -91,7 +91,7 @@ def test_archived_objects_say_so_until_they_are_thawed(store: S3Store, bucket: L
     assert head is not None
     assert (head.storage_class, head.readable, head.thawing) == (storage_class, False, False)
     assert [entry.readable for entry in store.list("")] == [False]
-    with pytest.raises(ObjectArchived, match=r"InvalidObjectState.*Thaw the object first"):
+    with pytest.raises(ObjectArchived, match=r"InvalidObjectState.*Thaw"):
         store.get(KEY, limit=10)
     with pytest.raises(ObjectArchived):
         read_all(store, KEY, 7)
@@ -134,7 +134,7 @@ def test_a_foreign_object_is_proven_by_etag_or_by_reading_it(store: S3Store, buc
     assert store.put(KEY, b"content") == Checksum("none", "", md5(b"content"))
     sha256 = hashlib.sha256(b"content").hexdigest()
     assert store.holds(KEY, size=7, sha256=sha256, expected=Checksum("none", "")) is not None
-    with pytest.raises(ObjectExists, match="its content differs"):
+    with pytest.raises(ObjectExists, match="content differs"):
         store.put(KEY, b"contenT")
     with pytest.raises(ObjectExists, match="7 bytes"):
         store.put(KEY, b"content!")

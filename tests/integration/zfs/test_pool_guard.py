@@ -20,9 +20,9 @@ pytestmark = pytest.mark.zfs
 
 
 def test_the_engine_cannot_reach_another_pool(zpool: MadePool) -> None:
-    with pytest.raises(ZfsError, match=r"REFUSED by the tests' pool guard: zfs get .*'tank/a' is in no test pool"):
+    with pytest.raises(ZfsError, match=r"pool guard: zfs get .*'tank/a'"):
         RealZfs().dataset("tank/a")
-    with pytest.raises(ZfsError, match="REFUSED by the tests' pool guard"):
+    with pytest.raises(ZfsError, match="pool guard"):
         RealZfs().destroy_dataset("tank/a")
 
 

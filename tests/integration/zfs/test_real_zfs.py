@@ -106,7 +106,7 @@ def test_a_filesystem_is_not_received_over_files(zpool: MadePool, make_dataset: 
     covered = make_dataset("parent").mountpoint / "new"
     covered.mkdir()
     (covered / "precious").touch()
-    with pytest.raises(ZfsUnable, match=f"would cover {covered}"):
+    with pytest.raises(ZfsUnable, match=f"cover {covered}"):
         zfs.receive(f"{zpool.name}/parent/new", type="filesystem", first=True)
     assert (covered / "precious").exists()
     assert not zfs.exists(f"{zpool.name}/parent/new")
@@ -141,7 +141,7 @@ def test_a_snapshot_that_is_gone_since_fails_the_send(make_dataset: MakeDataset,
     command("zfs", "destroy", f"{dataset.name}@one")
     process = zfs.send(f"{dataset.name}@one", base=None, flags=())
     assert read_all(process.fileno()) == b""
-    with pytest.raises(ZfsError, match=f"zfs send of {dataset.name}@one failed"):
+    with pytest.raises(ZfsError, match=f"zfs send of {dataset.name}@one"):
         process.wait()
 
 

@@ -18,6 +18,7 @@ PAGES = {
     ),
     "Reference": (
         "docs/configuration",
+        "docs/servers",
         "docs/cli",
         "reference/zrb",
         "reference/modules",

@@ -21,7 +21,7 @@ from zrb.config.schema import LOCAL, RETRY, ROOT, STORAGE_CLASS
 from zrb.config.tasks import find_tasks
 from zrb.config.yaml_nodes import Keys
 from zrb.errors import ConfigError, LibraryMissing, NoSuchTask
-from zrb.seal.age import new_identity
+from zrb.seal.age_keys import new_identity
 from zrb.seal.signing import SigningKey
 from zrb.values.config import MIB, Config, Limits, LocalSettings, S3Settings, StorageClasses, Task
 

@@ -17,7 +17,7 @@ import pytest
 from zrb.config.key_files import MAX_KEY_FILE_BYTES, read_identities, read_signing_key
 from zrb.errors import KeyFileError
 from zrb.run.keys import KeyWritten, write_age_key, write_signing_key
-from zrb.seal.age import new_identity, public_of
+from zrb.seal.age_keys import new_identity, public_of
 from zrb.seal.signing import SigningKey
 from zrb.values.recipients import KeyKind, kind_of
 
@@ -83,7 +83,7 @@ def test_another_file_that_is_there_is_neither_taken_nor_overwritten(tmp_path: P
     assert age.read_bytes() == content
     signing = tmp_path / "signing.key"
     write_signing_key(signing)
-    with pytest.raises(KeyFileError, match="signatures"):
+    with pytest.raises(KeyFileError, match="signing key"):
         write_age_key(signing)
 
 
@@ -184,7 +184,7 @@ def test_a_public_key_is_named_with_its_file(tmp_path: Path) -> None:
     with pytest.raises(KeyFileError, match="age public key"):
         read_identities(path)
     path.write_text(SigningKey.generate().public)
-    with pytest.raises(KeyFileError, match="public key of a signer"):
+    with pytest.raises(KeyFileError, match="signer"):
         read_signing_key(path)
 
 

@@ -94,7 +94,7 @@ def test_a_source_must_be_the_enabled_one() -> None:
     local = Config(path, path, "nas1", (), None, local=LocalSettings(path))
     for config, source in ((s3, "s3"), (local, "local"), (s3, None), (local, None)):
         check_source(config, source)
-    with pytest.raises(UsageError, match="`local`, not `s3`"):
+    with pytest.raises(UsageError, match="not `s3`"):
         check_source(local, "s3")
-    with pytest.raises(UsageError, match=r"set `local\.enabled: true`"):
+    with pytest.raises(UsageError, match=r"local\.enabled"):
         check_source(s3, "local")

@@ -185,18 +185,18 @@ def test_limits_of_a_file_can_be_overridden_each_by_itself(config_file: Path) ->
     for option, text, value in (("workers", 8, 8), ("memory_limit", "1GiB", 2**30), ("bandwidth_limit", "0", 0)):
         limits = config_from(params(RESTORE, config=str(config_file), **{option: text})).limits
         assert limits == replace(of_the_file, **{option: value})
-    with pytest.raises(ConfigError, match="The option memory_limit"):
+    with pytest.raises(ConfigError, match="memory_limit"):
         config_from(params(RESTORE, config=str(config_file), memory_limit="24MiB"))
 
 
 def test_a_file_is_read_as_the_command_reads_it(config_file: Path) -> None:
     given = params(BACKUP, config=str(config_file), task="work")
-    with pytest.raises(NoSuchTask, match="Known tasks: home"):
+    with pytest.raises(NoSuchTask, match="home"):
         task_from(given, config_from(given))
     config_file.write_text("colour: red\n")
     with pytest.raises(ConfigError) as raised:
         config_from(given)
-    assert f"{config_file}:1: `colour` is an unknown key" in raised.value.explain()
+    assert f"{config_file}:1: `colour`" in raised.value.problem
 
 
 def test_a_snapshot_needs_no_repository(config_file: Path) -> None:
@@ -208,7 +208,7 @@ def test_a_snapshot_needs_no_repository(config_file: Path) -> None:
 
 
 def test_specifications_cannot_say_an_option_twice() -> None:
-    with pytest.raises(ValueError, match="Options specified twice: config, level"):
+    with pytest.raises(ValueError, match="config, level"):
         SNAPSHOT + ArgumentSpec(options={"level": {}, "config": {}})
 
 
@@ -224,8 +224,8 @@ def test_ages(text: str, seconds: int) -> None:
 def test_what_is_no_age(text: str) -> None:
     with pytest.raises(UsageError) as raised:
         parse_age(text, option="unless_newer_than")
-    assert f"The option unless_newer_than cannot be {text!r}." in raised.value.explain()
-    assert "such as 20h" in raised.value.explain()
+    assert "unless_newer_than" in raised.value.problem and repr(text) in raised.value.problem
+    assert "20h" in raised.value.next_step
 
 
 @pytest.mark.parametrize(
@@ -242,5 +242,5 @@ def test_moments(text: str, moment: datetime) -> None:
 
 
 def test_an_age_is_no_moment_of_its_own() -> None:
-    with pytest.raises(UsageError, match="The option at cannot be '7d'"):
+    with pytest.raises(UsageError, match=r"option at .*'7d'"):
         parse_moment("7d", option="at")

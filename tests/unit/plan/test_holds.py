@@ -51,6 +51,24 @@ def test_a_snapshot_that_no_manifest_names_is_not_touched() -> None:
     assert snapshots_to_release([], [running]) == ()
 
 
+@pytest.mark.parametrize(
+    ("name", "bound", "given_back"),
+    [
+        (f"{DATASET}@zrb_level2_20260131T120000Z", [], True),
+        (f"{DATASET}@zrb_level2_20260131T120000Z", [f"{DATASET}@zrb_level2_20260131T120000Z"], False),
+        (f"{DATASET}@zrb_level2_20260131T120000Z", None, False),
+        (f"{DATASET}@daily_20260131T120000Z", [], False),
+        (f"{DATASET}@zrb_level2_20260131T120000Z.keep", [], False),
+    ],
+)
+def test_what_vanished_is_given_back_if_it_is_ours_and_nobody_resumes_it(
+    name: str, bound: list[str] | None, given_back: bool
+) -> None:
+    vanished = replace(snapshot_of(sample_manifest(9)), name=name)
+    found = snapshots_to_release(history([0]), [vanished], bound=bound)
+    assert found == ((vanished,) if given_back else ())
+
+
 def test_a_snapshot_that_is_not_held_is_not_given_back() -> None:
     line = history([0, 0])
     assert snapshots_to_release(line, [snapshot_of(line[0], holds=0), snapshot_of(line[1])]) == ()

@@ -31,7 +31,7 @@ def test_every_started_part_counts(stream: int, count: int) -> None:
 
 def test_what_keys_cannot_number_is_refused_at_the_start() -> None:
     check_part_count(10**6 * 16 * MIB, 16 * MIB)
-    with pytest.raises(UsageError, match=r"Set part_size to 256MiB"):
+    with pytest.raises(UsageError, match="part_size to 256MiB"):
         check_part_count(10**6 * 16 * MIB + 1, 16 * MIB)
     check_part_count(40 * TIB, 256 * MIB)
 

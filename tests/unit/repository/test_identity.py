@@ -33,6 +33,13 @@ def test_the_first_backup_writes_it_and_the_others_read_it(tmp_path: Path) -> No
     )
 
 
+@pytest.mark.parametrize("name", ["20260131T120000Z-L0-00000001.parts", ".DS_Store", "Thumbs.db"])
+def test_what_is_no_manifest_is_no_backup_of_a_repository_that_lost_its_identity(tmp_path: Path, name: str) -> None:
+    store = DirectoryStore(tmp_path)
+    store.put(f"manifests/nas1/tank/{name}", b"left over")
+    assert ensure_identity(store, now=NOW, new_id=MINE).repository_id == MINE
+
+
 def test_of_two_machines_that_write_it_at_once_both_get_the_same(tmp_path: Path) -> None:
     class Raced(DirectoryStore):
         def put(self, key: str, data: Buffer, *, storage_class: str = "STANDARD") -> Checksum:
@@ -47,7 +54,7 @@ def test_a_store_that_forgets_it_is_found_out(tmp_path: Path) -> None:
         def put(self, key: str, data: Buffer, *, storage_class: str = "STANDARD") -> Checksum:
             return Checksum("none", "")
 
-    with pytest.raises(ManifestInvalid, match="it was written and cannot be found"):
+    with pytest.raises(ManifestInvalid, match=r"zrb\.json.*found"):
         ensure_identity(Forgetful(tmp_path), now=NOW, new_id=MINE)
 
 

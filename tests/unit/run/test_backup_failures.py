@@ -32,7 +32,7 @@ from zrb.errors import (
     StreamDamaged,
     ZfsError,
 )
-from zrb.seal.age import new_identity
+from zrb.seal.age_keys import new_identity
 from zrb.state.journal import Journal
 from zrb.state.locks import dataset_locks
 from zrb.store.protocol import Store
@@ -79,7 +79,7 @@ class TestResume:
         assert (result.manifest.backup_id, result.parts_resumed) == (journal.binding.backup_id, 2)
         assert fleet.zfs.snapshots(DATASET) == snapshots
         assert not [key for call, key in fleet.store.calls if call == "complete" and key.endswith(("0.age", "1.age"))]
-        assert ("info", f"Resuming {journal.binding.backup_id}: 2 parts are stored already") in fleet.progress.logged
+        assert any(f"{journal.binding.backup_id}: 2 parts" in text for _level, text in fleet.progress.logged)
         assert_clean(fleet)
         assert fleet.restore().warnings == ()
 
@@ -133,7 +133,7 @@ class TestResume:
         assert result.manifest.backup_id != journal.binding.backup_id
         assert result.manifest.snapshot.name == journal.binding.snapshot
         (warning,) = fleet.progress.warnings
-        assert warning.startswith("The interrupted backup cannot be continued. zfs send gave other bytes for part 0")
+        assert "interrupted backup" in warning and "part 0 " in warning
         assert_clean(fleet)
         fleet.restore()
 
@@ -145,7 +145,7 @@ class TestResume:
         fleet.store.replace(prefix, b"something else")
         result = fleet.back_up(0)
         assert result.manifest.backup_id != path.stem
-        assert "exists already with other content" in fleet.progress.warnings[0]
+        assert prefix in fleet.progress.warnings[0] and "other content" in fleet.progress.warnings[0]
         assert_clean(fleet)
 
     def test_a_stranger_in_a_backup_that_was_not_interrupted_is_an_error(self, fleet: Fleet) -> None:
@@ -233,8 +233,8 @@ class TestResume:
         result = fleet.back_up(0)
         assert result.manifest.backup_id != journal.binding.backup_id
         assert not journal.path.exists()
-        # Nobody knows any more which snapshot it held, and one that another repository needs may not be let go.
-        assert journal.binding.snapshot in fleet.held()
+        # Nobody knows any more which snapshot it held. Of this repository's it is the one that nobody needs.
+        assert journal.binding.snapshot not in fleet.held()
         assert "`zfs release TAG SNAPSHOT`" in fleet.progress.warnings[0]
 
     def test_a_journal_of_which_only_the_beginning_can_be_read(self, fleet: Fleet) -> None:
@@ -362,7 +362,7 @@ class TestPartsThatVanish:
         result = fleet.back_up(0)
         assert result.manifest.backup_id == journal.binding.backup_id
         assert result.parts_resumed == 2 - len(gone)
-        assert any(warning.startswith(f"{len(gone)} parts that were stored") for warning in fleet.progress.warnings)
+        assert any(warning.startswith(f"{len(gone)} stored parts ") for warning in fleet.progress.warnings)
         assert_clean(fleet)
         assert fleet.restore().warnings == ()
 
@@ -542,8 +542,7 @@ class TestSend:
 
         ((_, error),) = fleet.run(0, checkpoint=exchange).failures
         assert type(error) is StreamDamaged
-        assert "another snapshot than tank/data@zrb_level0_" in error.explain()
-        assert "exchanged" in error.explain()
+        assert "another snapshot than tank/data@zrb_level0_" in error.problem
         assert fleet.manifests() == []
 
     def test_the_snapshot_vanishes(self, fleet: Fleet) -> None:

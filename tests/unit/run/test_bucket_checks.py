@@ -63,7 +63,7 @@ def test_rules_that_take_backups_away(rules: list[dict[str, Any]], told: list[st
     for check, text in zip(found, told, strict=True):
         assert text in check.message
         assert "named here" not in check.message
-        assert "outside of the repository" in check.next_step
+        assert "prefix" in check.next_step
 
 
 def test_versioning_and_lock() -> None:
@@ -71,13 +71,13 @@ def test_versioning_and_lock() -> None:
     assert versioning_check(False).status == "warning"
     assert "none" in lock_check(None).message
     assert "protects nothing" in lock_check(ObjectLock("", "")).message
-    assert lock_check(ObjectLock("COMPLIANCE", "30 days")).message == "COMPLIANCE, 30 days for every new object"
+    assert lock_check(ObjectLock("COMPLIANCE", "30 days")).message.startswith("COMPLIANCE, 30 days ")
 
 
 @pytest.mark.parametrize(
     ("error", "status", "told"),
     [
-        (StoreDenied("no", next_step="x"), "ok", "right for those that only back up"),
+        (StoreDenied("no", next_step="x"), "ok", "not readable with these credentials"),
         (S3Refused("no", code="MethodNotAllowed", answer="MethodNotAllowed", next_step="x"), "ok", "does not tell"),
         (ObjectMissing("gone", next_step="x"), "ok", "does not tell (gone)"),
         (StoreUnavailable("down", answer="refused", next_step="wait"), "error", "down: refused"),

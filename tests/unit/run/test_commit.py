@@ -76,12 +76,10 @@ class TestStreamEdges:
     @pytest.mark.parametrize(("to_guid", "from_guid", "end_guid"), [("12", "7", "11"), ("11", "8", "11")])
     def test_another_snapshot_or_another_base(self, to_guid: str, from_guid: str, end_guid: str) -> None:
         head, tail = stream(to_guid, from_guid)[:312], stream(end_guid)[-312:]
-        with pytest.raises(StreamDamaged, match="gave the stream of another snapshot") as caught:
+        with pytest.raises(StreamDamaged, match="another snapshot") as caught:
             check_stream_edges(replace(self.BINDING, base_guid="7"), head, tail)
         assert caught.value.subject == f"{DATASET}@x"
-        assert caught.value.answer == (
-            f"guids to, from, end are {(to_guid, from_guid, end_guid)}, expected {('11', '7', '11')}"
-        )
+        assert f"{(to_guid, from_guid, end_guid)}, expected {('11', '7', '11')}" in caught.value.answer
 
     def test_the_end_of_another_stream(self) -> None:
         with pytest.raises(StreamDamaged, match="another snapshot"):

@@ -79,6 +79,7 @@ class Chain:
 
 def make_chain(root: Path, able: str = "OpenZFS") -> Chain:
     fleet = Fleet(root, zfs=FakeZfs(capabilities=ABILITIES[able]))
+    fleet.change_limits(part_size=128 * KIB, chunk_size=64 * KIB)  # few calls, since each is the last one once
     fleet.zfs.set_properties(DATASET, {"recordsize": "65536", "org.example:note": "kept"})
     results, contents = [], []
     for level in (0, 1, 2):

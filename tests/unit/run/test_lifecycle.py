@@ -97,11 +97,11 @@ def test_rules_that_are_never_seen_are_an_error() -> None:
 def test_rules_that_an_endpoint_keeps_otherwise_are_warned_of() -> None:
     other = [OLD, rule("new", 99)]
     (warning,) = run(Bucket([[OLD], [OLD], other, other, other]), Time().reads())
-    assert "keeps other rules than it was given: new." in warning
+    assert "other rules" in warning and ": new" in warning
 
 
 def test_an_endpoint_that_keeps_a_rule_otherwise_is_warned_of_in_every_run() -> None:
     """From the second run on, the old rules and those that it makes of the new ones look the same."""
     other = [rule("new", 99)]
     (warning,) = run(Bucket([other]), Time().reads())
-    assert "keeps other rules than it was given: new." in warning
+    assert "other rules" in warning and ": new" in warning

@@ -232,7 +232,7 @@ def test_a_damaged_and_a_foreign_manifest_do_not_hide_the_good_ones(repository: 
     told = sorted(problem.explain() for problem in listing.problems)
     assert damaged.backup_id in told[0]
     assert foreign.backup_id in told[1]
-    assert "add its public key" in told[1]
+    assert "public key" in told[1]
     assert [problem["error"] for problem in listing.as_json()["problems"]] != []
 
 

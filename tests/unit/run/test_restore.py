@@ -34,7 +34,7 @@ from zrb.errors import (
 )
 from zrb.run.backup import BackupResult
 from zrb.run.restore import RestoreSelection, plan_restore, restore, restored_guid
-from zrb.seal.age import new_identity
+from zrb.seal.age_keys import new_identity
 from zrb.state.heads import highest_seen
 from zrb.values.config import KIB
 from zrb.values.zfs import DatasetType, Snapshot
@@ -144,7 +144,7 @@ class TestReceived:
             fleet.restore("tank/restore/other")
         result = fleet.restore("tank/restore/other", backup_id=results[0].manifest.backup_id)
         assert result.exit_code == 4
-        assert "the newest backups were removed" in result.warnings[0]
+        assert "newest backups" in result.warnings[0]
         assert result.warnings[0] in fleet.progress.warnings
 
     def test_it_cannot_remember(self, chain: Chain, tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ class TestReceived:
         fleet.change_config(base_dir=tmp_path / "elsewhere")
         assert fleet.restore().exit_code == 0
         assert fleet.zfs.content(TARGET) == contents[-1]
-        assert "The number of this backup could not be remembered" in fleet.progress.warnings[0]
+        assert "could not be remembered" in fleet.progress.warnings[0]
 
     def test_through_the_spool(self, chain: Chain) -> None:
         fleet, _, contents = chain
@@ -170,7 +170,7 @@ class TestReceived:
         with pytest.raises(SignatureInvalid):
             restore(context, selection, identities=[fleet.identity], trusted=[])
         result = restore(context, selection, identities=[fleet.identity], trusted=[], allow_unsigned=True)
-        assert result.warnings[0].startswith("Manifests without a trusted signature were accepted: ")
+        assert "without a trusted signature" in result.warnings[0]
         assert result.exit_code == 4
 
 
@@ -194,7 +194,8 @@ class TestProperties:
         fleet, _, contents = chain
         fleet.zfs.fail("set_properties", ZfsError("Cannot set it", next_step="Look"))
         result = fleet.restore()
-        assert result.warnings == ("The property compression=zstd was not set again: Cannot set it. Look.",)
+        (warning,) = result.warnings
+        assert "compression=zstd" in warning and "Cannot set it. Look." in warning
         assert result.exit_code == 4
         assert fleet.progress.finished[-1][0] == "warning"
         assert fleet.zfs.content(TARGET) == contents[-1]
@@ -202,7 +203,8 @@ class TestProperties:
     def test_a_target_that_stays_read_only_is_a_warning(self, chain: Chain) -> None:
         fleet, _, _ = chain
         fleet.zfs.fail("inherit_property", ZfsError("Cannot inherit it", next_step="Look"))
-        assert fleet.restore().warnings == ("The dataset stayed read-only: Cannot inherit it. Look.",)
+        (warning,) = fleet.restore().warnings
+        assert "read-only" in warning and "Cannot inherit it. Look." in warning
 
 
 class TestRefused:
@@ -220,10 +222,7 @@ class TestRefused:
         fleet, _, _ = chain
         error = fails(fleet, target="tank/restore")
         assert type(error) is TargetExists
-        assert error.explain() == (
-            "tank/restore exists already, and a restore never overwrites. "
-            "Choose a name that does not exist with --target, or rename the dataset first."
-        )
+        assert error.subject == "tank/restore" and "--target" in error.next_step
 
     def test_the_target_is_the_dataset_itself(self, chain: Chain) -> None:
         fleet, _, _ = chain
@@ -233,18 +232,14 @@ class TestRefused:
         fleet, _, _ = chain
         error = fails(fleet, target="tank/gone/copy")
         assert type(error) is NoSuchDataset
-        assert error.explain() == (
-            "tank/gone, where tank/gone/copy is to be restored, does not exist. "
-            "Create it with `zfs create -o mountpoint=none tank/gone`, or choose another --target."
-        )
+        assert "tank/gone/copy" in error.problem
+        assert "`zfs create -o mountpoint=none tank/gone`" in error.next_step
 
     def test_a_whole_pool(self, chain: Chain) -> None:
         fleet, _, _ = chain
         error = fails(fleet, target="other")
         assert type(error) is UsageError
-        assert error.explain() == (
-            "other names a whole pool. Restore into a new dataset below it, such as other/restored."
-        )
+        assert "pool" in error.problem and "other/restored" in error.next_step
 
     def test_a_zfs_that_knows_other_flags(self, chain: Chain) -> None:
         fleet, results, _ = chain
@@ -252,10 +247,9 @@ class TestRefused:
         old.add_dataset("tank/restore")
         error = fails(fleet, context=fleet.context(zfs=old))
         assert type(error) is ZfsUnable
-        assert error.explain() == (
-            f"Backup {results[0].manifest.backup_id} was sent with -L -c, and pool version 23 cannot receive such a "
-            "stream. Restore on a machine with ZFS like the one it came from (zfs-2.3.2-2)."
-        )
+        for name in (results[0].manifest.backup_id, "-L -c", "pool version 23"):
+            assert name in error.problem
+        assert "zfs-2.3.2-2" in error.next_step
 
     def test_archived_parts(self, chain: Chain) -> None:
         fleet, results, _ = chain
@@ -265,21 +259,18 @@ class TestRefused:
         error = fails(fleet)
         assert type(error) is ThawNeeded
         assert error.exit_code == 7
-        assert error.explain() == (
-            f"1 of 3 backups of this chain ({frozen.parts.stored_bytes} bytes) are in an archive class (DEEP_ARCHIVE) "
-            "and not thawed. Request their thaw with S3 RestoreObject for the keys below "
-            f"{frozen.series.data_prefix(frozen.backup_id, 1)}, then run this command again."
-        )
+        for name in ("1 of 3 backups", f"{frozen.parts.stored_bytes} bytes", "DEEP_ARCHIVE"):
+            assert name in error.problem
+        assert frozen.series.data_prefix(frozen.backup_id, 1) in error.next_step
 
     def test_only_without_its_base(self, chain: Chain) -> None:
         fleet, results, _ = chain
         for target in ("tank/restore", DATASET):
             error = fails(fleet, target=target, backup_id=results[1].manifest.backup_id, only=True)
             assert type(error) is NoSuchSnapshot
-            assert error.explain() == (
-                f"Backup {results[1].manifest.backup_id} continues {results[0].manifest.snapshot.name}, which is not "
-                f"the newest snapshot of {target}. Restore the whole chain into a new dataset: leave out --only."
-            )
+            for name in (results[1].manifest.backup_id, results[0].manifest.snapshot.name, target):
+                assert name in error.problem
+            assert "--only" in error.next_step
 
     def test_only_into_a_dataset_that_does_not_exist(self, chain: Chain) -> None:
         fleet, results, _ = chain
@@ -456,9 +447,8 @@ class TestFailed:
         key = fleet.parts(results[1].manifest)[0].key
         fleet.store.corrupt(key)
         error = fails(fleet)
-        assert error.explain().endswith(
-            f"{TARGET} holds this chain up to {ids[0]}; to go on from there, repeat this restore with --continue."
-        )
+        assert f"{TARGET} holds this chain up to {ids[0]}" in error.next_step
+        assert "--continue" in error.next_step
         assert fleet.zfs.content(TARGET) == contents[0]
         again = fails(fleet)
         assert type(again) is TargetExists
@@ -471,7 +461,7 @@ class TestFailed:
         fleet, _, _ = chain
         error = fails(fleet, identity=new_identity()[0])
         assert type(error) is WrongIdentity
-        assert error.explain().endswith(f"The backup is encrypted for {fleet.config.recipients[0]}.")
+        assert fleet.config.recipients[0] in error.next_step
         assert not fleet.zfs.exists(TARGET)
 
     @pytest.mark.parametrize("keeps", [False, True])
@@ -500,7 +490,8 @@ class TestFailed:
         fleet = with_late_damage(tmp_path)
         fleet.zfs.fail("destroy_dataset", ZfsError("Cannot destroy it", next_step="Look"))
         assert type(fails(fleet)) is PartDamaged
-        assert fleet.progress.warnings == [f"{TARGET} was not removed: Cannot destroy it. Look."]
+        (warning,) = fleet.progress.warnings
+        assert TARGET in warning and "Cannot destroy it. Look." in warning
 
     @pytest.mark.parametrize("mark", [{}, {"zrb:received-by": "another run"}])
     @pytest.mark.parametrize("able", [False, True], ids=["zfs-fuse", "OpenZFS"])
@@ -543,10 +534,8 @@ class TestFailed:
         result = fleet.back_up(0)
         error = fails(fleet)
         assert type(error) is ReceiveFailed
-        assert error.explain() == (
-            f"zfs receive into {TARGET} ended well before it had read the stream of {result.manifest.backup_id}. "
-            "Look at `zfs list -t snapshot` of the target; destroy it and restore again."
-        )
+        for name in (TARGET, "stream", result.manifest.backup_id):
+            assert name in error.problem
         assert not fleet.zfs.exists(TARGET)
 
     def test_zfs_receive_says_that_all_is_well_and_it_is_not(self, tmp_path: Path) -> None:
@@ -560,10 +549,8 @@ class TestFailed:
         result = fleet.back_up(0)
         error = fails(fleet)
         assert type(error) is ReceiveFailed
-        assert error.explain() == (
-            f"zfs receive ended well, but {TARGET} does not have the snapshot of {result.manifest.backup_id}. "
-            "Look at `zfs list -t snapshot` of the target; destroy it and restore again."
-        )
+        for name in (TARGET, "snapshot", result.manifest.backup_id):
+            assert name in error.problem
 
     def test_the_store_fails_in_between(self, chain: Chain) -> None:
         fleet, _, contents = chain

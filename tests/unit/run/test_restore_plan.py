@@ -78,10 +78,9 @@ def test_a_part_is_missing(repository: CommittedRepository, chain: list[Manifest
     error = refused(repository)
     assert type(error) is PartMissing
     assert error.subject == part.key
-    assert error.explain() == (
-        f"Part 1 of backup {chain[0].backup_id} ({part.key}) is not in {repository.path}. "
-        "This backup cannot be restored without it; `zrb verify --depth exists` shows which can."
-    )
+    for name in ("Part 1 ", chain[0].backup_id, part.key, str(repository.path)):
+        assert name in error.problem
+    assert "`zrb verify --depth exists`" in error.next_step
 
 
 def test_a_part_is_of_another_length(repository: CommittedRepository, chain: list[Manifest]) -> None:
@@ -90,10 +89,8 @@ def test_a_part_is_of_another_length(repository: CommittedRepository, chain: lis
         file.write(b"x")
     error = refused(repository)
     assert type(error) is PartDamaged
-    assert error.explain() == (
-        f"{part.key} has {part.bytes + 1} bytes, and its signed manifest states {part.bytes}. "
-        "The object was replaced or cut short: choose another backup with `zrb list`."
-    )
+    assert error.subject == part.key
+    assert f"{part.bytes + 1} bytes" in error.problem and "manifest" in error.problem
 
 
 def test_a_refused_manifest_is_not_passed_over(repository: CommittedRepository, chain: list[Manifest]) -> None:
@@ -103,7 +100,7 @@ def test_a_refused_manifest_is_not_passed_over(repository: CommittedRepository, 
     error = refused(repository)
     assert error.exit_code == 5
     assert key in error.explain()
-    assert error.explain().endswith("to restore another backup nevertheless, name it with --backup-id (`zrb list`).")
+    assert "--backup-id" in error.next_step
     wanted = RestoreSelection("tank/data", "tank/copy", backup_id=chain[1].backup_id)
     assert refused(repository, wanted).exit_code == 5
     other = plan(repository, RestoreSelection("tank/data", "tank/copy", backup_id=chain[0].backup_id))
@@ -126,7 +123,7 @@ def test_a_repository_that_shows_less_than_before(repository: CommittedRepositor
 
 def test_unsigned_manifests(repository: CommittedRepository, chain: list[Manifest]) -> None:
     (warning,) = plan(repository, trusted=(), allow_unsigned=True).warnings
-    assert warning.startswith("Manifests without a trusted signature were accepted")
+    assert "without a trusted signature" in warning
     assert plan(repository, allow_unsigned=True).warnings == (), "all are signed by a trusted key"
 
 

@@ -16,7 +16,7 @@ from zrb.run.context import Context
 from zrb.run.keys import write_age_key, write_signing_key
 from zrb.run.validate import Check, exit_code, validate_config
 from zrb.run.validate.repository import feature_checks, settings_checks
-from zrb.seal.age import new_identity
+from zrb.seal.age_keys import new_identity
 from zrb.store.directory import DirectoryStore
 from zrb.store.s3_endpoint_features import EndpointFeatures
 from zrb.values.config import S3Settings, Task
@@ -137,7 +137,7 @@ def test_directories_that_cannot_be_made_are_errors(context: Context, tmp_path: 
     assert found["base_dir"].status == "error"
     assert str(tmp_path / "file") in found["base_dir"].message
     assert found["log_dir"].status == "ok"
-    assert "made at the first run" in found["log_dir"].message
+    assert "first run" in found["log_dir"].message
 
 
 def test_a_directory_that_is_not_writable_is_an_error(context: Context) -> None:
@@ -223,7 +223,7 @@ def test_endpoint_features_are_told_one_by_one() -> None:
     assert states(replace(FINE, checksum_stored=False))["stored_checksums"] == "warning"
     unknown = list(feature_checks(EndpointFeatures()))
     assert {check.status for check in unknown} == {"warning"}
-    assert all("after the first backup" in check.next_step for check in unknown)
+    assert all("first backup" in check.next_step for check in unknown)
 
 
 @pytest.mark.parametrize(

@@ -21,14 +21,9 @@ from zrb.errors import (
     StoreUnavailable,
     WrongIdentity,
 )
-from zrb.seal.age import (
-    HEAD_BYTES,
-    MAGIC,
-    MAX_RECIPIENTS,
-    AgeOpener,
-    AgeSealer,
-    new_identity,
-)
+from zrb.seal.age import HEAD_BYTES, AgeOpener, AgeSealer
+from zrb.seal.age_header import MAGIC
+from zrb.seal.age_keys import MAX_RECIPIENTS, new_identity
 from zrb.values.recipients import KeyKind
 
 PRIVATE, PUBLIC = new_identity()
@@ -117,7 +112,7 @@ def test_damage_is_called_damage(damage: Callable[[bytes], bytes], answer: str) 
     assert "age file" in caught.value.problem
     assert answer in caught.value.answer
     assert caught.value.answer
-    assert "fetch the part again" in caught.value.next_step
+    assert "fetch" in caught.value.next_step
 
 
 def test_a_part_cut_at_the_end_of_a_chunk_is_damaged() -> None:
@@ -188,14 +183,14 @@ def test_a_writer_that_takes_too_little_is_found_out() -> None:
         def write(self, data: object, /) -> int:
             return 3
 
-    with pytest.raises(ValueError, match="3 bytes"):
+    with pytest.raises(ValueError, match="took 3 of"):
         AgeSealer([PUBLIC]).encrypt(io.BytesIO(b"x" * 100_000), Short())
-    with pytest.raises(ValueError, match="3 bytes"):
+    with pytest.raises(ValueError, match="took 3 of"):
         AgeOpener([PRIVATE]).decrypt(io.BytesIO(part()), Short())
 
 
 def test_somebody_has_to_be_there_to_encrypt_for_and_something_to_decrypt_with() -> None:
-    with pytest.raises(BadRecipient, match="nobody"):
+    with pytest.raises(BadRecipient, match="no recipient"):
         AgeSealer([])
     with pytest.raises(KeyFileError, match="age private key"):
         AgeOpener([])

@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from zrb.errors import PartDamaged, WrongIdentity
 from zrb.seal import age_header
-from zrb.seal.age import HEAD_BYTES, AgeOpener, AgeSealer, new_identity
+from zrb.seal.age import HEAD_BYTES, AgeOpener, AgeSealer
 from zrb.seal.age_header import (
     MAGIC,
     MAX_HEADER_BYTES,
@@ -32,7 +32,7 @@ from zrb.seal.age_header import (
     write_header,
 )
 from zrb.seal.age_hybrid import HybridIdentity
-from zrb.seal.age_keys import parse_identity
+from zrb.seal.age_keys import new_identity, parse_identity
 from zrb.seal.age_stream import payload_key
 from zrb.seal.age_x25519 import X25519Identity
 
@@ -213,7 +213,7 @@ def test_a_header_of_the_greatest_length_is_read_and_a_longer_one_is_not() -> No
 
 def test_nothing_is_written_that_would_not_be_read() -> None:
     for stanzas in ([], [Stanza(("a",), b"")] * (MAX_STANZAS + 1), [Stanza(("a",), bytes(MAX_HEADER_BYTES))]):
-        with pytest.raises(ValueError, match="recipients make a header"):
+        with pytest.raises(ValueError, match="too long"):
             write_header(KEY, stanzas)
 
 
@@ -323,5 +323,5 @@ def test_a_passphrase_beside_other_recipients_is_damage(kind: str) -> None:
 
 
 def test_a_header_for_nobody_is_damage_and_not_a_question_of_keys() -> None:
-    with pytest.raises(PartDamaged, match="nobody"):
+    with pytest.raises(PartDamaged, match="no recipient"):
         read_header(memoryview(MAGIC + b"--- " + b"A" * 43 + b"\n"))

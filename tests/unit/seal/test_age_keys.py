@@ -13,14 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from zrb.errors import BadRecipient, KeyFileError, LibraryMissing
 from zrb.seal import bech32
-from zrb.seal.age import (
-    AgeSealer,
-    check_recipient,
-    check_recipients,
-    new_identity,
-    parse_identities,
-    public_of,
-)
+from zrb.seal.age import AgeSealer
+from zrb.seal.age_keys import check_recipient, check_recipients, new_identity, parse_identities, public_of
 from zrb.values.recipients import KeyKind, kind_of
 
 PRIVATE, PUBLIC = new_identity()
@@ -93,14 +87,14 @@ def test_a_public_key_that_makes_every_secret_zero_is_refused() -> None:
         bech32.encode("age", b"\1" + bytes(31)),
         bech32.encode("age1pq", mlkem + bytes(32)),
     ):
-        with pytest.raises(BadRecipient, match="nobody"):
+        with pytest.raises(BadRecipient, match="genuine"):
             check_recipient(text)
 
 
 def test_a_public_key_that_is_none_of_mlkem_is_refused() -> None:
     """FIPS 203, 7.2: a coefficient of 3329 or more is none."""
     raw = (bech32.decode(HYBRID_PUBLIC) or ("", b""))[1]
-    with pytest.raises(BadRecipient, match="nobody"):
+    with pytest.raises(BadRecipient, match="genuine"):
         check_recipient(bech32.encode("age1pq", b"\xff" * 3 + raw[3:]))
 
 
@@ -151,14 +145,14 @@ def test_a_library_that_is_too_old_for_hybrid_keys_says_which_is_needed(monkeypa
         ("", "'' is not an age public key"),
         ("age1", "'age1' is not an age public key"),
         (PUBLIC.upper(), "is not an age public key"),
-        (PUBLIC[:-1] + ("q" if PUBLIC[-1] != "q" else "p"), "its checksum is wrong"),
+        (PUBLIC[:-1] + ("q" if PUBLIC[-1] != "q" else "p"), "checksum"),
         (f"{PUBLIC} {OTHER_PUBLIC}", "is not an age public key"),
-        ("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI", "is an SSH key, and parts are encrypted for native age keys only"),
-        ("age1pq1" + "q" * 100, "its checksum is wrong"),
+        ("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI", "SSH key"),
+        ("age1pq1" + "q" * 100, "checksum"),
         ("age1" + "q" * 5000, "is not an age public key"),
-        ("age1yubikey1" + "q" * 50, "is the key of an age plugin, and plugins are never run"),
+        ("age1yubikey1" + "q" * 50, "plugin"),
         ("age1../../x", "is not an age public key"),
-        ("zrbsign1" + "a" * 58, "is a public key for signatures; it cannot encrypt"),
+        ("zrbsign1" + "a" * 58, "signer"),
     ],
 )
 def test_what_is_no_recipient_is_named(text: str, problem: str) -> None:
@@ -186,29 +180,31 @@ def test_a_key_file_has_comments_blank_lines_and_keys() -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("", "There is no age private key in usb.key"),
-        ("# only a comment\n", "There is no age private key in usb.key"),
-        (PUBLIC, "An age public key stands where a private key belongs in usb.key"),
-        ("ZRB-SIGNING-KEY-1ABC", "A private key for signatures, which cannot decrypt, stands in usb.key"),
-        ("-----BEGIN AGE ENCRYPTED FILE-----", "A key that is itself encrypted with a passphrase"),
-        ("age-encryption.org/v1\n-> scrypt", "A key that is itself encrypted with a passphrase"),
-        ("-----BEGIN OPENSSH PRIVATE KEY-----", "A PEM or SSH private key, which opens no part, stands in usb.key"),
-        ("AGE-PLUGIN-YUBIKEY-1QQQ", "The key of an age plugin, and plugins are never run, stands in usb.key"),
-        (PRIVATE.lower(), "Something that is not an age private key stands in usb.key"),
-        (HYBRID_PRIVATE.replace("-PQ-", "-"), "The age private key in usb.key has a wrong checksum"),
-        (PRIVATE[:-1], "Something that is not an age private key stands in usb.key"),
-        (PRIVATE[:-1] + ("Q" if PRIVATE[-1] != "Q" else "P"), "The age private key in usb.key has a wrong checksum"),
+        ("", "no age private key"),
+        ("# only a comment\n", "no age private key"),
+        (PUBLIC, "public key"),
+        ("ZRB-SIGNING-KEY-1ABC", "signing key"),
+        ("-----BEGIN AGE ENCRYPTED FILE-----", "passphrase"),
+        ("age-encryption.org/v1\n-> scrypt", "passphrase"),
+        ("-----BEGIN OPENSSH PRIVATE KEY-----", "SSH"),
+        ("AGE-PLUGIN-YUBIKEY-1QQQ", "plugin"),
+        (PRIVATE.lower(), "something else"),
+        (HYBRID_PRIVATE.replace("-PQ-", "-"), "checksum"),
+        (PRIVATE[:-1], "something else"),
+        (PRIVATE[:-1] + ("Q" if PRIVATE[-1] != "Q" else "P"), "checksum"),
     ],
 )
 def test_what_is_no_key_file_is_named_and_not_repeated(text: str, problem: str) -> None:
     with pytest.raises(KeyFileError) as caught:
         parse_identities(text, name="usb.key")
     assert problem in caught.value.problem
+    assert "usb.key" in caught.value.problem
+    assert caught.value.subject == "usb.key"
     assert caught.value.next_step
     assert PRIVATE[20:50] not in f"{caught.value}{caught.value.facts()}"
 
 
 def test_a_missing_library_says_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "cryptography.hazmat.primitives.asymmetric", None)
-    with pytest.raises(LibraryMissing, match="-m pip install cryptography`"):
+    with pytest.raises(LibraryMissing, match="pip install cryptography"):
         new_identity()

@@ -19,18 +19,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from zrb.errors import PartDamaged
 from zrb.seal import age_stream
-from zrb.seal.age import (
-    HEAD_BYTES,
-    PIECE_BYTES,
-    SEALED_PIECE_BYTES,
-    TAG_BYTES,
-    AgeOpener,
-    AgeSealer,
-    PartOpening,
-    PartSeal,
-    Run,
-    new_identity,
-)
+from zrb.seal.age import HEAD_BYTES, AgeOpener, AgeSealer, PartOpening, PartSeal, Run
+from zrb.seal.age_keys import new_identity
+from zrb.seal.age_stream import PIECE_BYTES, SEALED_PIECE_BYTES, TAG_BYTES
 
 PRIVATE, PUBLIC = new_identity()
 SIZES = sorted({max(0, pieces * PIECE_BYTES + beside) for pieces in range(4) for beside in (-1, 0, 1)})
@@ -180,7 +171,7 @@ def test_a_part_cannot_go_past_its_last_run(pieces: int) -> None:
     part.cut(pieces * PIECE_BYTES, last=True)
     for last in (False, True):
         for length in (0, 1, PIECE_BYTES):
-            with pytest.raises(ValueError, match="after its last run"):
+            with pytest.raises(ValueError, match="last run"):
                 part.cut(length, last=last)
 
 

@@ -20,8 +20,9 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from zrb.errors import EngineError, PartDamaged, WrongIdentity
-from zrb.seal.age import HEAD_BYTES, AgeOpener, new_identity
+from zrb.seal.age import HEAD_BYTES, AgeOpener
 from zrb.seal.age_header import read_header, write_header
+from zrb.seal.age_keys import new_identity
 
 from tests.fixtures.age_tools import Vector, lacking, vectors
 

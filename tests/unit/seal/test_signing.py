@@ -76,9 +76,8 @@ def test_one_good_signature_of_several_is_enough() -> None:
 def test_a_stranger_is_not_believed() -> None:
     with pytest.raises(SignatureInvalid) as caught:
         open_envelope(ENVELOPE, trusted=[OTHER.public])
-    assert caught.value.problem == (
-        f"The manifest is signed by the key {KEY.keyid[:16]}…, and none of the 1 trusted signers has that key"
-    )
+    assert KEY.keyid[:16] in caught.value.problem
+    assert "trusted signers" in caught.value.problem
     assert "trusted_signers" in caught.value.next_step
 
 
@@ -154,7 +153,7 @@ def test_a_bad_envelope_is_refused_with_its_reason(envelope: bytes, reason: str)
 
 def test_an_oversized_envelope_is_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(signing, "MAX_ENVELOPE_BYTES", len(ENVELOPE) - 1)
-    with pytest.raises(ManifestInvalid, match=f"it has {len(ENVELOPE)} bytes, and {len(ENVELOPE) - 1} is the most"):
+    with pytest.raises(ManifestInvalid, match=f"{len(ENVELOPE)} bytes.* {len(ENVELOPE) - 1}"):
         open_envelope(ENVELOPE, trusted=[KEY.public])
 
 

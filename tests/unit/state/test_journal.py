@@ -136,7 +136,7 @@ def test_a_part_is_read_when_it_is_asked_for(journal: Journal) -> None:
     journal.stored(part(0))
     content = journal.path.read_bytes()
     journal.path.write_bytes(content.replace(b'{"stored":', b'{"broken":'))
-    with pytest.raises(LocalStateError, match="changed while it was in use"):
+    with pytest.raises(LocalStateError, match="changed"):
         journal.known(0)
     journal.path.unlink()
     with pytest.raises(LocalStateError, match="could not be read"):
@@ -279,18 +279,18 @@ class TestPlace:
         assert "base_dir" in caught.value.next_step
 
     def test_the_directory_is_missing(self, tmp_path: Path) -> None:
-        with pytest.raises(LocalStateError, match="could not be written: No such file or directory"):
+        with pytest.raises(LocalStateError, match=r"written.*No such file"):
             Journal.create(tmp_path / "none", BINDING)
-        with pytest.raises(LocalStateError, match="could not be read: No such file or directory"):
+        with pytest.raises(LocalStateError, match=r"read.*No such file"):
             Journal.load(tmp_path / "none.journal")
 
     def test_a_link_is_not_followed(self, journal: Journal, tmp_path: Path) -> None:
         link = tmp_path / "20260131T020000Z-L1-00000000.journal"
         link.symlink_to(journal.path)
-        with pytest.raises(LocalStateError, match="could not be read: Too many levels of symbolic links"):
+        with pytest.raises(LocalStateError, match=r"read.*symbolic links"):
             Journal.load(link)
         before = journal.path.read_bytes()
-        with pytest.raises(LocalStateError, match="could not be written: Too many levels of symbolic links"):
+        with pytest.raises(LocalStateError, match=r"written.*symbolic links"):
             Journal(link, BINDING).stored(part(0))
         assert journal.path.read_bytes() == before
 
@@ -302,7 +302,7 @@ class TestPlace:
     def test_it_cannot_be_removed(self, journal: Journal) -> None:
         journal.path.unlink()
         journal.path.mkdir()
-        with pytest.raises(LocalStateError, match=r"could not be removed: (Is a directory|Operation not permitted)"):
+        with pytest.raises(LocalStateError, match=r"removed.*(Is a directory|not permitted)"):
             journal.remove()
 
 

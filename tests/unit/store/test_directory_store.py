@@ -96,7 +96,7 @@ def test_a_missing_root_is_never_made(store: DirectoryStore, root: Path) -> None
         lambda: list(store.list("")),
     ]
     for call in calls:
-        with pytest.raises(NoSuchRepository, match="Is the disk mounted"):
+        with pytest.raises(NoSuchRepository, match="Mount"):
             call()
     assert not root.exists()
 
@@ -228,14 +228,14 @@ def test_a_file_that_vanishes_while_it_is_listed_is_left_out(store: DirectorySto
 @pytest.mark.parametrize(
     ("number", "kind", "words"),
     [
-        (errno.ENOSPC, StoreFull, "No space left on device. Make room"),
-        (errno.EDQUOT, StoreFull, "Make room"),
+        (errno.ENOSPC, StoreFull, "Free space"),
+        (errno.EDQUOT, StoreFull, "Free space"),
         (errno.EACCES, StoreDenied, "ls -ld"),
-        (errno.EROFS, StoreDenied, "mounted read-only"),
+        (errno.EROFS, StoreDenied, "findmnt"),
         (errno.EIO, StoreUnavailable, "dmesg"),
-        (errno.ESTALE, StoreUnavailable, "run the same again"),
+        (errno.ESTALE, StoreUnavailable, "dmesg"),
         (errno.EMFILE, StoreError, "Check the file system"),
-        (errno.ENOTDIR, StoreError, "move it away"),
+        (errno.ENOTDIR, StoreError, "this name"),
     ],
 )
 def test_what_the_system_says_is_explained(
@@ -358,9 +358,9 @@ def test_a_link_that_fails_for_another_reason_is_an_error(
 
 def test_a_directory_where_an_object_should_be(store: DirectoryStore, root: Path) -> None:
     (root / KEY).mkdir(parents=True)
-    with pytest.raises(IntegrityError, match="move it away"):
+    with pytest.raises(IntegrityError, match=f"{KEY}.*symbolic link"):
         store.put(KEY, b"content")
-    with pytest.raises(IntegrityError, match="move it away"):
+    with pytest.raises(IntegrityError, match=f"{KEY}.*symbolic link"):
         store.get(KEY, limit=1)
     assert store.head(KEY) is None
 
@@ -369,7 +369,7 @@ def test_a_file_where_a_directory_should_be(store: DirectoryStore, root: Path) -
     (root / "data").write_bytes(b"")
     assert store.head(KEY) is None
     assert list(store.list("data/nas1/")) == []
-    with pytest.raises(StoreError, match="move it away"):
+    with pytest.raises(StoreError, match=f"{KEY}.*this name"):
         store.put(KEY, b"content")
 
 
@@ -377,7 +377,7 @@ def test_content_of_the_same_length_is_compared_to_its_end(store: DirectoryStore
     content = bytes(3 << 20)
     store.put(KEY, content)
     store.put(KEY, content)
-    with pytest.raises(ObjectExists, match="nothing was overwritten"):
+    with pytest.raises(ObjectExists, match=f"{KEY}.*content"):
         store.put(KEY, content[:-1] + b"\x01")
 
 

@@ -39,6 +39,7 @@ from zrb.store.s3_errors import (
     error_of_reply,
     error_on_the_way,
 )
+from zrb.store.s3_foreign_replies import NotS3, refuse_foreign
 from zrb.values.config import S3Credentials, S3Settings
 
 SECRET = "wJalrXUtnFEMI/SECRET"
@@ -62,7 +63,7 @@ def reply(code: str, status: int = 400, message: str = "as said", **error: str) 
 @pytest.mark.parametrize(
     ("code", "status", "kind", "words"),
     [
-        ("NoSuchBucket", 404, NoSuchRepository, "Create the bucket my-bucket"),
+        ("NoSuchBucket", 404, NoSuchRepository, "Create"),
         ("NoSuchKey", 404, ObjectMissing, "zrb verify --depth exists"),
         ("NoSuchUpload", 404, UploadGone, "lifecycle rule"),
         ("404", 404, ForeignReply, "portal"),
@@ -70,32 +71,32 @@ def reply(code: str, status: int = 400, message: str = "as said", **error: str) 
         ("302", 302, ForeignReply, "portal"),
         ("413", 413, ForeignReply, "chunk_size"),
         ("500", 500, ForeignReply, "gateway"),
-        ("NoSuchSomething", 404, S3Refused, "not the object that is missing"),
-        ("XAdminUserNotFound", 404, CredentialsRefused, "Check the access key"),
-        ("InvalidObjectState", 403, ObjectArchived, "Thaw the object first"),
-        ("AccessDenied", 403, StoreDenied, "Allow s3:PutObject on s3://my-bucket/zfs/ at https://s3.example.org*"),
-        ("403", 403, StoreDenied, "Allow s3:PutObject"),
-        ("InvalidAccessKeyId", 403, CredentialsRefused, "Check the access key"),
-        ("SignatureDoesNotMatch", 403, CredentialsRefused, "Check the access key and the secret key"),
+        ("NoSuchSomething", 404, S3Refused, "access key"),
+        ("XAdminUserNotFound", 404, CredentialsRefused, "access key"),
+        ("InvalidObjectState", 403, ObjectArchived, "Thaw"),
+        ("AccessDenied", 403, StoreDenied, "s3:PutObject on s3://my-bucket/zfs/ at https://s3.example.org*"),
+        ("403", 403, StoreDenied, "s3:PutObject"),
+        ("InvalidAccessKeyId", 403, CredentialsRefused, "access key"),
+        ("SignatureDoesNotMatch", 403, CredentialsRefused, "secret key"),
         ("ExpiredToken", 400, CredentialsRefused, "expired"),
-        ("401", 401, CredentialsRefused, "Check the access key"),
+        ("401", 401, CredentialsRefused, "access key"),
         ("IllegalLocationConstraintException", 400, WrongRegion, "get-bucket-location"),
-        ("RequestTimeTooSkewed", 403, ClockSkewed, "Set this machine's clock"),
-        ("SlowDown", 503, StoreUnavailable, "run the same again later"),
-        ("InternalError", 500, StoreUnavailable, "overloaded or broken"),
-        ("502", 502, StoreUnavailable, "overloaded or broken"),
+        ("RequestTimeTooSkewed", 403, ClockSkewed, "clock"),
+        ("SlowDown", 503, StoreUnavailable, "overloaded"),
+        ("InternalError", 500, StoreUnavailable, "overloaded"),
+        ("502", 502, StoreUnavailable, "overloaded"),
         ("TooManyRequests", 429, StoreUnavailable, "fewer workers"),
         ("QuotaExceeded", 403, StoreFull, "quota"),
-        ("XMinioStorageFull", 507, StoreFull, "Make room in bucket my-bucket"),
-        ("507", 507, StoreFull, "Make room"),
-        ("PreconditionFailed", 412, PreconditionRefused, "written once"),
+        ("XMinioStorageFull", 507, StoreFull, "Free space"),
+        ("507", 507, StoreFull, "Free space"),
+        ("PreconditionFailed", 412, PreconditionRefused, "overwrites"),
         ("ConditionalRequestConflict", 409, WriteConflict, "under way"),
         ("NotImplemented", 501, NotImplementedThere, "`checksums: off`"),
-        ("BadDigest", 400, DigestRefused, "damaged on the way"),
-        ("InvalidRange", 416, RangeBeyondEnd, "shorter than its manifest"),
-        ("InvalidStorageClass", 400, S3Refused, "Correct storage_class"),
-        ("EntityTooSmall", 400, S3Refused, "chunk_size to at least 5MiB"),
-        ("Teapot", 418, S3Refused, "Read what the endpoint says"),
+        ("BadDigest", 400, DigestRefused, "damaged"),
+        ("InvalidRange", 416, RangeBeyondEnd, "shorter"),
+        ("InvalidStorageClass", 400, S3Refused, "storage_class"),
+        ("EntityTooSmall", 400, S3Refused, "5MiB"),
+        ("Teapot", 418, S3Refused, "operator"),
     ],
 )
 def test_every_reply_has_a_type_and_a_next_step(code: str, status: int, kind: type[EngineError], words: str) -> None:
@@ -114,12 +115,14 @@ def test_every_reply_has_a_type_and_a_next_step(code: str, status: int, kind: ty
         ("put_object", "InternalError", 500, "No space left on device (os error 28)", StoreFull, "disks"),
         ("put_object", "InternalError", 500, "We encountered an internal error", StoreUnavailable, "overloaded"),
         ("put_object", "SlowDown", 503, "Reduce your request rate: quota", StoreUnavailable, "overloaded"),
-        ("put_bucket_lifecycle_configuration", "NotImplemented", 501, "no", NotImplementedThere, "no lifecycle rules"),
-        ("put_bucket_lifecycle_configuration", "BucketAlreadyExists", 409, "", NotImplementedThere, "no lifecycle"),
-        ("put_bucket_lifecycle_configuration", "OperationAborted", 409, "wait", WriteConflict, "run the same again"),
+        ("put_bucket_lifecycle_configuration", "NotImplemented", 501, "no", NotImplementedThere, "lifecycle rules"),
+        ("put_bucket_lifecycle_configuration", "BucketAlreadyExists", 409, "", NotImplementedThere, "lifecycle rules"),
+        ("put_bucket_lifecycle_configuration", "OperationAborted", 409, "wait", WriteConflict, "under way"),
         ("head_object", "404", 404, "Not Found", ObjectMissing, "verify"),
         ("head_bucket", "404", 404, "Not Found", NoSuchRepository, "Create the bucket"),
         ("get_object_lock_configuration", "ObjectLockConfigurationNotFoundError", 404, "", ObjectMissing, "verify"),
+        ("abort_multipart_upload", "MethodNotAllowed", 405, "", NotImplementedThere, "cannot abort"),
+        ("abort_multipart_upload", "NotImplemented", 501, "", NotImplementedThere, "cannot abort"),
     ],
 )
 def test_what_is_tried_and_what_is_said_count_too(
@@ -143,9 +146,8 @@ def test_a_header_that_is_not_known_is_told_from_other_bad_arguments(message: st
 
 def test_the_message_names_operation_key_and_place() -> None:
     message = error_of_reply(reply("AccessDenied", 403), PUT).explain()
-    assert message.startswith(
-        "PutObject of data/x in s3://my-bucket/zfs/ at https://s3.example.org failed: AccessDenied"
-    )
+    for name in ("PutObject", "data/x", "s3://my-bucket/zfs/", "https://s3.example.org", "AccessDenied"):
+        assert name in message
 
 
 def test_a_reply_without_words_is_told_by_its_code() -> None:
@@ -155,15 +157,15 @@ def test_a_reply_without_words_is_told_by_its_code() -> None:
 
 def test_a_denied_look_says_what_it_may_mean() -> None:
     error = error_of_reply(reply("AccessDenied", 403), Tried("head_object", "data/x", SETTINGS))
-    assert "Allow s3:GetObject" in error.explain()
+    assert "s3:GetObject" in error.explain()
     assert "s3:ListBucket" in error.explain()
 
 
 def test_a_denied_bucket_of_another_owner_is_suspected() -> None:
     settings = S3Settings(bucket="my-bucket", expected_bucket_owner="123456789012")
     error = error_of_reply(reply("AccessDenied", 403), Tried("list_objects_v2", "", settings))
-    assert "ListObjectsV2 of bucket my-bucket at AWS region us-east-1" in error.explain()
-    assert "expected_bucket_owner is 123456789012" in error.explain()
+    for name in ("ListObjectsV2", "my-bucket", "us-east-1", "expected_bucket_owner", "123456789012"):
+        assert name in error.explain()
 
 
 @pytest.mark.parametrize(
@@ -179,8 +181,8 @@ def test_a_denied_bucket_of_another_owner_is_suspected() -> None:
 def test_the_right_region_is_told(response: dict[str, Any]) -> None:
     error = error_of_reply(response, PUT)
     assert isinstance(error, WrongRegion)
-    assert "not in region eu-central-1" in error.explain()
-    assert "Set region to us-west-2" in error.explain()
+    assert "eu-central-1" in error.problem
+    assert "us-west-2" in error.next_step
 
 
 def test_a_malformed_authorization_is_not_always_the_region() -> None:
@@ -193,7 +195,7 @@ def test_a_malformed_authorization_is_not_always_the_region() -> None:
 def test_the_number_of_attempts_is_told() -> None:
     response = reply("SlowDown", 503)
     response["ResponseMetadata"]["RetryAttempts"] = 7
-    assert "failed after 8 attempts: SlowDown" in error_of_reply(response, PUT).explain()
+    assert "8 attempts" in error_of_reply(response, PUT).problem
 
 
 URL = "https://s3.example.org/my-bucket"
@@ -202,22 +204,18 @@ URL = "https://s3.example.org/my-bucket"
 @pytest.mark.parametrize(
     ("raised", "kind", "words"),
     [
-        (
-            core.NoCredentialsError(),
-            CredentialsMissing,
-            "/etc/zrb/credentials and ~/.aws/credentials, the instance role",
-        ),
+        (core.NoCredentialsError(), CredentialsMissing, "~/.aws/credentials"),
         (core.PartialCredentialsError(provider="env", cred_var="x"), CredentialsMissing, "AWS_ACCESS_KEY_ID"),
         (core.ProfileNotFound(profile="p"), CredentialsMissing, "aws_secret_access_key"),
-        (core.EndpointConnectionError(endpoint_url=URL), StoreUnavailable, "can be reached from here"),
+        (core.EndpointConnectionError(endpoint_url=URL), StoreUnavailable, "reach https://s3.example.org"),
         (core.ConnectTimeoutError(endpoint_url=URL), StoreUnavailable, "firewall"),
         (core.ReadTimeoutError(endpoint_url=URL), StoreUnavailable, "https://s3.example.org"),
         (core.ConnectionClosedError(endpoint_url=URL), StoreUnavailable, "proxy"),
         (core.IncompleteReadError(actual_bytes=1, expected_bytes=2), StoreUnavailable, "1"),
-        (core.SSLError(endpoint_url=URL, error="CERTIFICATE_VERIFY_FAILED"), TlsFailure, "Set ca_bundle to the file"),
-        (core.SSLError(endpoint_url=URL, error="WRONG_VERSION_NUMBER"), TlsFailure, "does not speak TLS there"),
+        (core.SSLError(endpoint_url=URL, error="CERTIFICATE_VERIFY_FAILED"), TlsFailure, "ca_bundle"),
+        (core.SSLError(endpoint_url=URL, error="WRONG_VERSION_NUMBER"), TlsFailure, "does not speak TLS"),
         (core.ParamValidationError(report="Invalid bucket name"), ConfigError, "3 to 63"),
-        (ValueError("Invalid endpoint"), ConfigError, "begins with https://"),
+        (ValueError("Invalid endpoint"), ConfigError, "https:// or http://"),
         (core.UnknownServiceError(service_name="s4", known_service_names=""), StoreError, "UnknownServiceError"),
     ],
 )
@@ -239,9 +237,10 @@ def test_a_ca_bundle_that_does_not_help_is_named() -> None:
 def test_the_credentials_that_were_meant_are_named() -> None:
     settings = S3Settings(bucket="b", profile="backup", credentials_file="/root/keys")
     message = error_on_the_way(core.NoCredentialsError(), Tried("put_object", "", settings)).explain()
-    assert "with profile backup" in message
+    assert "profile backup" in message
     assert "instance role" in message
-    assert "/root/keys (mode 0600): [backup]" in message
+    assert "/root/keys" in message
+    assert "[backup]" in message
 
 
 def test_secrets_are_cut_out_of_what_the_endpoint_says() -> None:
@@ -254,3 +253,21 @@ def test_secrets_are_cut_out_of_what_the_endpoint_says() -> None:
         assert "the-session-token" not in str(error.facts())
         assert "********" in error.explain()
     assert SECRET not in repr(SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("operation", "asked"),
+    [
+        ("get_bucket_versioning", "GetBucketVersioning"),
+        ("get_object_lock_configuration", "GetObjectLockConfiguration"),
+        ("get_bucket_lifecycle_configuration", "GetBucketLifecycleConfiguration"),
+    ],
+)
+def test_an_endpoint_that_lists_the_bucket_instead_is_no_portal(operation: str, asked: str) -> None:
+    listing = b'<?xml version="1.0"?><ListBucketResult><Name>my-bucket</Name></ListBucketResult>'
+    with pytest.raises(NotS3) as caught:
+        refuse_foreign(asked, 200, {"content-type": "application/xml"}, listing)
+    error = error_on_the_way(caught.value, Tried(operation, "", SETTINGS))
+    assert type(error) is NotImplementedThere
+    assert "portal" not in error.explain()
+    assert ("no lifecycle rules" in error.next_step) == ("lifecycle" in operation)

@@ -80,7 +80,7 @@ def test_the_profile_of_the_settings_is_used(tmp_path: Path) -> None:
     path = credentials_file(tmp_path / "c", profile="backup")
     settings = replace(SETTINGS, credentials=None, credentials_file=str(path), profile="backup")
     assert access_key(settings) == "from-file"
-    with pytest.raises(CredentialsMissing, match="with profile other"):
+    with pytest.raises(CredentialsMissing, match="profile other"):
         access_key(replace(settings, profile="other"))
 
 
@@ -98,22 +98,22 @@ def test_the_file_of_this_tool_is_used_where_nothing_else_is_said(
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660])
 def test_a_credentials_file_that_others_can_read_is_refused(tmp_path: Path, mode: int) -> None:
     path = credentials_file(tmp_path / "c", mode=mode)
-    with pytest.raises(KeyFileError, match=rf"0{mode:o}.*chmod 600 {path}"):
+    with pytest.raises(KeyFileError, match=f"{path}.*0{mode:o}"):
         access_key(replace(SETTINGS, credentials=None, credentials_file=str(path)))
 
 
 def test_a_credentials_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(KeyFileError, match="No such file"):
+    with pytest.raises(KeyFileError, match=f"{tmp_path / 'none'}"):
         access_key(replace(SETTINGS, credentials=None, credentials_file=str(tmp_path / "none")))
 
 
 def test_no_credentials_at_all_says_where_they_go() -> None:
-    with pytest.raises(CredentialsMissing, match=r"/etc/zrb/credentials \(mode 0600\)"):
+    with pytest.raises(CredentialsMissing, match="/etc/zrb/credentials"):
         S3Session(replace(LOCAL, credentials=None)).call("head_bucket")
 
 
 def test_an_endpoint_nobody_listens_on_is_unavailable() -> None:
-    with pytest.raises(StoreUnavailable, match="HeadBucket of bucket my-bucket"):
+    with pytest.raises(StoreUnavailable, match=r"HeadBucket.* my-bucket"):
         S3Session(LOCAL).call("head_bucket")
 
 
@@ -127,7 +127,7 @@ def test_an_endpoint_nobody_listens_on_is_unavailable() -> None:
     ],
 )
 def test_settings_that_make_no_request_are_a_config_error(settings: S3Settings) -> None:
-    with pytest.raises(ConfigError, match="cannot be used"):
+    with pytest.raises(ConfigError, match="S3 settings"):
         S3Session(settings).call("head_bucket")
 
 

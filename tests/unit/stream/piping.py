@@ -21,7 +21,8 @@ from typing import Any
 
 import pyrage
 from zrb.plan.buffer_layout import BufferLayout
-from zrb.seal.age import AgeOpener, AgeSealer, new_identity
+from zrb.seal.age import AgeOpener, AgeSealer
+from zrb.seal.age_keys import new_identity
 from zrb.seal.hashing import stream_hasher
 from zrb.store.protocol import Store
 from zrb.stream.backup_pipeline import BackupPipeline, StoredStream

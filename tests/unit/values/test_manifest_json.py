@@ -121,14 +121,14 @@ def test_bytes_that_two_readers_could_take_differently_are_refused(payload: byte
 def test_a_newer_format_names_the_version_that_is_needed() -> None:
     with pytest.raises(ManifestInvalid) as caught:
         decode_manifest(PAYLOAD.replace(b'"format":1', b'"format":2'))
-    assert caught.value.next_step == "Use a version of zrb that reads format 2"
+    assert "format 2" in caught.value.next_step
 
 
 def test_an_oversized_payload_is_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(manifest_json, "MAX_PAYLOAD_BYTES", len(PAYLOAD) - 1)
-    with pytest.raises(ManifestInvalid, match=f"has {len(PAYLOAD)} bytes, and {len(PAYLOAD) - 1} is the most"):
+    with pytest.raises(ManifestInvalid, match=f"{len(PAYLOAD)} bytes.* {len(PAYLOAD) - 1}"):
         decode_manifest(PAYLOAD)
-    with pytest.raises(ManifestInvalid, match="is the most that is read"):
+    with pytest.raises(ManifestInvalid, match="at most"):
         encode_manifest(sample_manifest())
 
 
@@ -147,9 +147,9 @@ def test_times_are_written_in_utc_and_whole_seconds() -> None:
 
 def test_nothing_is_written_that_would_be_refused_later() -> None:
     manifest = sample_manifest()
-    with pytest.raises(ManifestInvalid, match="holds a time without a time zone"):
+    with pytest.raises(ManifestInvalid, match="time zone"):
         encode_manifest(replace(manifest, created=datetime(2026, 1, 31)))  # noqa: DTZ001 - that is the point
-    with pytest.raises(ManifestInvalid, match=r"holds text that is not Unicode \('\\udcff'\)"):
+    with pytest.raises(ManifestInvalid, match="Unicode"):
         encode_manifest(replace(manifest, properties={"org.example:x": "\udcff"}))
     with pytest.raises(ManifestInvalid, match="has 2 parts"):
         encode_manifest(replace(manifest, parts=replace(manifest.parts, count=2)))

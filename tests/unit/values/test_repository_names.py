@@ -87,7 +87,8 @@ def test_a_key_in_any_other_form_is_refused(key: str) -> None:
     with pytest.raises(ManifestInvalid) as caught:
         parse_manifest_key(key)
     assert repr(key) in caught.value.problem
-    assert "find out who did" in caught.value.next_step
+    assert caught.value.subject == key
+    assert "remove the object" in caught.value.next_step
 
 
 def test_a_backup_id_says_when_and_which_level() -> None:
@@ -103,7 +104,7 @@ def test_what_is_no_backup_id_is_refused(text: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_backup_id(text)
     assert "backup id" in caught.value.problem
-    assert "`zrb list` shows them" in caught.value.next_step
+    assert "`zrb list`" in caught.value.next_step
 
 
 def test_levels_are_0_to_4() -> None:

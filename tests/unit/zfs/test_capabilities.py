@@ -57,7 +57,7 @@ def test_an_old_zfs_is_named_by_its_pool_version() -> None:
 
 def test_a_zfs_without_any_version_is_not_trusted() -> None:
     script = {**ZFS_FUSE, "zpool upgrade -v": said("")}
-    with pytest.raises(ZfsMissing, match="which version"):
+    with pytest.raises(ZfsMissing, match="its version"):
         probe_capabilities(ScriptedLine(script))
 
 

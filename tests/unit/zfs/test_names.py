@@ -61,21 +61,21 @@ def test_snapshots_and_bookmarks(check: Callable[[str], str], mark: str) -> None
             check(bad)
         with pytest.raises(UsageError):
             names.check_base_name(bad)
-    with pytest.raises(UsageError, match=f"it has no {mark}"):
+    with pytest.raises(UsageError, match=f"no {mark}"):
         check("tank/a")
-    with pytest.raises(UsageError, match="longer than 255 bytes"):
+    with pytest.raises(UsageError, match="255 bytes"):
         check(f"tank/a{mark}" + "x" * 250)
 
 
 def test_a_dataset_is_no_base() -> None:
-    with pytest.raises(UsageError, match="it has no @"):
+    with pytest.raises(UsageError, match="no @"):
         names.check_base_name("tank/a")
 
 
 def test_pools() -> None:
     assert names.check_pool_name("tank") == "tank"
     for bad in ("tank/a", "tank@a", "", "-f", "x" * 256):
-        with pytest.raises(UsageError, match="not a ZFS pool"):
+        with pytest.raises(UsageError, match="ZFS pool"):
             names.check_pool_name(bad)
 
 

@@ -256,7 +256,7 @@ class TestChanging:
 
     def test_a_property_that_is_refused(self) -> None:
         zfs, _ = openzfs({"zfs set quota=-1 tank/a": failed("cannot set property: bad numeric value '-1'\n")})
-        with pytest.raises(ZfsError, match=r"quota of tank/a .*bad numeric value"):
+        with pytest.raises(ZfsError, match=r"quota of tank/a "):
             zfs.set_properties("tank/a", {"quota": "-1"})
 
     def test_a_dataset_is_destroyed_without_force(self) -> None:
@@ -470,14 +470,14 @@ class TestNewTarget:
 
     def test_a_pool_is_no_target(self) -> None:
         zfs, _ = openzfs({"zfs get -H -p -o value type tank": self.MISSING})
-        with pytest.raises(NoSuchDataset, match="as in tank/restored"):
+        with pytest.raises(NoSuchDataset, match="tank/restored"):
             zfs.receive("tank", type="filesystem", first=True)
 
     def test_a_missing_parent(self) -> None:
         zfs, _ = openzfs(
             {self.EXISTS: self.MISSING, self.MOUNTPOINT: self.MISSING, "zpool list -H -o name tank": said("tank\n")}
         )
-        with pytest.raises(NoSuchDataset, match="zfs create -p tank/r"):
+        with pytest.raises(NoSuchDataset, match=r"zfs create.* tank/r"):
             zfs.receive("tank/r/new", type="filesystem", first=True)
 
     @pytest.mark.parametrize("obstacle", ["directory", "file", "link"])
@@ -490,9 +490,9 @@ class TestNewTarget:
         else:
             covered.symlink_to("/nowhere/at/all")
         zfs, _ = zfs_fuse({self.EXISTS: self.MISSING, self.MOUNTPOINT: said(f"mountpoint\t{tmp_path}\n")})
-        with pytest.raises(ZfsUnable, match=f"would cover {covered}") as failure:
+        with pytest.raises(ZfsUnable, match=f"cover {covered}") as failure:
             zfs.receive("tank/r/new", type="filesystem", first=True)
-        assert "zfs create -o mountpoint=none tank/r/restore" in failure.value.next_step
+        assert "mountpoint=none" in failure.value.next_step
 
     @pytest.mark.parametrize("mountpoint", ["none", "legacy", "/nowhere/at/all", "{empty}"])
     def test_a_zfs_that_mounts_at_once_may_mount_where_nothing_is(
@@ -568,10 +568,9 @@ class TestStreams:
         with pytest.raises(SendFailed) as failure:
             process.wait()
         assert json.dumps(failure.value.facts())
-        assert failure.value.explain() == (
-            "zfs send of tank/a@two failed (status 1): warning: cannot send: Input/output error. "
-            "Check `zpool status -v` for damaged data and failing disks before the next try."
-        )
+        assert failure.value.subject == "tank/a@two" and "status 1" in failure.value.problem
+        assert failure.value.answer == "warning: cannot send: Input/output error"
+        assert "`zpool status -v`" in failure.value.next_step
 
     def test_receive_with_options(self, programs: Path) -> None:
         (programs / "act").write_text("exit 0")
@@ -589,10 +588,9 @@ class TestStreams:
         process = zfs.receive("tank/r/new", type="volume", first=False)
         with pytest.raises(ReceiveFailed) as failure:
             process.finish()
-        assert failure.value.explain() == (
-            "zfs receive into tank/r/new failed (status 2): internal error. "
-            "Earlier links are kept; check `zpool status`, then repeat this restore with --continue."
-        )
+        assert failure.value.subject == "tank/r/new" and "status 2" in failure.value.problem
+        assert failure.value.answer == "internal error"
+        assert "--continue" in failure.value.next_step
 
     def test_a_stream_that_finds_its_target_taken_is_a_failed_receive(self, programs: Path) -> None:
         (programs / "act").write_text("echo \"destination 'tank/r/new' exists\" >&2; exit 1")

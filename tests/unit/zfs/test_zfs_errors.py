@@ -68,7 +68,7 @@ def test_every_cause_has_its_class_and_its_advice(stderr: str, kind: type[Engine
     assert advice in failure.next_step
     assert failure.subject == "tank/a"
     assert failure.answer == " ".join(stderr.split())
-    assert failure.explain().startswith("zfs did not (status 1)")
+    assert failure.problem == "zfs did not (status 1)"
 
 
 @pytest.mark.parametrize(("stderr", "kind", "advice"), CASES, ids=[case[0][:40] for case in CASES])
@@ -81,7 +81,7 @@ def test_a_stream_fails_as_a_stream_with_the_same_advice(stderr: str, kind: type
 def test_the_operation_decides_where_the_cause_does_not() -> None:
     failure = zfs_failure(Ended(1, "", "strange"), problem="p", subject="s", otherwise=ReceiveFailed, next_step="Look")
     assert type(failure) is ReceiveFailed
-    assert failure.explain() == "p (status 1): strange. Look."
+    assert (failure.answer, failure.next_step) == ("strange", "Look")
 
 
 def test_how_a_command_ended() -> None:

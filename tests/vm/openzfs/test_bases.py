@@ -63,7 +63,7 @@ def test_a_bookmark_of_the_same_name_but_another_snapshot_is_no_base(local_nas: 
     result = local_nas.back_up(1)
 
     assert result.manifest.level == 0
-    assert "is gone, and no bookmark remembers it" in result.reason
+    assert "bookmark" in result.reason
     local_nas.restore()
     local_nas.assert_restored(local_nas.target(), files)
 

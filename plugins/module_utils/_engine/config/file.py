@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..errors import ConfigError
 from ..values.config import Config
-from .private_files import read_own_file
+from .file_permissions import read_own_file
 from .schema import read_config
 
 MAX_CONFIG_BYTES = 1024 * 1024

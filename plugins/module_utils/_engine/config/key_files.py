@@ -9,16 +9,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import KeyFileError
-from ..seal import age
+from ..seal import age_keys
 from ..seal.signing import SigningKey
-from .private_files import read_own_file
+from .file_permissions import read_own_file
 
 MAX_KEY_FILE_BYTES = 64 * 1024
 
 
 def read_identities(path: Path) -> list[str]:
     """Return the age private keys in ``path``. Raises :class:`KeyFileError`."""
-    return age.parse_identities(_read(path), name=str(path))
+    return age_keys.parse_identities(_read(path), name=str(path))
 
 
 def read_signing_key(path: Path) -> SigningKey:

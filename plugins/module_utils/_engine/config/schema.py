@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BadRecipient, UsageError
-from ..seal.age import check_recipient, check_recipients
+from ..seal.age_keys import check_recipient, check_recipients
 from ..seal.signing import check_signer
 from ..values.config import Config, LocalSettings, S3Settings, StorageClasses, Task
 from ..values.storage_classes import ARCHIVE_CLASSES, READABLE_CLASSES

@@ -2,4 +2,4 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Pure decisions: base choice, restore plan, part layout, lifecycle rules. No I/O."""
+"""Pure decisions: level and base, chains, holds, sizes, lifecycle rules. No I/O."""

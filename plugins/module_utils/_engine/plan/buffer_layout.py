@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How the memory limit is divided: blocks of plaintext, chunks of ciphertext, and a scratch for each thread that
+"""Divides the memory limit: blocks of plaintext, chunks of ciphertext, and a scratch buffer for each thread that
 encrypts or decrypts. Nothing else holds bytes of a stream."""
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from ..values.config import KIB, Limits
 from .part_sizes import PIPELINE_BYTES, choose_sizes
 
 PIECE_BYTES = 64 * KIB
-"""A block is cut in whole pieces of age, which encrypts 64 KiB at a time."""
+"""age encrypts 64 KiB at a time. A block is cut into such pieces."""
 
 _TAG_BYTES = 16
 
 BLOCK_BYTES = 512 * KIB
-"""A block and its ciphertext stay in the second cache of a core while they are encrypted, hashed and decrypted."""
+"""So small that a block and its ciphertext stay in a core's L2 cache while they are encrypted, hashed, decrypted."""
 
 MAX_THREADS = 8
-"""SHA-256 of a part is taken in order, by one thread at a time: more threads wait for it."""
+"""One thread at a time computes the SHA-256 of a part. More threads than this only wait for it."""
 
 _HEADER_ROOM = 64 * KIB
-"""More than the header of an age file takes: some 600 recipients."""
+"""More than any header of an age file needs: enough for some 600 recipients."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +45,8 @@ class BufferLayout:
 
 
 def plan_backup_buffers(limits: Limits, *, cores: int, stream_bytes: int | None = None) -> BufferLayout:
-    """Chunks for what is uploaded, as many again for what runs ahead, and never fewer than one block can touch. A short
-    stream gets no more than it needs; if it is longer than ``stream_bytes``, it is only slower."""
+    """Chunks for what is uploaded, as many for what is read ahead, and never fewer than one block can touch. A short
+    stream gets no more than it needs; one that turns out longer than ``stream_bytes`` is only slower."""
     limits = choose_sizes(limits)
     chunk = limits.chunk_size
     block = _whole_pieces(min(BLOCK_BYTES, limits.part_size, chunk))
@@ -63,8 +63,8 @@ def plan_backup_buffers(limits: Limits, *, cores: int, stream_bytes: int | None 
 
 
 def plan_lanes(limits: Limits, *, cores: int, small: int, large: bool) -> tuple[int, Limits, Limits]:
-    """How many streams run at once, and the limits of one of the ``small`` ones and of the one ``large`` that may run
-    beside them. ``limits`` have sizes; a small stream is one chunk."""
+    """How many streams run at once, the limits of each ``small`` one, and those of a ``large`` one that may run beside
+    them. ``limits`` must have sizes; a small stream is one chunk."""
     one = replace(limits, workers=1)
     share = plan_backup_buffers(one, cores=cores, stream_bytes=limits.chunk_size).total_bytes
     room = limits.memory_limit - (2 * limits.chunk_size + PIPELINE_BYTES if large else 0)
@@ -74,7 +74,7 @@ def plan_lanes(limits: Limits, *, cores: int, small: int, large: bool) -> tuple[
 
 
 def plan_restore_buffers(limits: Limits, *, cores: int) -> BufferLayout:
-    """As many chunks as fit: a part waits in them, whole, until its hash is known to be right."""
+    """As many chunks as fit, because whole parts wait in them until their hash is checked."""
     limits = choose_sizes(limits)
     threads, blocks = _threads_and_blocks(cores)
     room = limits.memory_limit - BLOCK_BYTES * blocks - sealed_bytes(BLOCK_BYTES) * threads
@@ -82,12 +82,12 @@ def plan_restore_buffers(limits: Limits, *, cores: int) -> BufferLayout:
 
 
 def sealed_bytes(plain_bytes: int) -> int:
-    """How long ``plain_bytes`` become when age encrypts them, without the header of the file."""
+    """The length of ``plain_bytes`` after age has encrypted them, without the header of the file."""
     return plain_bytes + _TAG_BYTES * -(-plain_bytes // PIECE_BYTES)
 
 
 def _threads_and_blocks(cores: int) -> tuple[int, int]:
-    """Every thread has a block, and finds the next one; two more are in the hands of who fills or empties them."""
+    """Two blocks for each thread, one in work and one waiting, and two for the thread that fills or empties them."""
     threads = max(1, min(MAX_THREADS, cores))
     return threads, 2 * threads + 2
 
@@ -97,5 +97,5 @@ def _whole_pieces(size: int) -> int:
 
 
 def count_chunks(object_bytes: int, chunk_bytes: int) -> int:
-    """How many chunks an object of ``object_bytes`` is moved in."""
+    """The number of chunks of an object of ``object_bytes``."""
     return -(-object_bytes // chunk_bytes)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Which level a backup gets, from which base, with which flags of ``zfs send``."""
+"""Chooses the level of a backup, its base, and the flags of ``zfs send``."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from .chain import oldest_first, walk_chain
 
 @dataclass(frozen=True, slots=True)
 class BaseChoice:
-    """What will be sent: ``level`` from ``base`` (``None`` for a full stream).
+    """What to send: ``level`` from ``base`` (``None`` for a full stream).
 
-    ``base_source`` is the full name of the snapshot or bookmark that ``zfs send -i`` takes. ``reason`` is a sentence
-    if ``level`` is not the requested one, and empty otherwise.
+    ``base_source`` is the full name of the snapshot or bookmark for ``zfs send -i``. If ``level`` is not the requested
+    one, ``reason`` is a sentence that says why; otherwise it is empty.
     """
 
     level: int
@@ -33,30 +33,30 @@ class BaseChoice:
 
 
 def send_flags(capabilities: Capabilities, dataset: Dataset, raw: RawMode) -> tuple[str, ...]:
-    """Flags of a new chain: ``-w`` if the stream is to be raw, else ``-L`` and ``-c`` as far as this ZFS has them.
+    """Flags of a new chain: ``-w`` for a raw stream, else those of ``-L`` and ``-c`` that this ZFS has.
 
-    Raises :class:`ZfsUnable` if raw is wanted and this ZFS has no ``-w``, or the dataset is not encrypted: ``-w``
-    then means ``-Lec``, and with ``-e`` OpenZFS loses what lies in embedded spill blocks (long symbolic links).
+    Raises :class:`ZfsUnable` if the stream must be raw, but this ZFS has no ``-w`` or the dataset is not encrypted:
+    ``-w`` then means ``-Lec``, and with ``-e`` OpenZFS loses data in embedded spill blocks (long symbolic links).
     """
     if raw == "always" or (raw == "auto" and dataset.encrypted):
         if not capabilities.send_raw:
             raise ZfsUnable(
-                f"{dataset.name} is to be sent raw, and {capabilities.version} has no `zfs send -w`",
+                f"{dataset.name} must be sent raw, but {capabilities.version} has no `zfs send -w`",
                 subject=dataset.name,
                 next_step="Set `raw: never` for the task to send it decrypted, with its key loaded, or update ZFS",
             )
         if not dataset.encrypted:
             raise ZfsUnable(
-                f"{dataset.name} is to be sent raw and is not encrypted: of such a dataset a raw stream can lose data",
+                f"{dataset.name} must be sent raw, but is not encrypted: a raw stream of such a dataset can lose data",
                 subject=dataset.name,
-                next_step="Set `raw: auto` for the task: it sends raw what is encrypted, and only that",
+                next_step="Set `raw: auto` for the task: it sends only encrypted datasets raw",
             )
         return ("-w",)
     return tuple(flag for flag in ("-L", "-c") if _supports(capabilities, flag))
 
 
 def unsupported_flags(capabilities: Capabilities, flags: Sequence[str]) -> tuple[str, ...]:
-    """Those of ``flags`` that this ZFS does not know: it can neither continue such a chain nor receive it."""
+    """The ``flags`` that this ZFS does not know: it can neither continue such a chain nor receive it."""
     return tuple(flag for flag in flags if not _supports(capabilities, flag))
 
 
@@ -66,10 +66,10 @@ def _supports(capabilities: Capabilities, flag: str) -> bool:
 
 
 def base_candidates(manifests: Sequence[Manifest]) -> tuple[Manifest, ...]:
-    """The committed backups that a later one could start from, youngest data first, levels falling.
+    """The committed backups that a later one could start from: youngest data first, so levels fall.
 
-    As in dump(8), a backup stops being one when there is a backup of the same or a lower level with younger data. What
-    has no whole chain below it in ``manifests`` (those of one series) counts for nothing.
+    As in dump(8), a backup of the same or a lower level with younger data replaces it. A backup whose chain is not
+    complete in ``manifests`` (those of one series) does not count.
     """
     by_id = {manifest.backup_id: manifest for manifest in manifests}
     candidates: list[Manifest] = []
@@ -101,12 +101,12 @@ def choose_base(  # noqa: PLR0913 - the facts that decide, each by its name
     strict: bool,
     target: Snapshot | None = None,
 ) -> BaseChoice:
-    """The base for a backup of ``dataset`` at ``level``, or the lowest level above it that is possible instead.
+    """Choose the base for a backup of ``dataset`` at ``level``, or else at the highest possible level below it.
 
-    ``manifests`` are those of the series; ``flags`` are what a new chain would use, since an increment repeats those of
-    its base; ``encryption`` is what the backup gets, with keys of one kind all along a chain; ``target`` is the
-    snapshot to send if it exists already: a base is always older. With ``strict``, raises :class:`LevelUnavailable`
-    instead of taking another level than ``level``.
+    ``manifests`` are those of the series. ``flags`` are those of a new chain; an increment repeats those of its base.
+    ``encryption`` is that of the backup: all of a chain has keys of one kind. ``target`` is the snapshot to send, if it
+    exists already: a base must be older. With ``strict``, raises :class:`LevelUnavailable` rather than choosing another
+    level.
     """
     if level == 0:
         return BaseChoice(0, None, None, flags, "")
@@ -131,7 +131,7 @@ def choose_base(  # noqa: PLR0913 - the facts that decide, each by its name
             next_step=f"Make a backup of level {choice.level} first, or leave out --strict-level",
         )
     taken = f"from {choice.base.backup_id}" if choice.base else "the whole dataset"
-    sentence = f"Level {level} was requested and level {choice.level} is made, {taken}: {reason}."
+    sentence = f"Level {level} was requested, but this is level {choice.level}, {taken}: {reason}."
     return BaseChoice(choice.level, choice.base, choice.base_source, choice.flags, sentence)
 
 
@@ -140,13 +140,13 @@ def _reason(level: int, choice: BaseChoice, refusals: Sequence[str]) -> str:
         return "; ".join(refusals)
     if choice.base is None:
         return "there is no committed backup to start from"
-    return f"no backup of level {level - 1} was made since the newest one of level {choice.base.level}"
+    return f"there is no backup of level {level - 1} since the newest one of level {choice.base.level}"
 
 
 def _source(
     candidate: Manifest, snapshots: Sequence[Snapshot], bookmarks: Sequence[Bookmark], target: Snapshot | None
 ) -> str | None:
-    """Full name of the snapshot, else the bookmark, that has the candidate's guid and is older than ``target``."""
+    """Full name of the snapshot, or else the bookmark, with the candidate's guid, if it is older than ``target``."""
     wanted = candidate.snapshot
     if target is not None and (target.createtxg <= wanted.createtxg):
         return None
@@ -163,13 +163,12 @@ def _refusal(candidate: Manifest, dataset: Dataset, capabilities: Capabilities, 
     name = f"the level {candidate.level} backup {candidate.backup_id}"
     if candidate.dataset.guid != dataset.guid:
         return (
-            f"{name} was made from another dataset of this name "
-            f"(guid {candidate.dataset.guid}, and now it is {dataset.guid})"
+            f"{name} is of another dataset that had this name (guid {candidate.dataset.guid}, but now {dataset.guid})"
         )
     if candidate.dataset.encrypted != dataset.encrypted:
         return f"{name} was made when the dataset was {'' if candidate.dataset.encrypted else 'not '}encrypted"
     if candidate.encryption.kind != encryption.kind:
-        return f"{name} was encrypted for {candidate.encryption.kind} age keys, and now they are {encryption.kind}"
+        return f"{name} was encrypted for {candidate.encryption.kind} age keys, but now they are {encryption.kind}"
     if missing := unsupported_flags(capabilities, candidate.send.flags):
         return f"{name} was sent with {' '.join(missing)}, which {capabilities.version} does not have"
     return ""

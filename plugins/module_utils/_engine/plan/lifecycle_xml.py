@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Lifecycle rules between the XML of S3 and the words of the module's options."""
+"""Translates lifecycle rules between the XML of S3 and the options of the module."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from xml.etree import ElementTree as ET
 
 from ..values.lifecycle_rule import LifecycleRule
 
-# Option, and where S3 says it.
+# Option, and its place in the XML.
 _ACTIONS = {
     "expiration_days": "Expiration/Days",
     "expiration_date": "Expiration/Date",
@@ -40,8 +40,8 @@ _CONDITIONS = {
 
 
 def rule_from_xml(xml: str) -> LifecycleRule:
-    """The rule in an element ``Rule``: old ones have ``Prefix``, newer ones ``Filter``, with or without ``And``, and
-    all of them may say nothing in several ways."""
+    """Read an element ``Rule``. Old ones have ``Prefix``, newer ones ``Filter``, with or without ``And``, and there
+    are several ways to leave a value out."""
     rule = ET.fromstring(xml)  # noqa: S314 - botocore has parsed it before
     conditions = next((found for path in ("Filter/And", "Filter") if (found := rule.find(path)) is not None), rule)
     options: dict[str, Any] = {
@@ -58,10 +58,10 @@ def rule_from_xml(xml: str) -> LifecycleRule:
 
 
 def rule_to_xml(rule: LifecycleRule) -> str:
-    """The element ``Rule`` for S3: as the endpoint keeps it, if it does."""
+    """The element ``Rule`` for S3, in the endpoint's own form if it has the rule already."""
     element = ET.fromstring(rule.xml) if rule.xml else _element_of(rule.options)  # noqa: S314 - as above
     old_prefix = element.find("Prefix")
-    if old_prefix is not None:  # of S3's first version: it does not take that beside rules with a filter
+    if old_prefix is not None:  # from S3's first version, which S3 does not accept together with filters
         element.remove(old_prefix)
         if element.find("Filter") is None:
             ET.SubElement(element, "Filter").append(old_prefix)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How many parts a stream becomes, which of them a listing shows, and what a store's checksums prove of one."""
+"""Compares parts with a listing, decides whether a store's checksum proves a part, and limits the number of parts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..values.part_list_json import count_parts
 
 
 class Listed(Protocol):
-    """What a listing says of one object."""
+    """What a listing says about one object."""
 
     @property
     def key(self) -> str:
@@ -28,7 +28,7 @@ Item = TypeVar("Item", bound=Listed)
 
 
 def beside_listing(parts: Iterable[Part], listed: Iterable[Item]) -> Iterator[tuple[Part, Item | None]]:
-    """Each of ``parts`` with what a listing of their prefix shows under its key. Both come in the order of keys."""
+    """Pair each of ``parts`` with the object of its key in a listing of their prefix. Both are in the order of keys."""
     items = iter(listed)
     item = next(items, None)
     for part in parts:
@@ -38,28 +38,28 @@ def beside_listing(parts: Iterable[Part], listed: Iterable[Item]) -> Iterator[tu
 
 
 def proves(found: Checksum, part: Part) -> bool | None:
-    """Whether what the store says now of the object under the key of ``part`` shows that it is the part, or that it is
-    not; ``None`` if it shows neither.
+    """Whether the checksum ``found`` in the store proves that the object is ``part`` (true), or that it is not (false);
+    ``None`` if it proves neither.
 
-    Only a SHA-256 of the whole object can show that it is not. ETags, and checksums of checksums, change with the
-    sizes of the chunks: an honest copy may have others.
+    Only a SHA-256 of the whole object can prove that it is not. ETags and checksums of checksums depend on the sizes
+    of the chunks, so a good copy may have others.
     """
     recorded = part.checksum
     if found.etag and found.etag == recorded.etag:
         return True
     if found.kind != "none" and found.value.partition("-")[0] == recorded.value.partition("-")[0]:
-        return True  # some endpoints leave the number of chunks off
+        return True  # some endpoints leave out the number of chunks
     if found.kind == "sha256":
         return found.value == b64encode(bytes.fromhex(part.sha256)).decode()
     return None
 
 
 def check_part_count(stream_bytes: int, part_size: int) -> None:
-    """Raise :class:`UsageError` if ``part_size`` makes more parts of ``stream_bytes`` than keys can number."""
+    """Raise :class:`UsageError` if ``part_size`` cuts ``stream_bytes`` into more parts than keys can number."""
     count = count_parts(stream_bytes, part_size)
     if count > MAX_PARTS:
         raise UsageError(
-            f"A stream of {stream_bytes} bytes is {count} parts of {part_size} bytes, and a backup has at most "
+            f"A stream of {stream_bytes} bytes makes {count} parts of {part_size} bytes, but a backup has at most "
             f"{MAX_PARTS}",
             subject="part_size",
             next_step=f"Set part_size to {_rounded_mib(stream_bytes // (MAX_PARTS // 2))} in the configuration",

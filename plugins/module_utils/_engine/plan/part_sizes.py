@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How large parts and chunks are, if the configuration does not say."""
+"""Chooses the sizes of parts and chunks if the configuration does not."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ PIPELINE_BYTES: Final = 16 * MIB
 
 LEAST_PART: Final = 256 * MIB
 FEW_PARTS: Final = 20_000
-"""A stream becomes about so many parts at most."""
+"""A stream becomes at most about this many parts."""
 
 
 def choose_sizes(limits: Limits, *, stream_bytes: int | None = None, storage_class: str = "STANDARD") -> Limits:
-    """``limits`` with a ``part_size`` and a ``chunk_size``.
+    """Return ``limits`` with a ``part_size`` and a ``chunk_size``.
 
-    An object, and a request, are so large that they add a hundredth at most to what their bytes cost. If
-    ``stream_bytes`` is unknown or wrong, there are only more objects. Chunks are so small that all workers have one
-    while the next ones are filled.
+    Objects and requests are so large that they add at most 1 % to the price of their bytes. If ``stream_bytes`` is
+    unknown or wrong, there are only more objects. Chunks are so small that every worker has one while the next ones
+    are filled.
     """
     prices = prices_of(storage_class)
     room = limits.memory_limit - PIPELINE_BYTES
@@ -45,7 +45,7 @@ def choose_sizes(limits: Limits, *, stream_bytes: int | None = None, storage_cla
         ),
         _largest_part(limits.chunk_size or min(most, MAX_S3_CHUNK)),
     )
-    share = _power_of_two(room // (2 * limits.workers + 2) // 2 + 1)  # not larger than room for two a worker, and two
+    share = _power_of_two(room // (2 * limits.workers + 2) // 2 + 1)  # leaves room for two chunks per worker, plus two
     wanted = max(
         MIN_S3_CHUNK, -(-stored_bytes(part) // MAX_CHUNKS), min(share, _worthwhile(prices.thousand_chunks, prices))
     )
@@ -53,7 +53,7 @@ def choose_sizes(limits: Limits, *, stream_bytes: int | None = None, storage_cla
 
 
 def stored_bytes(part_size: int) -> int:
-    """No less than a part of this size has when it is encrypted: age adds 16 bytes to every 64 KiB, and a header."""
+    """Upper bound for an encrypted part of this size: age adds 16 bytes to every 64 KiB, and a header."""
     return part_size + part_size // 4096 + 64 * KIB
 
 
@@ -62,11 +62,11 @@ def _largest_part(chunk: int) -> int:
 
 
 def _worthwhile(usd_a_thousand: float, prices: ClassPrices) -> int:
-    """So many bytes that one request for them adds a hundredth to what they cost for as long as they are paid."""
+    """The bytes for which one request adds 1 % to their price over the shortest time that is charged."""
     usd_a_byte = prices.gb_month * prices.least_days / 30 / 10**9
     return _power_of_two(100 * max(prices.least_bytes, int(usd_a_thousand / 1000 / usd_a_byte)))
 
 
 def _power_of_two(size: int) -> int:
-    """The smallest that is not smaller."""
+    """The smallest power of two that is at least ``size``."""
     return 1 << max(0, size - 1).bit_length()

@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Which recorded dataset properties come back with a restore. A manifest is data from outside: only what cannot
-mount, share, execute or hide anything is re-applied."""
+"""Decides which recorded properties a restore sets again. A manifest comes from outside, so a restore leaves out all
+that can mount, share, execute or hide anything."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ _FILESYSTEM_ONLY = frozenset(
 
 
 _ACTING_USER_PROPERTIES = ("org.openzfs.systemd:", "zrb:")
-"""Prefixes of user properties that a program obeys: which datasets are mounted at boot and what then starts, or what
-this engine may destroy."""
+"""Prefixes of user properties that programs obey: they decide what is mounted or started at boot, or what this engine
+may destroy."""
 
 
 def restorable_properties(properties: Mapping[str, str], *, volume: bool) -> dict[str, str]:
-    """Those of ``properties`` that are set again after a restore, most user properties (with a colon) among them."""
+    """The ``properties`` to set again after a restore, including most user properties (those with a colon)."""
     return {
         name: value
         for name, value in sorted(properties.items())

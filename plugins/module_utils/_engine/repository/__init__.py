@@ -2,4 +2,4 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the repository says: who it is, and which backups are committed in it."""
+"""Reads what a repository says: its identity, its committed backups, their lists of parts."""

@@ -93,6 +93,8 @@ def _listed(
     list_sizes: dict[str, int] = {}
     for item in store.list(_prefix(host, dataset)):
         is_list = item.key.endswith(PART_LIST_SUFFIX)
+        if not is_list and not item.key.endswith(MANIFEST_SUFFIX):
+            continue  # what file managers and copy programs leave
         try:
             series, backup_id = parse_manifest_key(item.key, suffix=PART_LIST_SUFFIX if is_list else MANIFEST_SUFFIX)
         except ManifestInvalid as error:

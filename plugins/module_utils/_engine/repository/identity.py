@@ -4,8 +4,8 @@
 
 """``zrb.json``: which repository this is, written once when the first backup is made (docs/format.md, "Keys").
 
-It is not signed: who exchanges it can keep manifests from being listed, which whoever can write here can do anyway,
-and cannot make one be believed.
+It is not signed. An attacker who replaces it can hide manifests, as can anyone who may write to the repository, but
+cannot make a forged manifest valid.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ..store.protocol import Store
 from ..values.field_types import RepositoryId, Time
 from ..values.json_records import read_record, write_record
 from ..values.manifest_json import check_format
-from ..values.repository_names import IDENTITY_KEY
+from ..values.repository_names import IDENTITY_KEY, MANIFEST_SUFFIX
 from ..values.strict_json import parse_object
 
 MAX_IDENTITY_BYTES = 4096
@@ -37,9 +37,9 @@ class RepositoryIdentity:
 
 
 def read_identity(store: Store) -> RepositoryIdentity | None:
-    """The identity of the repository in ``store``; ``None`` for one that holds none yet.
+    """Read the identity of the repository in ``store``; ``None`` if it has none yet.
 
-    Raises :class:`ManifestInvalid` if ``zrb.json`` is not what zrb writes.
+    Raises :class:`ManifestInvalid` if zrb did not write ``zrb.json``.
     """
     try:
         data = store.get(IDENTITY_KEY, limit=MAX_IDENTITY_BYTES)
@@ -58,22 +58,22 @@ def read_identity(store: Store) -> RepositoryIdentity | None:
 def identity_problem(
     store: Store, found: RepositoryIdentity | None, *, known: str | None, has_manifests: bool
 ) -> RepositoryChanged | None:
-    """Return what is wrong with the identity ``found``: ``known`` is the id that this machine remembers, if any."""
+    """Return what is wrong with the identity ``found``; ``known`` is the id that this machine remembers, if any."""
     place = f"The repository {store.location}"
     told = ""
     if found is None and known:
-        told = f"{place} has no {IDENTITY_KEY}, and this machine knows the repository {known} there"
+        told = f"{place} has no {IDENTITY_KEY}, but this machine knows the repository {known} there"
     elif found is None and has_manifests:
-        told = f"{place} has manifests and no {IDENTITY_KEY}"
+        told = f"{place} has manifests, but no {IDENTITY_KEY}"
     elif found is not None and known not in (None, found.repository_id):
-        told = f"{place} has the id {found.repository_id}, and this machine knows the repository {known} there"
+        told = f"{place} has the id {found.repository_id}, but this machine knows the repository {known} there"
     if not told:
         return None
     return RepositoryChanged(
         told,
         subject=store.location,
-        next_step="Look whether it is mounted, and whether bucket, prefix and endpoint are right; restore that object "
-        "if it was removed. If you know why, go on with what is there: `zrb verify --accept-losses`",
+        next_step="Check that it is mounted, and that bucket, prefix and endpoint are right; restore that object if it "
+        "was removed. If you know the reason, accept what is there with `zrb verify --accept-losses`",
     )
 
 
@@ -81,20 +81,20 @@ def find_identity(store: Store, *, known: str | None) -> RepositoryIdentity | No
     """Return the identity of the repository, or ``None`` if a new one may begin here: this machine knows none here
     (``known``), and there are no manifests.
 
-    Raises :class:`RepositoryChanged`, and as :func:`read_identity`.
+    Raises :class:`RepositoryChanged`, and what :func:`read_identity` raises.
     """
     found = read_identity(store)
-    has_manifests = found is None and next(iter(store.list("manifests/")), None) is not None
+    has_manifests = found is None and any(item.key.endswith(MANIFEST_SUFFIX) for item in store.list("manifests/"))
     if problem := identity_problem(store, found, known=known, has_manifests=has_manifests):
         raise problem
     return found
 
 
 def ensure_identity(store: Store, *, now: datetime, new_id: str, known: str | None = None) -> RepositoryIdentity:
-    """The identity of the repository, written first if there is none: ``new_id`` is 32 random hex digits.
+    """Return the identity of the repository. If there is none, write one with ``new_id``, 32 random hex digits.
 
-    Of two machines that do so at once, both get what the one wrote. Raises as :func:`find_identity`, and what the
-    store raises.
+    If two machines do so at once, both get the one that was written first. Raises what :func:`find_identity` and the
+    store raise.
     """
     found = find_identity(store, known=known)
     if found is not None:
@@ -103,13 +103,13 @@ def ensure_identity(store: Store, *, now: datetime, new_id: str, known: str | No
 
 
 def write_identity(store: Store, identity: RepositoryIdentity) -> RepositoryIdentity:
-    """Write ``identity``, if nobody else was faster; the one that is there then. Raises as :func:`read_identity`."""
+    """Write ``identity`` unless there is one, and return the one in the store. Raises as :func:`read_identity`."""
     record = write_record(identity)
     with suppress(ObjectExists):  # Another machine may have been first.
         store.put(IDENTITY_KEY, json.dumps(record, indent=2).encode("ascii") + b"\n")
     written = read_identity(store)
     if written is None:
-        raise _invalid(store, "it was written and cannot be found")
+        raise _invalid(store, "it was written, but cannot be found")
     return written
 
 
@@ -118,6 +118,6 @@ def _invalid(store: Store, reason: str) -> ManifestInvalid:
         f"The object {IDENTITY_KEY} of the repository {store.location} is not valid",
         answer=reason,
         subject=IDENTITY_KEY,
-        next_step="Restore that object from a copy. It was damaged, or this place holds something else than a "
-        "repository of zrb",
+        next_step="It was damaged, or this is not a repository of zrb. Restore that object from a copy; if there is "
+        "none, remove it and run `zrb verify --accept-losses`, which makes it again from the signed manifests",
     )

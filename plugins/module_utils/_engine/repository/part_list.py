@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The list of a backup's parts as an object of the repository: written before the manifest, and never read but whole
-and proven by what the manifest says of it (docs/format.md, "List of parts")."""
+"""The list of parts of a backup as an object of the repository. It is written before the manifest, and always read
+whole and proved by its hash in the manifest (docs/format.md, "List of parts")."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from ..values.manifest import Manifest, Part, PartsSummary
 from ..values.part_list_json import MAX_LINE_BYTES, checked_parts, decode_part, encode_part
 
 PIECE_BYTES: Final = 16 * 1024 * 1024
-"""What is moved at once; S3 takes no smaller chunks than 5 MiB."""
+"""The size of a request. S3 refuses chunks below 5 MiB."""
 _BLOCK_BYTES: Final = 64 * 1024
 
 
 class PartList:
-    """The parts of one backup in order, proven, in a private file without a name. It can be read as often as wanted,
-    by several threads at once."""
+    """The proved parts of one backup, in order, in a private file without a name. Several threads may read it at once,
+    as often as they want."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -49,14 +49,14 @@ class PartList:
 
 @contextmanager
 def open_part_list(store: Store, manifest: Manifest) -> Iterator[PartList]:
-    """The list of the parts of ``manifest``, for as long as the context lasts; the store is not needed any longer.
+    """Fetch the list of parts of ``manifest``, and keep it until the context ends. Reading it needs no store.
 
-    Raises :class:`PartMissing`, :class:`PartDamaged`, :class:`ThawNeeded`, or :class:`ManifestInvalid` for a list
-    that was signed and breaks the rules of the format.
+    Raises :class:`PartMissing`, :class:`PartDamaged`, :class:`ThawNeeded`, or :class:`ManifestInvalid` if the signed
+    list breaks the rules of the format.
     """
     with ExitStack() as stack:
         with _explained(manifest.parts.key):
-            # It has no name, so that nobody else sees it and a crash leaves nothing.
+            # Without a name, nobody else sees it and a crash leaves nothing.
             file = stack.enter_context(tempfile.TemporaryFile())
             _fetch(store, manifest, file)
         parts = PartList(file)
@@ -66,15 +66,15 @@ def open_part_list(store: Store, manifest: Manifest) -> Iterator[PartList]:
             raise ManifestInvalid(
                 f"The list of parts {manifest.parts.key} is not valid: it {error}",
                 subject=manifest.parts.key,
-                next_step="It was not written by zrb: use another backup",
+                next_step="zrb did not write it: use another backup",
             ) from None
         yield parts
 
 
 def write_part_list(store: Store, key: str, parts: Iterable[Part], *, storage_class: str) -> PartsSummary:
-    """Write ``parts`` under ``key``; what the manifest has to say of them.
+    """Write ``parts`` under ``key``, and return their summary for the manifest.
 
-    Raises ``ObjectExists`` if another list is there already, and what ``parts`` and the store raise.
+    Raises ``ObjectExists`` if the key has another list already, and what ``parts`` and the store raise.
     """
     count = stored_bytes = size = 0
     hasher = hashlib.sha256()
@@ -104,13 +104,13 @@ def _put(store: Store, key: str, file: IO[bytes], size: int, storage_class: str)
 
 
 def _fetch(store: Store, manifest: Manifest, file: IO[bytes]) -> None:
-    """Copy the list into ``file``, and prove it."""
+    """Copy the list into ``file`` and prove it."""
     wanted = manifest.parts
     found = store.head(wanted.key)
     if found is None:
         raise _missing(store, manifest)
     if found.bytes != wanted.bytes:
-        raise _damaged(manifest, f"it has {found.bytes} bytes, and not {wanted.bytes}")
+        raise _damaged(manifest, f"it has {found.bytes} bytes instead of {wanted.bytes}")
     hasher = hashlib.sha256()
     buffer = memoryview(bytearray(min(PIECE_BYTES, wanted.bytes)))
     for offset in range(0, wanted.bytes, PIECE_BYTES):
@@ -142,7 +142,7 @@ def _check(parts: Iterable[Part], manifest: Manifest) -> None:
     )
     stored_bytes = sum(part.bytes for part in in_place)
     if stored_bytes != manifest.parts.stored_bytes:
-        raise ValueError(f"has parts of {stored_bytes} bytes, and its manifest states {manifest.parts.stored_bytes}")
+        raise ValueError(f"has parts of {stored_bytes} bytes, but its manifest states {manifest.parts.stored_bytes}")
 
 
 def _lines(descriptor: int) -> Iterator[bytes]:
@@ -162,7 +162,7 @@ def _explained(key: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise LocalStateError(
-            f"The list of parts {key} needs a temporary file in {tempfile.gettempdir()}, which failed",
+            f"A temporary file in {tempfile.gettempdir()} for the list of parts {key} failed",
             subject=key,
             answer=error.strerror or str(error),
             next_step="Make that directory writable and give it free space, or name another one in TMPDIR",

@@ -2,14 +2,14 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""age: public keys in, ciphertext out; private keys in, plaintext out. The face of the files ``age_…`` of this room.
+"""Encrypts and decrypts parts with age. The public interface of the files ``age_…`` in this room.
 
 A part is one binary age v1 file (https://c2sp.org/age) for native recipients of one kind (docs/format.md, "Part").
-To write: :class:`AgeSealer`, made once for a run, gives a :class:`PartSeal` for each part; its one reader cuts
-:class:`Run` after :class:`Run`, and any thread seals them. To read: :class:`AgeOpener` gives a :class:`PartOpening`.
+To write, make one :class:`AgeSealer` for a run. It gives a :class:`PartSeal` for each part; one thread cuts this into
+:class:`Run` after :class:`Run`, and any thread seals them. To read, :class:`AgeOpener` gives a :class:`PartOpening`.
 
-No key and no nonce is used twice, since nobody can choose one: ``begin`` makes a file key and a payload nonce, a cut
-only ever goes forward, the place of a run decides its nonces, and a run seals once.
+No key or nonce is ever used twice, because no caller can choose one: ``begin`` makes a file key and a payload nonce,
+cuts only go forward, the position of a run decides its nonces, and a run can be sealed only once.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from ..errors import BadRecipient, KeyFileError, PartDamaged, WrongIdentity
 from . import age_hybrid, age_x25519
 from .age_header import (
     FILE_KEY_BYTES,
-    MAGIC,
     MAX_HEADER_BYTES,
     Header,
     Stanza,
@@ -32,78 +31,53 @@ from .age_header import (
     write_header,
 )
 from .age_keys import (
-    MAX_RECIPIENTS,
-    check_recipient,
     check_recipients,
-    new_identity,
-    parse_identities,
     parse_identity,
     parse_recipient,
-    public_of,
 )
 from .age_stream import (
     PAYLOAD_NONCE_BYTES,
     PIECE_BYTES,
     SEALED_PIECE_BYTES,
-    TAG_BYTES,
     Stretch,
     payload_key,
     plain_bytes_of,
     sealed_bytes_of,
 )
 
-__all__ = [
-    "HEAD_BYTES",
-    "MAGIC",
-    "MAX_RECIPIENTS",
-    "PIECE_BYTES",
-    "SEALED_PIECE_BYTES",
-    "TAG_BYTES",
-    "AgeOpener",
-    "AgeSealer",
-    "PartOpening",
-    "PartSeal",
-    "Run",
-    "check_recipient",
-    "check_recipients",
-    "new_identity",
-    "parse_identities",
-    "public_of",
-]
-
 HEAD_BYTES: Final = MAX_HEADER_BYTES + PAYLOAD_NONCE_BYTES
-"""As many first bytes of a part are always enough to begin to open it."""
+"""The first bytes of a part, enough to begin to open any part."""
 
 
 class Reader(Protocol):
-    """Where bytes come from. Never gives more than it is asked for; nothing only at the end."""
+    """A source of bytes. It never returns more than was asked for, and returns nothing only at the end."""
 
     def read(self, size: int, /) -> bytes:
         """Up to ``size`` bytes."""
 
 
 class Writer(Protocol):
-    """Where bytes go to. Takes all it is given."""
+    """A sink for bytes. It takes everything it is given."""
 
     def write(self, data: bytes, /) -> int:
-        """Take ``data``; its length."""
+        """Take ``data`` and return its length."""
 
 
 class AgeSealer:
     """Encrypts for a fixed set of recipients. Threads may share it.
 
-    Raises :class:`BadRecipient` if one of them is none, if there are none or more than :data:`MAX_RECIPIENTS`,
-    and if both kinds are among them; :class:`LibraryMissing` if ``cryptography`` is missing or too old.
+    Raises :class:`BadRecipient` for a malformed recipient, for an empty set, for more than :data:`MAX_RECIPIENTS`,
+    and for a mix of both kinds; :class:`LibraryMissing` if ``cryptography`` is missing or too old.
     """
 
     def __init__(self, recipients: Sequence[str]) -> None:
         self._recipients = [parse_recipient(text) for text in recipients]
         if not recipients:
-            raise BadRecipient("There is nobody to encrypt for", next_step="Give a public key; `zrb genkey` makes one")
+            raise BadRecipient("There is no recipient", next_step="Give a public key; `zrb genkey` makes one")
         check_recipients(recipients)
 
     def begin(self) -> PartSeal:
-        """A new part, which is one age file."""
+        """Begin a new part, which is one age file."""
         # "The file key MUST be generated as 16 bytes of CSPRNG output. It MUST NOT be reused across multiple files."
         file_key = os.urandom(FILE_KEY_BYTES)
         header = write_header(file_key, [recipient.wrap(file_key) for recipient in self._recipients])
@@ -113,13 +87,13 @@ class AgeSealer:
         return PartSeal(header + nonce, payload_key(file_key, nonce))
 
     def encrypt(self, reader: Reader, writer: Writer) -> None:
-        """Encrypt all that ``reader`` gives as one part. What ``reader`` and ``writer`` raise comes out unchanged."""
+        """Encrypt everything from ``reader`` as one part. Exceptions of ``reader`` and ``writer`` pass unchanged."""
         part = self.begin()
         _write(writer, part.header)
         sealed = memoryview(bytearray(SEALED_PIECE_BYTES))
         plain = _read_exactly(reader, PIECE_BYTES)
         while True:
-            # Whether a piece is the last one is part of its nonce: look for what follows before it is sealed.
+            # The nonce of a piece says whether it is the last one, so read ahead before sealing it.
             following = _read_exactly(reader, PIECE_BYTES) if len(plain) == PIECE_BYTES else b""
             run = part.cut(len(plain), last=not following)
             run.seal(memoryview(plain), [sealed[: run.sealed_bytes]])
@@ -130,9 +104,9 @@ class AgeSealer:
 
 
 class PartSeal:
-    """One part that is being written. ``header`` is every byte before the first piece.
+    """One part that is being written. ``header`` holds all bytes before the first piece.
 
-    It lives in one process: a fork would have two that cut the same places.
+    Never fork with it: both processes would cut the same positions, and so use the same nonces.
     """
 
     def __init__(self, header: bytes, key: bytes) -> None:
@@ -143,19 +117,19 @@ class PartSeal:
         self._cutting = threading.Lock()
 
     def cut(self, plain_bytes: int, *, last: bool) -> Run:
-        """The next ``plain_bytes`` of the part: whole pieces, unless they are its ``last``.
+        """Cut off the next ``plain_bytes`` of the part. They are whole pieces, unless this is the ``last`` cut.
 
-        The end of a part has to be known when its last bytes are cut, since an empty run may not follow others: the
-        specification has "The final chunk MAY be shorter than 64 KiB but MUST NOT be empty unless the whole payload is
-        empty". Raises :class:`ValueError` for a length that is none, and for every cut after the last.
+        The caller must know the end of a part when it cuts its last bytes, because an empty run may not follow others:
+        "The final chunk MAY be shorter than 64 KiB but MUST NOT be empty unless the whole payload is empty"
+        (specification). Raises :class:`ValueError` for an impossible length, and for every cut after the last.
         """
         with self._cutting:
             if self._closed:
                 raise ValueError("nothing can be cut from a part after its last run")
             if plain_bytes < 0 or (not last and plain_bytes % PIECE_BYTES):
-                raise ValueError(f"a run of {plain_bytes} bytes is not of whole pieces, and not the last one")
+                raise ValueError(f"a run of {plain_bytes} bytes is neither whole pieces nor the last run")
             if not plain_bytes and not (last and not self._pieces):
-                raise ValueError("only a part without any content has an empty run")
+                raise ValueError("only an empty part has an empty run")
             offset = len(self.header) + self._pieces * SEALED_PIECE_BYTES
             run = Run(Stretch(self._key, self._pieces, plain_bytes, last), offset)
             self._pieces += plain_bytes // PIECE_BYTES
@@ -164,9 +138,9 @@ class PartSeal:
 
 
 class Run:
-    """Some pieces of a part, one after the other. Runs of one part may be sealed by several threads, in any order.
+    """Consecutive pieces of a part. Several threads may seal the runs of one part, in any order.
 
-    ``offset`` is that of its first sealed byte in the age file, the header counted.
+    ``offset`` is the position of its first sealed byte in the age file, which begins with the header.
     """
 
     def __init__(self, stretch: Stretch, offset: int) -> None:
@@ -179,17 +153,17 @@ class Run:
     def seal(self, plain: memoryview, out: Sequence[memoryview]) -> None:
         """Encrypt ``plain`` into the views ``out``, whose lengths add up to ``sealed_bytes``.
 
-        Once only, whether it succeeds or not: other bytes under the same nonces would disclose both. Raises
-        :class:`ValueError` a second time, and for lengths that do not fit.
+        Works only once, even if it fails: other bytes under the same nonces would disclose both. Raises
+        :class:`ValueError` on a second call, and if the lengths do not fit.
         """
         if not self._once.acquire(blocking=False):
             raise ValueError("a run was sealed already, and its nonces are used up")
         self._stretch.seal(plain, out)
 
     def prove(self, sealed: Sequence[memoryview], out: memoryview) -> None:
-        """Decrypt what lies in ``sealed`` into ``out``, with the key at hand, so that it can be compared.
+        """Decrypt ``sealed`` into ``out`` with the key of this part, so that the caller can compare it.
 
-        Raises :class:`PartDamaged` if it is not what this run sealed.
+        Raises :class:`PartDamaged` if ``sealed`` is not what this run sealed.
         """
         try:
             self._stretch.open(sealed, out)
@@ -202,9 +176,9 @@ class Run:
 
 
 class AgeOpener:
-    """Decrypts with any of some private keys. Threads may share it.
+    """Decrypts with any one of several private keys. Threads may share it.
 
-    Raises :class:`KeyFileError` if one of them is none.
+    Raises :class:`KeyFileError` if one is malformed, or if there are none.
     """
 
     def __init__(self, identities: Sequence[str]) -> None:
@@ -215,7 +189,7 @@ class AgeOpener:
             )
 
     def begin(self, head: memoryview, *, part_bytes: int) -> PartOpening:
-        """Begin to open a part of ``part_bytes`` with its first bytes: all of them, or at least :data:`HEAD_BYTES`.
+        """Begin to open a part of ``part_bytes``. ``head`` is the whole part, or at least its first :data:`HEAD_BYTES`.
 
         Raises :class:`WrongIdentity` if none of the private keys fits, and :class:`PartDamaged`.
         """
@@ -225,9 +199,9 @@ class AgeOpener:
         return PartOpening(key, header_bytes=begin, part_bytes=part_bytes)
 
     def decrypt(self, reader: Reader, writer: Writer) -> None:
-        """Decrypt one part. Plaintext is handed on 64 KiB after 64 KiB, before the end is known to be whole.
+        """Decrypt one part, piece by piece: ``writer`` gets plaintext before the end of the part is known to be whole.
 
-        Raises as :meth:`begin` does. What ``reader`` and ``writer`` raise comes out unchanged.
+        Raises what :meth:`begin` raises. Exceptions of ``reader`` and ``writer`` pass unchanged.
         """
         head = _read_exactly(reader, HEAD_BYTES)
         key, begin = self._payload_key(memoryview(head))
@@ -235,7 +209,7 @@ class AgeOpener:
         plain = memoryview(bytearray(PIECE_BYTES))
         pieces = 0
         while True:
-            # One piece more than is opened, to know whether it is the last one.
+            # Read one piece ahead, to know whether the current one is the last.
             waiting += _read_exactly(reader, max(0, 2 * SEALED_PIECE_BYTES - len(waiting)))
             piece, waiting = waiting[:SEALED_PIECE_BYTES], waiting[SEALED_PIECE_BYTES:]
             length = plain_bytes_of(len(piece))
@@ -248,7 +222,7 @@ class AgeOpener:
             pieces += 1
 
     def _payload_key(self, head: memoryview) -> tuple[bytes, int]:
-        """The payload key of a part, and where its first piece begins."""
+        """Return the payload key of a part, and the offset of its first piece."""
         header = read_header(head)
         file_key = self._file_key(header)
         if not header.is_of(file_key):
@@ -283,7 +257,7 @@ class AgeOpener:
         return WrongIdentity(
             f"{given} this part",
             answer=f"it is encrypted for {', '.join(sorted({kind[:40] for kind in kinds})[:8])}",
-            next_step="Give the private key of one of the recipients the backup was made for; "
+            next_step="Give the private key of one of the recipients of the backup; "
             "`age-keygen -y FILE` shows which public key a file belongs to",
         )
 
@@ -297,8 +271,8 @@ _CHECKS: dict[str, Callable[[Stanza], bytes]] = {
 class PartOpening:
     """One part that is being read. Threads may open stretches of it at the same time, in any order.
 
-    ``header_bytes`` is where its first piece begins, ``plain_bytes`` how much it holds. Both are proved once the last
-    piece was opened: it opens only if the part is as long as it was made.
+    Its first piece begins at ``header_bytes``, and it holds ``plain_bytes``. Both are proved once the last piece was
+    opened: that one opens only if the part still has its original length.
     """
 
     def __init__(self, key: bytes, *, header_bytes: int, part_bytes: int) -> None:
@@ -308,11 +282,11 @@ class PartOpening:
         self._key = key
 
     def open(self, offset: int, sealed: Sequence[memoryview], out: memoryview) -> int:
-        """Decrypt the pieces in ``sealed``, which lie at ``offset`` of the file, into ``out``. The bytes written.
+        """Decrypt the pieces in ``sealed``, at ``offset`` of the file, into ``out``. Return how many bytes these are.
 
-        The pieces are whole: ``offset`` and the end are borders of pieces, or the end is that of the part. Raises
-        :class:`ValueError` if they are not or ``out`` is too short, :class:`PartDamaged` if a piece is not the
-        one that was sealed; what ``out`` then holds must not be used.
+        ``sealed`` begins and ends at the border of a piece, or ends with the part. Raises :class:`ValueError` if it
+        does not or if ``out`` is too short, and :class:`PartDamaged` if a piece is not the one that was sealed. After
+        an error, do not use what ``out`` holds.
         """
         length = sum(map(len, sealed))
         first, beside = divmod(offset - self.header_bytes, SEALED_PIECE_BYTES)
@@ -327,12 +301,12 @@ class PartOpening:
 
 
 def _read_exactly(reader: Reader, size: int) -> bytes:
-    """``size`` bytes, or less at the end."""
+    """Read ``size`` bytes, or fewer at the end."""
     pieces = []
     while size:
         data = reader.read(size)
         if len(data) > size:
-            raise ValueError(f"a reader gave {len(data)} bytes where {size} were asked for")
+            raise ValueError(f"a reader returned {len(data)} bytes instead of at most {size}")
         if not data:
             break
         pieces.append(data)
@@ -342,4 +316,4 @@ def _read_exactly(reader: Reader, size: int) -> bytes:
 
 def _write(writer: Writer, data: bytes) -> None:
     if data and (taken := writer.write(data)) != len(data):
-        raise ValueError(f"a writer took {taken} bytes where {len(data)} were given")
+        raise ValueError(f"a writer took {taken} of {len(data)} bytes")

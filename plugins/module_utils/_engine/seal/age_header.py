@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The header of an age file: its grammar, its limits and its MAC. Quotations are of the age specification
+"""The header of an age file: its grammar, its limits and its MAC. Quotations are from the age specification
 (https://c2sp.org/age)."""
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ MAGIC: Final = b"age-encryption.org/v1\n"
 FILE_KEY_BYTES: Final = 16
 """``Each file is encrypted with a 128-bit symmetric file key.``"""
 MAX_HEADER_BYTES: Final = 64 * 1024
-"""The longest header that is read, ours and not the specification's. A part for 20 hybrid recipients has 32 KiB."""
+"""The longest header that we read; the specification sets no limit. 20 hybrid recipients take 32 KiB."""
 MAX_STANZAS: Final = 256
-"""The most stanzas that are read, ours too: each one costs a key exchange for every private key at hand."""
+"""The most stanzas that we read: each one costs a key exchange for every private key given."""
 
 _COLUMNS = 64
 _MAC_BYTES = 32
@@ -31,7 +31,7 @@ _MAC_BYTES = 32
 
 @dataclass(frozen=True, slots=True)
 class Stanza:
-    """The file key, wrapped for one recipient. ``arguments`` has at least the kind."""
+    """The file key, wrapped for one recipient. The first of its ``arguments`` is the kind."""
 
     arguments: tuple[str, ...]
     body: bytes
@@ -44,8 +44,8 @@ class Stanza:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """A header that was read. ``length`` counts its bytes, the line of the MAC included; ``authenticated`` are those
-    that the MAC is over."""
+    """A header that was read. ``length`` counts its bytes, the MAC's line included; ``authenticated`` are the bytes
+    that the MAC covers."""
 
     stanzas: tuple[Stanza, ...]
     mac: bytes
@@ -53,16 +53,16 @@ class Header:
     authenticated: bytes
 
     def is_of(self, file_key: bytes) -> bool:
-        """Whether the MAC was made with ``file_key`` and over these bytes. The time it takes says nothing."""
+        """Whether the MAC was made with ``file_key`` over these bytes. Takes the same time in any case."""
         return hmac.compare_digest(self.mac, _mac(file_key, self.authenticated))
 
 
 def damaged(answer: str) -> PartDamaged:
-    """The error for a part whose bytes are not those of an age file; ``answer`` says what is wrong with them."""
+    """The error for a part that is not a valid age file; ``answer`` says what is wrong with it."""
     return PartDamaged(
         "A part is not a whole and unchanged age file",
         answer=answer,
-        next_step="Its bytes were damaged or exchanged: fetch the part again, or restore from another backup",
+        next_step="Its bytes were damaged or replaced: fetch the part again, or restore from another backup",
     )
 
 
@@ -71,14 +71,14 @@ def write_header(file_key: bytes, stanzas: Sequence[Stanza]) -> bytes:
     lines = MAGIC + b"".join(_written(stanza) for stanza in stanzas) + b"---"
     header = lines + b" " + encode_base64(_mac(file_key, lines)).encode() + b"\n"
     if len(header) > MAX_HEADER_BYTES or not 1 <= len(stanzas) <= MAX_STANZAS:
-        raise ValueError(f"{len(stanzas)} recipients make a header of {len(header)} bytes, which no reader here takes")
+        raise ValueError(f"{len(stanzas)} recipients make a header of {len(header)} bytes, too long to read back")
     return header
 
 
 def read_header(head: memoryview) -> Header:
-    """The header that the first bytes of a part begin with. Raises :class:`PartDamaged`.
+    """The header at the beginning of ``head``. Raises :class:`PartDamaged`.
 
-    One pass over at most :data:`MAX_HEADER_BYTES`, whatever stands in them.
+    Makes one pass over at most :data:`MAX_HEADER_BYTES`, whatever they hold.
     """
     lines = _Lines(bytes(head[:MAX_HEADER_BYTES]))
     if not len(head):
@@ -92,7 +92,7 @@ def read_header(head: memoryview) -> Header:
             raise damaged(f"its header has more than {MAX_STANZAS} stanzas")
         stanzas.append(_stanza(lines))
     if not stanzas:
-        raise damaged("its header is for nobody")  # header = v1-line 1*stanza end
+        raise damaged("its header names no recipient")  # header = v1-line 1*stanza end
     # "The MAC is computed with HMAC-SHA-256 over the whole header up to and including the `---` mark (excluding the
     # space following it)."
     authenticated = lines.text[: lines.position + 3]
@@ -109,7 +109,7 @@ def encode_base64(data: bytes) -> str:
 
 
 def decode_base64(text: str) -> bytes | None:
-    """What ``text`` stands for, or ``None``.
+    """The bytes that ``text`` encodes, or ``None``.
 
     ``decoders MUST reject non-canonical encodings and encodings ending with = padding characters``
     """
@@ -156,7 +156,7 @@ class _Lines:
             raise damaged(f"its header is longer than {MAX_HEADER_BYTES} bytes" if long else "it ends in its header")
         line = self.text[self.position : end]
         self.position = end + 1
-        return line.decode("latin-1")  # one character a byte: whether they are allowed is asked later
+        return line.decode("latin-1")  # one character a byte; the caller checks which are allowed
 
 
 def _stanza(lines: _Lines) -> Stanza:

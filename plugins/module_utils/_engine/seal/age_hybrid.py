@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The recipient type MLKEM768-X25519 of age ("hybrid" here): a secret that ML-KEM-768 and X25519 make together, so that
-who wants to read has to break both. age opens it from version 1.3 on.
+"""The recipient type MLKEM768-X25519 of age ("hybrid" here). It combines ML-KEM-768 and X25519: an attacker has to
+break both. age opens it from version 1.3 on.
 
-Quotations are of the age specification (https://c2sp.org/age).
+Quotations are from the age specification (https://c2sp.org/age).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _INFO = b"age-encryption.org/mlkem768x25519"
 
 @dataclass(frozen=True, slots=True)
 class HybridRecipient:
-    """A public key, as its 1,216 bytes. Raises :class:`ValueError` if they are none."""
+    """A public key, as its 1,216 bytes. Raises :class:`ValueError` if they are not a valid key."""
 
     raw: bytes
 
@@ -104,8 +104,8 @@ def new_private_key() -> bytes:
 
 
 def _halves(seed: bytes) -> tuple[Any, Any]:
-    """The private keys of both kinds. The KEM (draft-ietf-hpke-pq-03) expands the seed with SHAKE256 to 96 bytes: the
-    seed of ML-KEM-768, then the key of X25519."""
+    """The ML-KEM and the X25519 private key. The KEM (draft-ietf-hpke-pq-03) expands the seed with SHAKE256 to 96
+    bytes: the seed of ML-KEM-768, then the key of X25519."""
     _hpke_library, mlkem, x25519 = _libraries()
     expanded = hashlib.shake_256(seed).digest(_MLKEM_SEED_BYTES + 32)
     return (
@@ -115,8 +115,8 @@ def _halves(seed: bytes) -> tuple[Any, Any]:
 
 
 def _refuse_zero_secret(x25519: Any, enc: bytes) -> None:
-    """``If the shared secret is all 0x00 bytes, the identity implementation MUST abort.`` The KEM says no less of its
-    X25519 half, and the library answers as it does for another's key."""
+    """``If the shared secret is all 0x00 bytes, the identity implementation MUST abort.`` The KEM demands the same of
+    its X25519 half, but the library only reports a key that does not fit."""
     try:
         x25519.exchange(_libraries()[2].X25519PublicKey.from_public_bytes(enc[-32:]))
     except ValueError:
@@ -142,7 +142,7 @@ def _hpke() -> Any:
 
 
 def _libraries() -> tuple[Any, Any, Any]:
-    """HPKE, ML-KEM and X25519 of the library, if it and the OpenSSL that it was built with have all three."""
+    """HPKE, ML-KEM and X25519 of the library. Raises :class:`LibraryMissing` if it or its OpenSSL lacks one."""
     try:
         from cryptography.exceptions import UnsupportedAlgorithm
         from cryptography.hazmat.primitives import hpke

@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""age keys as people write them: texts in, keys out, and what is wrong with a text that is none.
+"""Parses age keys as people write them, and says what is wrong with a text that is not a key.
 
-Two kinds: ``classic`` (X25519; ``age1…``, ``AGE-SECRET-KEY-1…``) and ``hybrid`` (MLKEM768-X25519; ``age1pq1…``,
-``AGE-SECRET-KEY-PQ-1…``). Keys of age's plugins, of SSH and passphrases are refused: nothing here runs a program or
-asks somebody.
+There are two kinds: ``classic`` (X25519; ``age1…``, ``AGE-SECRET-KEY-1…``) and ``hybrid`` (MLKEM768-X25519;
+``age1pq1…``, ``AGE-SECRET-KEY-PQ-1…``). Plugin keys, SSH keys and passphrases are refused: nothing here runs a program
+or prompts a user.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ _CLASSIC = _Written("classic", "age", age_x25519.KEY_BYTES, "age-secret-key-", a
 _HYBRID = _Written("hybrid", "age1pq", age_hybrid.RECIPIENT_BYTES, "age-secret-key-pq-", age_hybrid.IDENTITY_BYTES)
 _MAX_TEXT = 4096
 MAX_RECIPIENTS: Final = 32
-"""So many hybrid stanzas fit the longest header that is read, with room to spare."""
+"""This many hybrid stanzas fit into the longest header that we read, with room to spare."""
 
 
 def check_recipient(text: str) -> str:
     """``text`` without surrounding blanks, if it is a native age public key of either kind.
 
-    Raises :class:`BadRecipient`; a private key is named as one and never repeated. Raises :class:`LibraryMissing`
-    if the installed ``cryptography`` is too old for a hybrid one.
+    Raises :class:`BadRecipient`; if the text is a private key, the message says so but never repeats it. Raises
+    :class:`LibraryMissing` if the installed ``cryptography`` is too old for a hybrid key.
     """
     key = text.strip()
     parse_recipient(key)
@@ -56,31 +56,31 @@ def check_recipient(text: str) -> str:
 
 
 def check_recipients(recipients: Sequence[str]) -> None:
-    """Raise :class:`BadRecipient` if these public keys cannot be those of one part: too many, or of both kinds.
+    """Raise :class:`BadRecipient` if one part cannot have all these recipients: too many, or a mix of both kinds.
 
     The specification: "the same file SHOULD NOT be encrypted to both this recipient type and to other
-    non-quantum-resistant recipient types". The classic key would undo what the hybrid one is for.
+    non-quantum-resistant recipient types". The classic key would defeat the purpose of the hybrid one.
     """
     if len(recipients) > MAX_RECIPIENTS:
         raise BadRecipient(
-            f"There are {len(recipients)} recipients, and a part has {MAX_RECIPIENTS} at most",
-            next_step="Give fewer; people can share a private key that is kept in one place",
+            f"There are {len(recipients)} recipients, and a part can have at most {MAX_RECIPIENTS}",
+            next_step="Give fewer; several people can share one private key",
         )
     if len({kind_of(text.strip()) for text in recipients}) > 1:
         raise BadRecipient(
-            "Hybrid (age1pq1…) and classic (age1…) age public keys are mixed, and a part has recipients of one kind",
-            next_step="Give keys of one kind: for the sake of the classic one, a quantum computer could read what the "
-            "hybrid one is to keep from it",
+            "Hybrid (age1pq1…) and classic (age1…) age public keys are mixed, but a part has recipients of one kind",
+            next_step="Give keys of one kind: with a classic key among them, a quantum computer could read the part "
+            "despite the hybrid ones",
         )
 
 
 def parse_recipient(text: str) -> Recipient:
-    """The public key that ``text`` is. Raises as :func:`check_recipient` does."""
+    """Parse ``text`` as a public key. Raises what :func:`check_recipient` raises."""
     key = text.strip()
     if re.match(r"age-(secret-key|plugin)-", key, re.IGNORECASE):
         raise BadRecipient(
-            "An age private key stands where a public key belongs",
-            next_step="Put its public half there (age1…, printed by `age-keygen -y FILE`), and treat the private key "
+            "An age private key was given instead of a public key",
+            next_step="Give its public key (age1…, printed by `age-keygen -y FILE`), and treat the private key "
             "as disclosed if others could read this text",
         )
     if not re.fullmatch(r"age1(pq1)?[02-9ac-hj-np-z]+", key) or len(key) > _MAX_TEXT:
@@ -89,7 +89,7 @@ def parse_recipient(text: str) -> Recipient:
     decoded = bech32.decode(key)
     if decoded is None:
         raise BadRecipient(
-            f"{shown(key)!r} is not an age public key: its checksum is wrong, so a character was lost or changed",
+            f"{shown(key)!r} is not an age public key: its checksum is wrong, so a character is missing or wrong",
             subject=shown(key),
             next_step="Copy the key again; `age-keygen -y FILE` prints it",
         )
@@ -100,9 +100,9 @@ def parse_recipient(text: str) -> Recipient:
         return HybridRecipient(raw) if written is _HYBRID else X25519Recipient(raw)
     except ValueError:
         raise BadRecipient(
-            f"{shown(key)!r} is an age public key that nobody can have made: anybody could open what is made for it",
+            f"{shown(key)!r} is not a genuine age public key: anybody could open what is encrypted for it",
             subject=shown(key),
-            next_step="Do not use it; `zrb genkey` makes a pair",
+            next_step="Do not use it; `zrb genkey` makes a key pair",
         ) from None
 
 
@@ -111,9 +111,9 @@ _RECIPIENT_WANTED = "Give a native age public key (age1pq1… or age1…), as `z
 
 def _wrong_recipient(key: str) -> str:
     if key.startswith(("ssh-", "ecdsa-")):
-        return f"{key[:40]!r} is an SSH key, and parts are encrypted for native age keys only"
+        return f"{key[:40]!r} is an SSH key, but parts are encrypted for native age keys only"
     if key.startswith("zrbsign1"):
-        return f"{key!r} is a public key for signatures; it cannot encrypt"
+        return f"{key!r} is a public key of a signer; it cannot encrypt"
     if re.match(r"age1[a-z0-9-]+1", key) and not key.startswith("age1pq1"):
         return f"{key[:40]!r} is the key of an age plugin, and plugins are never run"
     return f"{shown(key)!r} is not an age public key"
@@ -132,7 +132,7 @@ def public_of(private: str) -> str:
 
 
 def parse_identities(text: str, *, name: str = "the age key file") -> list[str]:
-    """The private keys of an age key file: one a line, with blank lines and ``#`` comments.
+    """The private keys of an age key file: one per line, with blank lines and ``#`` comments.
 
     ``name`` is what messages call the file. Raises :class:`KeyFileError`.
     """
@@ -143,26 +143,25 @@ def parse_identities(text: str, *, name: str = "the age key file") -> list[str]:
     if not identities:
         raise KeyFileError(
             f"There is no age private key in {name}",
-            next_step="It has to hold a line AGE-SECRET-KEY-PQ-1… or AGE-SECRET-KEY-1…",
+            next_step="It must have a line AGE-SECRET-KEY-PQ-1… or AGE-SECRET-KEY-1…",
             subject=name,
         )
     return identities
 
 
 def parse_identity(text: str, *, name: str = "the text") -> Identity:
-    """The private key that ``text`` is; ``name`` is where it stands. Raises :class:`KeyFileError`."""
+    """Parse ``text`` as a private key; ``name`` says where it was found. Raises :class:`KeyFileError`."""
     key = text.strip()
-    wanted = (
-        "An age key file holds a line AGE-SECRET-KEY-PQ-1… or AGE-SECRET-KEY-1…, as `zrb genkey` or `age-keygen` "
-        "write it"
-    )
+    wanted = "An age key file needs a line AGE-SECRET-KEY-PQ-1… or AGE-SECRET-KEY-1…, as `zrb genkey` writes it"
     written = _HYBRID if key.startswith("AGE-SECRET-KEY-PQ-1") else _CLASSIC
     if not re.fullmatch(r"AGE-SECRET-KEY-(PQ-)?1[02-9AC-HJ-NP-Z]{58}", key):
-        raise KeyFileError(f"{_wrong_identity(key)} in {name}", subject=name, next_step=wanted)
+        raise KeyFileError(
+            f"There is no usable age private key in {name}, but {_wrong_identity(key)}", subject=name, next_step=wanted
+        )
     decoded = bech32.decode(key)
     if decoded is None or decoded[0] != written.identity or len(decoded[1]) != written.identity_bytes:
         raise KeyFileError(
-            f"The age private key in {name} has a wrong checksum: a character was lost or changed",
+            f"The age private key in {name} has a wrong checksum: a character is missing or wrong",
             subject=name,
             next_step="Copy the key again from where it is kept",
         )
@@ -177,13 +176,13 @@ def _pair(identity: Identity) -> tuple[str, str]:
 
 def _wrong_identity(key: str) -> str:
     if key.startswith("age1"):
-        return "An age public key stands where a private key belongs"
+        return "an age public key"
     if key.upper().startswith("ZRB-SIGNING-KEY-1"):
-        return "A private key for signatures, which cannot decrypt, stands"
+        return "a signing key, which cannot decrypt"
     if key.startswith(("age-encryption.org/", "-----BEGIN AGE ENCRYPTED")):
-        return "A key that is itself encrypted with a passphrase (decrypt it first with `age -d`) stands"
+        return "one that is itself encrypted with a passphrase (decrypt it first with `age -d`)"
     if key.startswith("-----BEGIN"):
-        return "A PEM or SSH private key, which opens no part, stands"
+        return "a PEM or SSH private key, which opens no part"
     if key.upper().startswith("AGE-PLUGIN-"):
-        return "The key of an age plugin, and plugins are never run, stands"
-    return "Something that is not an age private key stands"
+        return "the key of an age plugin; plugins are never run"
+    return "something else"

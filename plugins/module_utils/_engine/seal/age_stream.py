@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The payload of an age file: pieces of 64 KiB, each sealed under a nonce that its place decides.
+"""The payload of an age file: pieces of 64 KiB, each sealed with a nonce that follows from its position.
 
 "The payload is split in chunks of 64 KiB, and each of them is encrypted with ChaCha20-Poly1305, using the payload key
-and a 12-byte nonce" (quotations are of the age specification, https://c2sp.org/age). A chunk of age is called a piece
-here, since a chunk is a unit of upload. The library releases the interpreter's lock while it works on a piece.
+and a 12-byte nonce" (quotations are from the age specification, https://c2sp.org/age). We call age's chunk a piece,
+because a chunk here is what one request carries. The library releases Python's lock while it works on a piece.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def payload_key(file_key: bytes, nonce: bytes) -> bytes:
 
 
 def pieces_of(plain_bytes: int) -> int:
-    """How many pieces that many bytes make: one if there are none."""
+    """The number of pieces that hold ``plain_bytes``: at least one."""
     return max(1, -(-plain_bytes // PIECE_BYTES))
 
 
@@ -41,7 +41,7 @@ def sealed_bytes_of(plain_bytes: int) -> int:
 
 
 def plain_bytes_of(sealed_bytes: int) -> int:
-    """How many bytes a payload of ``sealed_bytes`` (without its nonce) holds. Raises :class:`PartDamaged`.
+    """The number of bytes in a payload of ``sealed_bytes`` (without its nonce). Raises :class:`PartDamaged`.
 
     ``The final chunk MAY be shorter than 64 KiB but MUST NOT be empty unless the whole payload is empty.``
     """
@@ -56,10 +56,10 @@ def plain_bytes_of(sealed_bytes: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Some pieces of one payload, one after the other: where they are decides their nonces.
+    """Consecutive pieces of one payload. Their position decides their nonces.
 
-    ``first`` is the number of the first piece. ``last`` says that the payload ends with this stretch. Every call has a
-    cipher of its own, so that threads share nothing that changes.
+    ``first`` is the number of the first piece. ``last`` says that the payload ends with this stretch. Every call makes
+    its own cipher, so threads share no mutable state.
     """
 
     key: bytes = field(repr=False)
@@ -86,7 +86,7 @@ class Stretch:
 
     def open(self, sealed: Sequence[memoryview], out: memoryview) -> None:
         """Decrypt the views ``sealed``, one after the other, into ``out``. Raises :class:`PartDamaged` at the first
-        piece that is not the one that was sealed; nothing of that piece is left in ``out``."""
+        piece that is not the one that was sealed, and leaves nothing of that piece in ``out``."""
         from cryptography.exceptions import InvalidTag
 
         _check_length("ciphertext", sum(map(len, sealed)), sealed_bytes_of(self.plain_bytes))
@@ -103,7 +103,7 @@ class Stretch:
                 raise damaged(f"its piece {number} was changed, or the part was cut off or made longer") from None
 
     def _pieces(self) -> Iterator[tuple[bytes, int, int]]:
-        """Nonce, begin and end of each piece in the plaintext."""
+        """Yield the nonce of each piece, and where it begins and ends in the plaintext."""
         count = pieces_of(self.plain_bytes)
         for place in range(count):
             # "the first 11 bytes are a big endian chunk counter starting at zero and incrementing by one for each
@@ -114,13 +114,13 @@ class Stretch:
 
 
 class _Views:
-    """Views as one stretch of bytes that is taken from its beginning."""
+    """Several views, read from the front as if they were one."""
 
     def __init__(self, views: Sequence[memoryview]) -> None:
         self._rest = [view for view in reversed(views) if len(view)]
 
     def take(self, length: int) -> list[memoryview]:
-        """The next ``length`` bytes: one view, or more if a border lies among them."""
+        """The next ``length`` bytes: one view, or several if they cross a border."""
         taken = []
         while length:
             view = self._rest.pop()
@@ -134,11 +134,11 @@ class _Views:
 
 def _check_length(what: str, length: int, wanted: int) -> None:
     if length != wanted:
-        raise ValueError(f"{length} bytes of {what} were given, and the stretch has {wanted}")
+        raise ValueError(f"{length} bytes of {what} were given, but the stretch has {wanted}")
 
 
 class _CopyingCipher:
-    """The cipher of a ``cryptography`` that cannot write into a buffer yet (before version 47)."""
+    """The cipher of a ``cryptography`` before version 47, which cannot write into a buffer."""
 
     def __init__(self, cipher: Any) -> None:
         self._cipher = cipher

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The recipient type X25519 of age ("classic" here). Any age opens what is made for it; so would a quantum computer.
+"""The recipient type X25519 of age ("classic" here). Every age opens such parts; a quantum computer could, too.
 
-Quotations are of the age specification (https://c2sp.org/age).
+Quotations are from the age specification (https://c2sp.org/age).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class X25519Recipient:
 
     def __post_init__(self) -> None:
         x25519 = _x25519()
-        # A point of low order gives the shared secret zero with every key, so with this one too.
+        # A point of low order makes a shared secret of zeros with every key, and the library then raises ValueError.
         x25519.X25519PrivateKey.from_private_bytes(bytes(KEY_BYTES)).exchange(_public(self.raw))
 
     def wrap(self, file_key: bytes) -> Stanza:

@@ -6,7 +6,7 @@
 
 age specification: "Bech32 is as specified in [BIP173][], but without length limits on the data part. Note that Bech32
 strings can only be all uppercase or all lowercase, but the checksum is always computed over the lowercase string."
-Libraries for it keep Bitcoin's limit of 90 characters, and a hybrid recipient has 1,959.
+Libraries keep Bitcoin's limit of 90 characters, but a hybrid recipient has 1,959.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _CHECKSUM_LETTERS = 6
 
 
 def encode(prefix: str, data: bytes) -> str:
-    """``data`` in lowercase after ``prefix`` (the "human-readable part", in lowercase) and the separator ``1``."""
+    """Encode ``data``: the lowercase ``prefix`` (the "human-readable part"), the separator ``1``, then the data."""
     values = _groups_of_five(data)
     checked = _polymod([*_expanded(prefix), *values, *[0] * _CHECKSUM_LETTERS]) ^ 1
     checksum = [checked >> 5 * (_CHECKSUM_LETTERS - 1 - place) & 31 for place in range(_CHECKSUM_LETTERS)]
@@ -28,7 +28,7 @@ def encode(prefix: str, data: bytes) -> str:
 
 
 def decode(text: str) -> tuple[str, bytes] | None:
-    """The prefix, in lowercase, and the data of ``text``; ``None`` if it is no Bech32 or its checksum is wrong."""
+    """The prefix, in lowercase, and the data of ``text``. ``None`` if it is not Bech32 or its checksum is wrong."""
     lowered = text.lower()
     if text not in (lowered, text.upper()) or not text.isascii():
         return (
@@ -67,7 +67,7 @@ def _groups_of_five(data: bytes) -> list[int]:
 
 
 def _bytes_of(values: list[int]) -> bytes | None:
-    """The bytes that groups of five bits hold; ``None`` if the padding is not as BIP 173 wants it: "the incomplete
+    """The bytes in groups of five bits. ``None`` if the padding breaks BIP 173: "the incomplete
     group at the end … MUST be 4 bits or less, MUST be all zeroes"."""
     padding = len(values) * 5 % 8
     number = 0

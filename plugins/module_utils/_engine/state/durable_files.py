@@ -21,7 +21,7 @@ def sync_directory(directory: Path) -> None:
 
 
 def make_private(directory: Path) -> None:
-    """Make ``directory`` and its parents (mode 0700), so that they survive a power cut. Raises :class:`OSError`."""
+    """Make ``directory`` and its parents durably (mode 0700). Raises :class:`OSError`."""
     if not directory.is_dir():
         make_private(directory.parent)
         directory.mkdir(mode=0o700, exist_ok=True)
@@ -29,12 +29,12 @@ def make_private(directory: Path) -> None:
 
 
 def replace_durably(path: Path, text: str) -> None:
-    """Write ``text`` to ``path`` (mode 0600) completely or not at all. Create its directory if it is missing.
+    """Write ``text`` to ``path`` (mode 0600), completely or not at all. Create its directory if it is missing.
 
-    Raises :class:`OSError` and keeps the previous content if this fails.
+    Raises :class:`OSError`, and then keeps the previous content.
     """
     make_private(path.parent)
-    # Not named after the process: two containers that share a base_dir have the same process ids.
+    # Use no process id in the name: two containers that share a base_dir have the same ids.
     descriptor, name = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)
     temporary = Path(name)
     try:

@@ -4,10 +4,9 @@
 
 """The journal of one unfinished backup: what determines its bytes, and which parts the store has acknowledged.
 
-It consists of JSON lines that are appended and flushed to disk (docs/format.md, "Journal"). The first line is the
-binding, the others are
-``opened`` (a chunked upload, so that it can be aborted), ``sealed`` (a part whose object may be visible) and
-``stored`` (a part that the store acknowledged).
+It has JSON lines, which are appended and flushed to disk (docs/format.md, "Journal"). The first line is the binding.
+The others are ``opened`` (a chunked upload, so that it can be aborted), ``sealed`` (a part whose object may be visible)
+and ``stored`` (a part that the store acknowledged).
 """
 
 from __future__ import annotations
@@ -56,7 +55,7 @@ _FOREIGN: Final = {errno.ELOOP, errno.EISDIR, errno.ENOTDIR, errno.ENXIO}
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """Everything that determines the bytes of a backup, and its names. A resume needs every field to be the same as
+    """Everything that determines the bytes of a backup, and its names. To resume it, every field must be the same as
     now, except those that name this backup (see :meth:`fits`)."""
 
     journal: Literal[1] = field(default=1, kw_only=True)
@@ -79,8 +78,8 @@ class Binding:
     storage_class: Line
 
     def fits(self, now: Binding) -> bool:
-        """Whether a run whose binding would be ``now`` may continue the backup with this binding."""
-        # Another version of ZFS nearly always sends the same bytes, and every part is compared.
+        """Whether a run whose binding would be ``now`` may continue this backup."""
+        # Another version of ZFS is fine: it nearly always sends the same bytes, and every part is compared.
         own = {"backup_id", "snapshot", "snapshot_guid", "level_requested", "reason", "zfs_version"}
         shaping = (one.name for one in fields(self) if one.name not in own)
         return all(getattr(self, name) == getattr(now, name) for name in shaping)
@@ -109,7 +108,7 @@ class Journal:
         self._opened: dict[int, tuple[str, str]] = {}
         self._sealed: dict[int, Part] = {}
         self._stored_at = array("q")
-        """For each part where its line begins, or -1: a journal may have a million lines, and stays in its file."""
+        """The offset of each part's line, or -1. A journal may have a million lines, so they stay in the file."""
         self._torn_at: int | None = None
 
     @classmethod
@@ -123,8 +122,8 @@ class Journal:
 
     @classmethod
     def load(cls, path: Path) -> Journal:
-        """Read the journal of an earlier run without changing it. A last line that a crash left incomplete is ignored,
-        and removed before the next line is appended.
+        """Read the journal of an earlier run without changing it. Ignores a last line that a crash left incomplete:
+        the next append removes it.
 
         Raises :class:`JournalDamaged` if the backup cannot be continued.
         """
@@ -143,7 +142,7 @@ class Journal:
         return journal
 
     def known(self, index: int) -> Part | None:
-        """The part as it was stored, by this run or an earlier one."""
+        """The part as this run or an earlier one stored it."""
         if index >= len(self._stored_at) or self._stored_at[index] < 0:
             return None
         with _explained(self.path, "read"):
@@ -156,10 +155,10 @@ class Journal:
             return read_record(Part, parse_object(line, limit=MAX_PART_LINE_BYTES)["stored"])
         except (ValueError, KeyError) as error:
             raise LocalStateError(
-                f"The journal {self.path} was changed while it was in use: part {index} cannot be read any longer",
+                f"Something changed the journal {self.path} during this run: part {index} cannot be read any more",
                 subject=str(self.path),
                 answer=str(error),
-                next_step="Nobody but zrb may write there; run the same command again",
+                next_step="Let nothing but zrb write there, and run the same command again",
             ) from error
 
     def parts(self) -> Iterator[Part]:
@@ -172,7 +171,7 @@ class Journal:
             self._append({"opened": write_record(Opened(index, key, upload_id))})
 
     def sealed(self, part: Part) -> None:
-        """All bytes of the part have been handed over. Its object may appear from now on."""
+        """All bytes of the part were sent. Its object may appear from now on."""
         with self._lock:
             self._append({"sealed": write_record(part)})
 
@@ -182,12 +181,12 @@ class Journal:
             self._note_stored(part.index, self._append({"stored": write_record(part)}))
 
     def reconcile(self, store: Store, progress: Progress) -> int:
-        """Find out what became of the parts of the earlier run: nothing is believed that was not looked at since.
+        """Find out in the store what became of the parts of the earlier run.
 
-        Record those that arrived and were not acknowledged, and abort the uploads of the others. Forget those that are
-        gone, or have another length, so that they are sent again; return how many these are. A listing shows it; what
-        it does not prove to be the same is asked for, and read back if nothing else helps. Raises ``ObjectExists`` if
-        a key has other content.
+        Record parts that arrived without an acknowledgement, and abort unfinished uploads. Forget parts that are gone
+        or have another length, so that they are sent again, and return their number. One listing shows most of this.
+        Parts that it does not prove are compared one by one, and read back if necessary. Raises ``ObjectExists`` if a
+        key has other content.
         """
         for part in [self._sealed[index] for index in sorted(self._sealed)]:
             checksum = store.holds(part.key, size=part.bytes, sha256=part.sha256, expected=part.checksum)
@@ -214,8 +213,8 @@ class Journal:
         return len(gone)
 
     def abort_uploads(self, store: Store, progress: Progress) -> None:
-        """Abort the chunked uploads that were not completed. One that the store refuses to abort is a warning: it
-        costs space, but no backup. Raises ``StoreUnavailable``."""
+        """Abort the chunked uploads that were not completed. If the store refuses that, warn: the upload takes space,
+        but does no other harm. Raises ``StoreUnavailable``."""
         for _index, (key, upload_id) in sorted(self._opened.items()):
             try:
                 store.abort_upload(key, upload_id)
@@ -243,7 +242,7 @@ class Journal:
         self._sealed.pop(index, None)
 
     def _append(self, record: Record, *, create: bool = False) -> int:
-        """Append a line; where it begins."""
+        """Append a line, and return its offset."""
         line = canonical_json(record) + b"\n"
         flags = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC | (os.O_CREAT | os.O_EXCL if create else 0)
         with _explained(self.path, "written"):
@@ -258,9 +257,7 @@ class Journal:
                         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                     os.fsync(descriptor)
                 except OSError:
-                    os.ftruncate(
-                        descriptor, length
-                    )  # an incomplete line in the middle would make the journal unreadable
+                    os.ftruncate(descriptor, length)  # an incomplete line in the middle makes the journal unreadable
                     raise
             finally:
                 os.close(descriptor)
@@ -278,7 +275,7 @@ class Journal:
             elif kind == "stored":
                 self._note_stored(read_record(Part, entry).index, offset)
         except ValueError as error:
-            raise JournalDamaged(f"one of its lines was not written by zrb: it {error}") from error
+            raise JournalDamaged(f"one of its lines is not from zrb: it {error}") from error
 
 
 def journals_in(directory: Path) -> Iterator[Path]:
@@ -293,7 +290,7 @@ def backup_id_of(path: Path) -> BackupId:
 
 
 def hold_named_in(path: Path) -> tuple[str, str] | None:
-    """Return snapshot and tag of the hold that the first line of a damaged journal speaks of, if it can be read."""
+    """Return snapshot and tag of the hold that the first line of a damaged journal names, if it can be read."""
     try:
         with os.fdopen(_open(path), "rb") as file:
             binding = _read_binding(file.readline(MAX_LINE_BYTES))
@@ -303,14 +300,14 @@ def hold_named_in(path: Path) -> tuple[str, str] | None:
 
 
 def _open(path: Path) -> int:
-    return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)  # never waits for a pipe
+    return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)  # never wait for a pipe
 
 
 def _read_binding(line: bytes) -> Binding:
     try:
         return read_record(Binding, parse_object(line, limit=MAX_LINE_BYTES))
     except ValueError as error:
-        raise JournalDamaged(f"its first line was not written by zrb, or in another format: it {error}") from error
+        raise JournalDamaged(f"its first line is not from zrb, or has another format: it {error}") from error
 
 
 @contextmanager

@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Remembers which repository this machine has seen at each destination. One that was wiped, exchanged or is not mounted
-would otherwise look like a new one."""
+"""Remembers which repository this machine has seen at each destination. Otherwise a repository that was wiped or
+replaced, or is not mounted, would look like a new one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MAX_BYTES = 16_384
 @dataclass(frozen=True, slots=True)
 class KnownRepository:
     """The repository at a destination, if there is one. ``host`` is the name under which this machine last backed up to
-    it, or empty; ``former`` are those that were there before, and that somebody gave up by hand."""
+    it, or empty. ``former`` are earlier repositories there, which somebody gave up by hand."""
 
     destination: Line
     repository_id: RepositoryId | None
@@ -35,7 +35,7 @@ class KnownRepository:
 
 
 def known_repository(base_dir: Path, destination: str) -> KnownRepository | None:
-    """Return what is remembered of ``destination``, if that is anything readable."""
+    """Return what is remembered about ``destination``, or ``None`` if nothing readable is."""
     return _read(_path(base_dir, destination))
 
 
@@ -46,7 +46,7 @@ def remember_repository(base_dir: Path, known: KnownRepository) -> None:
         replace_durably(path, canonical_json(write_record(known)).decode() + "\n")
     except OSError as error:
         raise LocalStateError(
-            f"Which repository is at {known.destination} could not be remembered",
+            f"The repository at {known.destination} could not be remembered",
             subject=str(path),
             answer=error.strerror or str(error),
             next_step="Make base_dir writable and free some space, then run the same command again",
@@ -54,7 +54,7 @@ def remember_repository(base_dir: Path, known: KnownRepository) -> None:
 
 
 def replace_repository(base_dir: Path, destination: str, repository_id: str | None) -> None:
-    """Give up the repository that is known at ``destination``, and remember another one there, or none.
+    """Forget the repository at ``destination``, and remember another one there, or none.
 
     Raises :class:`LocalStateError`.
     """
@@ -65,7 +65,7 @@ def replace_repository(base_dir: Path, destination: str, repository_id: str | No
 
 
 def former_repositories(base_dir: Path) -> frozenset[str]:
-    """Return the ids of repositories that were given up, and are at no destination any more."""
+    """Return the ids of repositories that were given up and are no longer at any destination."""
     known = [one for path in (base_dir / _DIRECTORY).glob("*.json") if (one := _read(path))]
     return frozenset(one for each in known for one in each.former) - {each.repository_id for each in known}
 

@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Allows one run at a time per dataset. The kernel releases these locks when the process ends in any way.
+"""Allows one run at a time per dataset. The kernel releases these locks however the process ends.
 
-Each lock is one byte of one file, ``{base_dir}/run/.lock``, so that the locks of thousands of datasets take one file
-descriptor. They belong to the open file (``F_OFD_SETLK``), and not to the process as those of ``fcntl.lockf`` do.
+Each lock is one byte of one file, ``{base_dir}/run/.lock``, so the locks of thousands of datasets need only one file
+descriptor. They belong to the open file (``F_OFD_SETLK``), not to the process as those of ``fcntl.lockf`` do.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class DatasetLocks:
             raise Locked(
                 f"Another run ({holder}) is working on {dataset} and holds its lock in {self._base_dir}",
                 subject=dataset,
-                next_step="Wait until it has ended, then run the same command again; its lock ends with the process",
+                next_step="Wait until that process has ended, which frees the lock, then run the same command again",
             ) from error
         with _explained(self._base_dir):
             make_private(note.parent)

@@ -27,7 +27,7 @@ def note_pending(directory: Path, snapshot: str, *, hold_tag: str) -> None:
         replace_durably(directory / _NAME, f"{snapshot}\n{hold_tag}\n")
     except OSError as error:
         raise LocalStateError(
-            f"The note of the snapshot {snapshot} could not be written in {directory}",
+            f"The note about the snapshot {snapshot} could not be written in {directory}",
             subject=snapshot,
             answer=error.strerror or str(error),
             next_step="Make base_dir writable and free some space, then run the same command again",
@@ -35,12 +35,12 @@ def note_pending(directory: Path, snapshot: str, *, hold_tag: str) -> None:
 
 
 def clear_pending(directory: Path) -> None:
-    """Remove the note: the journal names the snapshot now."""
+    """Remove the note, because the journal names the snapshot now."""
     (directory / _NAME).unlink(missing_ok=True)
 
 
 def release_pending(directory: Path, zfs: Zfs, *, bound: Collection[str]) -> None:
-    """Release the hold of a run that was killed before it had a journal. Snapshots in ``bound`` have a journal."""
+    """Release the hold of a run that was killed before it had a journal. Snapshots in ``bound`` have one."""
     try:
         lines = (directory / _NAME).read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:

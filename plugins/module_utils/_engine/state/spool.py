@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The spool holds encrypted parts that are too large for memory until they are verified and decrypted."""
+"""The spool keeps encrypted parts that do not fit into memory until they are verified and decrypted."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Spool:
         if self._own is None:
             try:
                 make_private(self._root)
-                with _alone(self._root):  # a new directory has no lock yet, and looks abandoned
+                with _alone(self._root):  # a new directory has no lock yet, so it looks abandoned
                     self._remove_stale()
                     own = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=self._root))
                     self._lock_fd = os.open(own / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

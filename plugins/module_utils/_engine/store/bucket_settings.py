@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a bucket is set to: versioning, Object Lock, lifecycle rules; and what time its endpoint has.
+"""Settings of a bucket: versioning, Object Lock, lifecycle rules; and the time of its endpoint.
 
-Rules are read and written as S3 does it, always as a whole, and in XML: botocore drops what it does not know, and the
-rules of others are not ours to change. A writer's credentials may well not suffice for any of it.
+S3 reads and writes lifecycle rules all at once. We do so in XML: botocore drops what it does not know, and we must not
+change the rules of others. Credentials that may only write backups often cannot read any of these settings.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ _NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 
 @dataclass(frozen=True, slots=True)
 class ObjectLock:
-    """The retention that new objects get: ``mode`` is ``GOVERNANCE``, ``COMPLIANCE``, or empty if objects get none
-    by themselves; ``period`` is a text such as ``30 days``."""
+    """The default retention of new objects. ``mode`` is ``GOVERNANCE``, ``COMPLIANCE``, or empty if there is none;
+    ``period`` is a text such as ``30 days``."""
 
     mode: str
     period: str
 
 
 class BucketFacts:
-    """Facts about the bucket of ``session.settings``. Every question raises what :meth:`.S3Session.call` raises."""
+    """Facts about the bucket of ``session.settings``. Every method raises what :meth:`.S3Session.call` raises."""
 
     def __init__(self, session: S3Session) -> None:
         self._session = session
@@ -57,7 +57,7 @@ class BucketFacts:
         return ObjectLock(str(retention.get("Mode", "")), f"{retention[unit]} {unit.lower()}" if unit else "")
 
     def server_time(self) -> datetime | None:
-        """What time the endpoint has; ``None`` if it does not say."""
+        """The time of the endpoint's clock; ``None`` if it does not say."""
         headers = self._session.call("head_bucket")["ResponseMetadata"].get("HTTPHeaders", {})
         try:
             return parsedate_to_datetime(headers.get("date", ""))
@@ -67,7 +67,7 @@ class BucketFacts:
 
 @dataclass(frozen=True, slots=True)
 class LifecycleDocument:
-    """All rules, each an element ``Rule`` without namespace, and the bucket's least size of objects that are moved."""
+    """All rules, each an element ``Rule`` without namespace. Rules move no object smaller than ``least_size``."""
 
     rules: tuple[str, ...] = ()
     least_size: str = ""
@@ -80,7 +80,7 @@ class BucketLifecycle:
         self._session = session
 
     def read(self) -> LifecycleDocument:
-        """The configuration; without rules if there is none."""
+        """Return the configuration, which has no rules if the bucket has none."""
         bodies: list[bytes] = []
 
         def keep(response_dict: Any, **_: object) -> None:
@@ -102,7 +102,7 @@ class BucketLifecycle:
         )
 
     def write(self, rules: Sequence[str], *, least_size: str = "") -> None:
-        """Replace the whole configuration; without rules, delete it."""
+        """Replace the whole configuration, or delete it if ``rules`` is empty."""
         if not rules:
             self._session.call("delete_bucket_lifecycle")
             return
@@ -110,11 +110,11 @@ class BucketLifecycle:
 
         def put(params: dict[str, Any], **_: object) -> None:
             params["body"] = body
-            # botocore sends a CRC32, and several endpoints take nothing but the MD5 that S3 once demanded.
+            # botocore sends a CRC32, but several endpoints accept only the MD5 that S3 once demanded.
             digest = hashlib.md5(body, usedforsecurity=False).digest()
             params["headers"]["Content-MD5"] = b64encode(digest).decode()
 
-        # What botocore checks, and what it sends in place of that.
+        # botocore validates these parameters; the hook replaces the body that it makes of them.
         parameters: dict[str, Any] = {"LifecycleConfiguration": {"Rules": [{"Status": "Enabled"}]}}
         if least_size:
             parameters["TransitionDefaultMinimumObjectSize"] = least_size

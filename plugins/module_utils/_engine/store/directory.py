@@ -25,7 +25,7 @@ from .protocol import Buffer, Flow, StoredObject, free_flow
 
 
 class DirectoryStore:
-    """Implements :class:`.protocol.Store` below ``root``, which must exist."""
+    """Implements :class:`.protocol.Store` in the directory ``root``, which must exist."""
 
     def __init__(self, root: Path, *, new_token: Callable[[], str] = lambda: secrets.token_hex(16)) -> None:
         self._root = root
@@ -102,9 +102,9 @@ class DirectoryStore:
         if same:
             return NO_CHECKSUM
         raise ObjectExists(
-            f"{key} in {self._root} is not the {size} bytes with SHA-256 {sha256} that were to be there",
+            f"{key} in {self._root} does not hold the expected {size} bytes with SHA-256 {sha256}",
             subject=key,
-            next_step="Keys are written once and nothing was overwritten: find out what wrote it",
+            next_step="zrb never overwrites an object: find out what wrote this one",
         )
 
     def head(self, key: str) -> StoredObject | None:
@@ -124,9 +124,9 @@ class DirectoryStore:
             content = os.pread(file.fileno(), limit + 1, 0)
         if len(content) > limit:
             raise IntegrityError(
-                f"{key} in {self._root} is longer than the {limit} bytes that such an object may have",
+                f"{key} in {self._root} is longer than {limit} bytes, the limit for such an object",
                 subject=key,
-                next_step="Nothing of zrb writes it so long: find out what replaced it",
+                next_step="zrb did not write this: find out what replaced the object",
             )
         return content
 
@@ -145,9 +145,9 @@ class DirectoryStore:
                 filled += count
         if filled < len(view):
             raise PartDamaged(
-                f"{key} in {self._root} ends at byte {offset + filled}, where {offset + len(view)} bytes are needed",
+                f"{key} in {self._root} has only {offset + filled} bytes, but {offset + len(view)} are needed",
                 subject=key,
-                next_step="The object was cut short: run `zrb verify` over all backups and check the disk",
+                next_step="The object was cut short: run `zrb verify` for all backups and check the disk",
             )
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
@@ -163,7 +163,7 @@ class DirectoryStore:
     def _walk(self, directory: Path, base: str, start: str) -> Iterator[StoredObject]:
         try:
             with os.scandir(directory) as found:
-                # In key order, a directory stands where its name with a slash stands: "a-b" before "a/c".
+                # To get the order of keys, sort a directory by its name with a slash: "a-b" before "a/c".
                 entries = sorted(
                     (f"{entry.name}/" if entry.is_dir(follow_symlinks=False) else entry.name, entry)
                     for entry in found
@@ -174,7 +174,7 @@ class DirectoryStore:
         for name, entry in entries:
             if name.endswith("/"):
                 yield from self._walk(directory / entry.name, base + name, "")
-            else:  # what is no regular file too: to be found out when it is read, and not withheld
+            else:  # list even what is not a regular file: reading it will say so
                 try:
                     yield _stored(base + name, entry.stat(follow_symlinks=False))
                 except FileNotFoundError:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Writing one file of a directory repository: all of it under its name, or nothing."""
+"""Writes one file of a directory repository: it appears under its name complete, or not at all."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .protocol import Buffer, Flow
 from .written_chunks import WrittenChunk, WrittenChunks
 
 NO_CHECKSUM = Checksum("none", "")
-# `~` is in no key, so that an unfinished file can never be taken for an object.
+# No key has a `~`, so an unfinished file can never be taken for an object.
 TEMP_NAME = re.compile(r"\.tmp-[0-9a-f]{32}~")
 _NO_HARD_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 _COMPARE_BYTES = 1 << 20
@@ -35,7 +35,7 @@ def sync_directory(directory: Path) -> None:
     try:
         os.fsync(descriptor)
     except OSError as error:
-        # Some network and FUSE file systems know no fsync of directories; there is nothing better to do there.
+        # Some network and FUSE file systems cannot fsync a directory, and there is no other way.
         if error.errno not in {errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS}:
             raise
     finally:
@@ -82,7 +82,7 @@ class DirectoryUpload:
                     self._flow(len(piece))
                     written += os.pwrite(self._descriptor, piece, offset + written)
         except StoreFull:
-            self.abort()  # at once: what is written so far takes the room that others need
+            self.abort()  # at once: this file takes space that others need
             raise
         finally:
             self._leave()
@@ -121,14 +121,14 @@ class DirectoryUpload:
             self._temp.unlink(missing_ok=True)
 
     def _enter(self) -> None:
-        # The descriptor's number may be given to another file as soon as it is closed, so that it stays open while
-        # any thread still writes to it.
+        # Keep the descriptor open while any thread writes to it: the system may reuse its number for another file as
+        # soon as it is closed.
         with self._lock:
             if self._ended:
                 raise StoreError(
-                    f"The upload of {self._key} was ended before its last chunk",
+                    f"The upload of {self._key} was aborted before its last chunk",
                     subject=self._key,
-                    next_step="The first error of this run says why",
+                    next_step="Look at the first error of this run for the cause",
                 )
             self._writers += 1
 
@@ -139,7 +139,7 @@ class DirectoryUpload:
                 os.close(self._descriptor)
 
     def _publish(self) -> None:
-        """Give the file its name, unless that is taken."""
+        """Give the file its final name, unless that is taken."""
         try:
             os.link(self._temp, self._path)
         except FileExistsError:
@@ -150,8 +150,8 @@ class DirectoryUpload:
             self._publish_by_rename()
 
     def _publish_by_rename(self) -> None:
-        """For file systems without hard links (exFAT, some network mounts): a rename under a lock that all writers
-        of this repository on this machine take."""
+        """For file systems without hard links (exFAT, some network mounts): rename the file, under a lock that all
+        writers of this repository on this machine take."""
         root = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY)
         try:
             fcntl.flock(root, fcntl.LOCK_EX)
@@ -172,5 +172,5 @@ class DirectoryUpload:
             raise ObjectExists(
                 f"{self._key} exists already in {self._root}, with other content",
                 subject=self._key,
-                next_step="Keys are written once and nothing was overwritten: find out what wrote it",
+                next_step="zrb never overwrites an object: find out what wrote this one",
             )

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Opening the repository that a configuration names."""
+"""Opens the store that a configuration names."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from .protocol import Store
 
 
 def open_store(config: Config) -> Store:
-    """The configured storage. Nothing is connected yet: the first call does that."""
+    """Open the configured store. It connects at its first call."""
     if config.s3:
         from .s3 import S3Store
         from .s3_probe import EndpointProbe
         from .s3_session import S3Session
 
-        # One connection for every worker, and one for whoever else asks.
+        # One connection for every worker, and one for all else.
         session = S3Session(config.s3, connections=config.limits.workers + 1)
         return S3Store(session, EndpointProbe(session, state_dir=Path(config.base_dir) / "state"))
     if config.local:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the operating system says about files of a repository, as typed errors."""
+"""Turns errors of the operating system about files of a repository into typed errors."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _GONE = {errno.EIO, errno.ENODEV, errno.ENXIO, errno.ESTALE, errno.ETIMEDOUT, er
 
 @contextmanager
 def explained(tried: str, key: str, root: Path) -> Iterator[None]:
-    """Turn an ``OSError`` of the block into the error that says what was ``tried`` ("Writing", "Reading") on
+    """Turn an ``OSError`` of the block into a typed error, which says what was ``tried`` ("Writing", "Reading") on
     ``key``."""
     try:
         yield
@@ -41,8 +41,8 @@ def explained(tried: str, key: str, root: Path) -> Iterator[None]:
 
 
 def open_regular(path: Path, key: str, root: Path) -> FileIO:
-    """Open the file of an object to be read. What is no regular file, or lies behind a symbolic link, is nothing that
-    zrb wrote, and is neither waited for nor followed. Raises :class:`IntegrityError` and :class:`OSError`."""
+    """Open the file of an object for reading. Raises :class:`IntegrityError` if it is not a regular file, or is behind
+    a symbolic link: zrb wrote neither. Never waits for a pipe, never follows a link. Raises :class:`OSError`, too."""
     check_inside(path, key, root)
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -66,7 +66,7 @@ def _foreign(key: str, root: Path) -> IntegrityError:
     return IntegrityError(
         f"{key} in {root} is not a file that zrb wrote, or is behind a symbolic link",
         subject=key,
-        next_step="Look at what stands at that name and who made it, move it away, and restore the file from a copy",
+        next_step="Find out what it is and who made it, move it away, and restore the file from a copy",
     )
 
 
@@ -75,8 +75,8 @@ def missing_root(root: Path) -> NoSuchRepository:
     return NoSuchRepository(
         f"The directory {root} of the repository does not exist",
         subject=str(root),
-        next_step="Is the disk mounted? zrb never makes this directory itself, so that a missing mount is not filled: "
-        f"mount the disk, or make the directory once with `mkdir {root}`",
+        next_step=f"Mount the disk, or create the directory once with `mkdir {root}`. zrb never creates it, so that it "
+        "does not fill the disk below a missing mount",
     )
 
 
@@ -95,7 +95,7 @@ def _error_of(error: OSError, tried: str, key: str, root: Path) -> EngineError:
     match error.errno:
         case number if number in _FULL:
             return StoreFull(
-                problem, subject=key, answer=answer, next_step="Make room on that file system, then run the same again"
+                problem, subject=key, answer=answer, next_step="Free space on that file system, then run the same again"
             )
         case number if number in _DENIED:
             return StoreDenied(
@@ -120,12 +120,12 @@ def _error_of(error: OSError, tried: str, key: str, root: Path) -> EngineError:
                 problem,
                 subject=key,
                 answer=answer,
-                next_step="Something that zrb did not write stands at this name: look at it and move it away",
+                next_step="Something that zrb did not write has this name: look at it and move it away",
             )
         case _:
             return StoreError(
                 problem,
                 subject=key,
                 answer=answer,
-                next_step=f"Check the file system that holds {root} and run it again",
+                next_step=f"Check the file system that holds {root}, then run the same again",
             )

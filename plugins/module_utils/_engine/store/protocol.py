@@ -2,11 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The one protocol that every repository storage speaks.
+"""The protocol that every store implements.
 
-Keys are relative to the repository and are written once. Everything here may be called from several
-threads at once. What storage cannot do, or refuses, comes out as a typed error of ``errors``: no
-exception of boto3 or of the operating system leaves this room.
+Keys are relative to the repository and are written once. Several threads may call everything here at once.
+All failures are typed errors of ``errors``: no exception of boto3 or of the operating system leaves this room.
 """
 
 from __future__ import annotations
@@ -21,17 +20,17 @@ from ..values.manifest import Checksum
 Buffer: TypeAlias = "bytes | bytearray | memoryview"
 
 Flow: TypeAlias = Callable[[int], object]
-"""Told of so many bytes of an object just before they leave, or as they come in, in pieces that take a
-fraction of a second. It may wait, or raise :class:`BrokenOff`."""
+"""Called with a number of bytes just before they are sent, or as they arrive, in pieces that take a fraction of a
+second. It may wait, or raise :class:`BrokenOff`."""
 
 
 class BrokenOff(BaseException):
-    """A transfer that its flow gave up. Not an ``Exception``, so that nobody on the way takes it for a fault of the
+    """The flow stopped a transfer. Not an ``Exception``, so that no code in between takes it for a fault of the
     network and tries again."""
 
 
 def free_flow(_length: int) -> None:
-    """The flow of a store whose transfers nobody regulates."""
+    """The flow of a store without any limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,23 +52,23 @@ class Upload(Protocol):
 
     @property
     def upload_id(self) -> str:
-        """Name of the unfinished upload, for :meth:`Store.abort_upload` after a crash."""
+        """The name of the unfinished upload, for :meth:`Store.abort_upload` after a crash."""
 
     def put_chunk(self, number: int, offset: int, data: Buffer, *, sha256: bytes | None = None) -> None:
-        """Write chunk ``number`` (from 0) whose first byte is byte ``offset`` of the object. In any order, by
-        any thread; every chunk but the last has the same length. ``sha256`` is the digest of ``data``, if the caller
-        has it: a store that needs one then computes none."""
+        """Write chunk ``number`` (from 0), which begins at byte ``offset`` of the object. Any thread may write any
+        chunk, in any order. All but the last have the same length. ``sha256`` is the digest of ``data``: a caller that
+        has it saves the store computing it again."""
 
     def expected_checksum(self) -> Checksum:
-        """What :meth:`complete` will return, once every chunk is written: proof of the content even if the object
-        cannot be read back, since it is archived at once. ``none`` if the storage keeps no checksums."""
+        """What :meth:`complete` will return, once every chunk is written. It proves the content even if the object
+        cannot be read back because it is archived at once. ``none`` if the store keeps no checksums."""
 
     def complete(self) -> Checksum:
-        """Make the object visible under its key, all of it or nothing. Raises ``ObjectExists`` if the key
-        holds other content; the same content there (a lost reply) is success."""
+        """Make the whole object visible under its key, or nothing. Raises ``ObjectExists`` if the key holds other
+        content. If it holds the same content (after a lost reply), this is success."""
 
     def abort(self) -> None:
-        """Throw away what was written. Never raises, may be called twice and after ``complete``."""
+        """Discard what was written. Never raises; may be called twice, and after ``complete``."""
 
 
 class Store(Protocol):
@@ -84,30 +83,30 @@ class Store(Protocol):
         """For people: ``s3://bucket/prefix/`` or ``/mnt/usb/zrb``."""
 
     def regulate(self, flow: Flow) -> None:
-        """From now on ask ``flow`` for all bytes of ``put``, ``put_chunk`` and ``read_into``, from the thread that
-        moves them. What a retry moves once more is asked for once more."""
+        """From now on call ``flow`` for all bytes of ``put``, ``put_chunk`` and ``read_into``, in the thread that
+        moves them. Bytes that a retry moves count again."""
 
     def put(self, key: str, data: Buffer, *, storage_class: str = "STANDARD", sha256: bytes | None = None) -> Checksum:
-        """Write one object whole; ``sha256`` as in :meth:`Upload.put_chunk`. Raises ``ObjectExists`` if the key
-        holds other content; the same content there (a lost reply, a run repeated) is success."""
+        """Write one whole object; ``sha256`` as in :meth:`Upload.put_chunk`. Raises ``ObjectExists`` if the key
+        holds other content. If it holds the same content (after a lost reply or an earlier run), this is success."""
 
     def open_upload(self, key: str, *, total_chunks: int | None, storage_class: str = "STANDARD") -> Upload:
         """Begin an object that is written in chunks."""
 
     def abort_upload(self, key: str, upload_id: str) -> None:
-        """Throw away an upload that an earlier process left unfinished. One that is gone already is no error."""
+        """Discard an upload that an earlier process left unfinished. It is not an error if it is gone already."""
 
     def holds(self, key: str, *, size: int, sha256: str, expected: Checksum) -> Checksum | None:
-        """The checksum of ``key`` if the store can prove that it holds ``size`` bytes with this SHA-256 (hex);
-        ``None`` if the key is absent. Proves by the stored checksum, if it is the ``expected`` one that
-        :meth:`Upload.expected_checksum` gave, else by reading back. Raises
-        ``ObjectExists`` if the content is other or cannot be proven."""
+        """Return the checksum of ``key`` if it provably holds ``size`` bytes with this SHA-256 (hex), or ``None`` if
+        the key does not exist. The stored checksum proves it if it is the ``expected`` one of
+        :meth:`Upload.expected_checksum`; otherwise the store reads the object back. Raises ``ObjectExists`` if the
+        content differs or cannot be proven."""
 
     def head(self, key: str) -> StoredObject | None:
         """What is known about ``key``, or ``None``."""
 
     def get(self, key: str, *, limit: int) -> bytes:
-        """A small object whole. Raises ``ObjectMissing``, ``ObjectArchived``, or ``IntegrityError`` if it is
+        """Read a small object whole. Raises ``ObjectMissing``, ``ObjectArchived``, or ``IntegrityError`` if it is
         longer than ``limit`` bytes."""
 
     def read_into(self, key: str, offset: int, buffer: memoryview) -> None:

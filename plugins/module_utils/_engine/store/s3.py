@@ -47,7 +47,7 @@ class S3Store:
         return f"s3://{self._settings.bucket}/{self._settings.prefix}"
 
     def features(self, *, fresh: bool = False) -> EndpointFeatures:
-        """What the endpoint does: from the cache, or learnt now. ``fresh`` learns again."""
+        """What the endpoint can do: cached, or learnt now. ``fresh`` ignores the cache."""
         return self._probe.features(fresh=fresh)
 
     def regulate(self, flow: Flow) -> None:
@@ -73,7 +73,7 @@ class S3Store:
                     raise
                 guards, proven = UNGUARDED, False
             except (PreconditionRefused, StoreUnavailable) as error:
-                # The first reply may have been lost, and botocore asked again: what counts is what is there now.
+                # A retry by botocore can fail although the first request worked, so look at what is there now.
                 if found := same_content(self._session, key, expected):
                     return found
                 if isinstance(error, StoreUnavailable):
@@ -133,9 +133,9 @@ class S3Store:
         content = read_object(self._session, check_key(key), limit=limit)
         if content is None:
             raise IntegrityError(
-                f"{key} in {where(self._settings)} is longer than the {limit} bytes that such an object may have",
+                f"{key} in {where(self._settings)} is longer than {limit} bytes, the limit for such an object",
                 subject=key,
-                next_step="Nothing of zrb writes it so long: find out what replaced it",
+                next_step="zrb did not write this: find out what replaced the object",
             )
         return content
 
@@ -144,8 +144,8 @@ class S3Store:
         read_range(self._session, check_key(key), offset, buffer.cast("B"))
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
-        """See :class:`.protocol.Store`. Readability is what the listing knows: an archived object that was thawed may
-        still look unreadable here; :meth:`head` is exact."""
+        """See :class:`.protocol.Store`. ``readable`` is what the listing knows: an object that was thawed may still
+        look unreadable here. :meth:`head` is exact."""
         full = self._settings.prefix + check_prefix(prefix)
         token: dict[str, str] = {}
         while True:
@@ -157,7 +157,7 @@ class S3Store:
                 if not name.startswith(full) or "Size" not in entry:
                     raise self._session.foreign("list_objects_v2", "", f"a listing of {full!r} that has {name!r}")
                 key = name[len(self._settings.prefix) :]
-                if key and not key.endswith("/"):  # consoles make such empty objects to show a folder
+                if key and not key.endswith("/"):  # consoles create such empty objects as folders
                     yield _listed(key, entry)
             if not page.get("IsTruncated"):
                 return
@@ -171,8 +171,8 @@ class S3Store:
         self._session.close()
 
     def _guards(self, key: str) -> tuple[WriteGuards, bool]:
-        """How to write ``key``, and whether the endpoint proved that it refuses to overwrite. The identity is written
-        before anything can be learnt: learning rewrites nothing else."""
+        """How to write ``key``, and whether the endpoint is known to refuse overwriting. The identity is written with
+        unknown features, since the probe needs it to learn them."""
         features = EndpointFeatures() if key == IDENTITY_KEY else self._probe.features()
         return write_guards(features, self._settings.checksums), features.conditional_writes is True
 
@@ -184,12 +184,12 @@ class S3Store:
             "put_object", key=key, Body=MemoryBody(view, sha256=digest, flow=self._session.flow), **parameters
         )
         if not checked_reply(reply, digest, key) and guards.returned:
-            raise self._session.foreign("put_object", key, "no checksum, and this endpoint returns them")
+            raise self._session.foreign("put_object", key, "no checksum, although this endpoint returns them")
         return checksum_of(reply)
 
 
 def _class_parameter(storage_class: str) -> dict[str, Any]:
-    # Left out if it is the default: some endpoints know no classes at all.
+    # Leave out the default: some endpoints do not know storage classes.
     return {} if storage_class == "STANDARD" else {"StorageClass": storage_class}
 
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Is what a key holds the same as what we sent? By the stored checksum, by the ETag, else by reading it back."""
+"""Compares an object with what we sent: by its stored checksum, then by its ETag, else by reading it back."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _READ_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class ExpectedContent:
-    """The bytes that a key is to hold: a SHA-256 for each chunk, in order, and the ETag that they have if ETags
+    """The content that an object should have: the SHA-256 of each chunk, in order, and the ETag that results if ETags
     are MD5 sums."""
 
     chunks: tuple[tuple[int, bytes], ...]
     """Length and SHA-256 of every chunk."""
     etag: Callable[[], str]
     composite: str = ""
-    """The composite SHA-256 of the chunks it was uploaded in, if those are not ``chunks``."""
+    """The composite SHA-256 of the object, if it was uploaded in other chunks than ``chunks``."""
 
     @property
     def size(self) -> int:
@@ -40,7 +40,7 @@ class ExpectedContent:
         return sum(length for length, _digest in self.chunks)
 
     def sha256_texts(self) -> set[str]:
-        """The SHA-256 as an endpoint may write it: of the object, if there is one chunk, or of the digests."""
+        """The forms in which an endpoint may write the SHA-256: of the digests, and of a single chunk itself."""
         composite = b64encode(hashlib.sha256(b"".join(digest for _length, digest in self.chunks)).digest()).decode()
         texts = {self.composite or f"{composite}-{len(self.chunks)}"}
         if len(self.chunks) == 1:
@@ -49,7 +49,7 @@ class ExpectedContent:
 
 
 def multipart_etag(etags: Sequence[str]) -> str:
-    """The ETag that S3 gives to a multipart object, from those of its parts; "" if they are no MD5 sums."""
+    """The ETag that S3 gives a multipart object, from those of its parts; "" if these are not MD5 sums."""
     plain = [etag.strip('"') for etag in etags]
     if not all(_MD5_ETAG.fullmatch(etag) for etag in plain):
         return ""
@@ -57,7 +57,7 @@ def multipart_etag(etags: Sequence[str]) -> str:
 
 
 def checksum_of(reply: Mapping[str, Any]) -> Checksum:
-    """The best checksum, and the ETag, in a reply to a write or a HEAD, or of an entry of a listing."""
+    """The best checksum and the ETag in a reply to a write or a HEAD, or in an entry of a listing."""
     etag = str(reply.get("ETag", "")).strip('"')
     sha256 = str(reply.get("ChecksumSHA256") or "")
     if not sha256:
@@ -69,8 +69,8 @@ def checksum_of(reply: Mapping[str, Any]) -> Checksum:
 
 
 def same_content(session: S3Session, key: str, expected: ExpectedContent) -> Checksum | None:
-    """The checksum of ``key`` if it holds ``expected``, ``None`` if it is absent. Raises ``ObjectExists`` if
-    it holds something else, or if that cannot be found out."""
+    """Return the checksum of ``key`` if it holds ``expected``, or ``None`` if it does not exist. Raises
+    ``ObjectExists`` if it holds something else, or cannot be compared."""
     try:
         head = session.call("head_object", key=key, ChecksumMode="ENABLED")
     except ObjectMissing:
@@ -86,7 +86,7 @@ def same_content(session: S3Session, key: str, expected: ExpectedContent) -> Che
 
 
 def _read_back(session: S3Session, key: str, expected: ExpectedContent) -> bool:
-    """True if the content is the same, False if the key vanished meanwhile."""
+    """True if the content is the same, False if the key vanished in between."""
     try:
         reply = session.call("get_object", key=key)
     except ObjectMissing:
@@ -109,5 +109,5 @@ def _other(session: S3Session, key: str, difference: str) -> ObjectExists:
     return ObjectExists(
         f"{key} exists already in {where(session.settings)}, and {difference}",
         subject=key,
-        next_step="Keys are written once and nothing was overwritten: find out what wrote it",
+        next_step="zrb never overwrites an object: find out what wrote this one",
     )

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What an S3 endpoint does, and how we write to it because of that."""
+"""What an S3 endpoint can do, and how to write to it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..values.config import ChecksumMode
 
 @dataclass(frozen=True, slots=True)
 class EndpointFeatures:
-    """What an endpoint was seen to do. ``None`` if it could not be learnt (no right to try, no repository yet)."""
+    """What an endpoint was seen to do. ``None`` means unknown: no permission to try, or no repository yet."""
 
     conditional_writes: bool | None = None
     """It refuses ``If-None-Match: *`` if the key exists."""
@@ -26,7 +26,7 @@ class EndpointFeatures:
 
     @property
     def known(self) -> bool:
-        """Whether every question has an answer."""
+        """Whether all features are known."""
         return None not in (
             self.conditional_writes,
             self.checksum_rejected,
@@ -37,21 +37,21 @@ class EndpointFeatures:
 
 @dataclass(frozen=True, slots=True)
 class WriteGuards:
-    """What goes along with the bytes of a write, so that the endpoint can refuse it."""
+    """What a write sends besides its bytes, so that the endpoint can refuse it."""
 
     conditional: bool
     sha256: bool
     md5: bool
     returned: bool = False
-    """The reply to a write has the SHA-256 that was sent: without it, the reply proves nothing."""
+    """A genuine reply to a write repeats the SHA-256: a reply without it proves nothing."""
 
 
 UNGUARDED = WriteGuards(conditional=False, sha256=False, md5=False)
 
 
 def write_guards(features: EndpointFeatures, mode: ChecksumMode) -> WriteGuards:
-    """What to send to an endpoint with ``features``. What is unknown is sent: an endpoint that does not know a header
-    ignores it or says so."""
+    """What to send to an endpoint with ``features``. Send a header whose support is unknown: an endpoint that does not
+    know it ignores it or says so."""
     sha256_useful = features.checksum_rejected is not False or features.checksum_stored is True
     sha256 = mode == "required" or (mode == "auto" and sha256_useful)
     return WriteGuards(

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What an S3 endpoint, or the way to it, says: as typed errors, by one table.
+"""Turns replies of an S3 endpoint, and failures on the way to it, into typed errors, by one table.
 
-Every message has the operation, the key, the endpoint's own code and words, and a next step. Secrets are cut out.
+Every message has the operation, the key, the endpoint's own code and words, and a next step. Secrets are removed.
 """
 
 from __future__ import annotations
@@ -78,20 +78,20 @@ class NotImplementedThere(S3Refused):
 
 
 class DigestRefused(S3Refused):
-    """The endpoint found the bytes to differ from the checksum sent with them."""
+    """The endpoint found that the bytes do not match the checksum sent with them."""
 
 
 class UploadGone(S3Refused):
-    """The multipart upload does not exist: completed, aborted or never made."""
+    """The multipart upload does not exist: it was completed, aborted or never begun."""
 
 
 class RangeBeyondEnd(S3Refused):
-    """The object has no byte in the range that was asked for."""
+    """The object has no byte in the requested range."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """One request: which operation, on which key, with which settings."""
+    """One request: its operation, its key, its settings."""
 
     operation: str
     key: str
@@ -117,8 +117,8 @@ def _endpoint(settings: S3Settings) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """One line of the table. A trouble fits if it has one of ``names`` (words of S3, HTTP statuses, classes of
-    exceptions), if ``says`` is found in what the other side said, and ``of`` in the operation."""
+    """One row of the table. A failure fits if it has one of ``names`` (codes of S3, HTTP statuses, classes of
+    exceptions), if ``says`` is found in the other side's answer, and ``of`` in the operation."""
 
     error: type[EngineError]
     names: str
@@ -139,15 +139,16 @@ _AGAIN = "run the same again"
 _CREATE = "Create the bucket {bucket}, or correct bucket, region ({region}) and endpoint in the settings"
 _OTHER_REGION = "The bucket {bucket} is not in region {region}"
 _MISSING = "`zrb verify --depth exists` lists everything that is missing"
-_LACKS = "This endpoint lacks something that zrb asked for: try `checksums: off`"
+_LACKS = "This endpoint does not support what zrb asked for: try `checksums: off`"
+_NO_RULES = "This endpoint has no lifecycle rules: remove unfinished uploads in another way"
 _FOREIGN = "{request} was not answered by S3"
 _PORTAL = (
-    "A captive portal, a proxy or a gateway answers in place of {endpoint}, or that is no S3{if_https}: "
+    "A captive portal, a proxy or a gateway answers instead of {endpoint}, or {endpoint} is not S3{if_https}: "
     "find out which, then " + _AGAIN
 )
 
-# The first row that fits. Words of S3 (AWS, MinIO, Ceph and others) come before statuses: a status is all there is if a
-# reply has no body (HEAD), or one that S3 does not write ("without-words").
+# The first row that fits counts. Codes of S3 (AWS, MinIO, Ceph and others) come before statuses. There is only a status
+# if the reply has no body (HEAD), or one that S3 does not write ("without-words").
 _ROWS = (
     # on the way, before anything answers
     _Row(
@@ -163,28 +164,30 @@ _ROWS = (
         "SSLError",
         "Use http://, or the port that speaks TLS",
         says="WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE",
-        problem="{endpoint} does not speak TLS there",
+        problem="{endpoint} does not speak TLS",
     ),
     _Row(TlsFailure, "SSLError", "{trust}", problem="The TLS connection to {endpoint} cannot be trusted"),
     _Row(
         StoreUnavailable,
         "ConnectionError HTTPClientError IncompleteReadError HTTPError",
-        "Check that {endpoint} can be reached from here (name, port, proxy, firewall{if_https}), then " + _AGAIN,
+        "Check that this machine can reach {endpoint} (name, port, proxy, firewall{if_https}), then " + _AGAIN,
     ),
     _Row(
         ConfigError,
         "ParamValidationError ValidationError ValueError",
-        "Correct them: a bucket name has 3 to 63 of a-z 0-9 . -, an endpoint begins with https:// or http://",
+        "Correct them: a bucket name has 3 to 63 characters a-z 0-9 . -, an endpoint begins with https:// or http://",
         problem="The S3 settings (bucket {bucket}, region {region}, endpoint {endpoint}) cannot be used",
     ),
+    _Row(NotImplementedThere, "QuestionIgnored", _NO_RULES, of="lifecycle"),
+    _Row(NotImplementedThere, "QuestionIgnored", "Ask who runs it: this endpoint does not know the question"),
     _Row(ForeignReply, "NotS3 ResponseParserError", _PORTAL, problem=_FOREIGN),
     _Row(
         StoreError,
         "Exception",
-        "Read what is said there; if it is not clear, run the same with `-v`",
+        "Read that message; if it is not clear, run the same with `-v`",
         problem="{request} failed with {exception}",
     ),
-    # which bucket, and who asks
+    # the bucket and the credentials
     _Row(
         WrongRegion,
         "another-region PermanentRedirect TemporaryRedirect IllegalLocationConstraintException",
@@ -199,33 +202,39 @@ _ROWS = (
         "InvalidAccessKeyId SignatureDoesNotMatch ExpiredToken ExpiredTokenException InvalidToken "
         "InvalidClientTokenId TokenRefreshRequired RequestExpired NotSignedUp AuthorizationHeaderMalformed "
         "XAdminUserNotFound XMinioAdminNoSuchUser NoSuchUser 401",
-        "Check the access key and the secret key, or get new ones if they have expired ({endpoint})",
+        "Check the access key and the secret key for {endpoint}, or get new ones if they have expired",
     ),
     _Row(
         ClockSkewed,
         "RequestTimeTooSkewed RequestInTheFuture",
-        "Set this machine's clock (is a time service running? `timedatectl`), then run it again",
+        "Set this machine's clock (`timedatectl` shows whether a time service runs), then " + _AGAIN,
     ),
-    # what is there
+    # the object
     _Row(ObjectArchived, "InvalidObjectState", "Thaw the object first: `zrb restore --dry-run` says what that takes"),
     _Row(ObjectMissing, "NoSuchKey ObjectLockConfigurationNotFoundError NoSuchObjectLockConfiguration", _MISSING),
     _Row(ObjectMissing, "404", _MISSING, of="head_object"),
-    _Row(UploadGone, "NoSuchUpload", "The unfinished upload was removed (by a lifecycle rule?): " + _AGAIN),
+    _Row(UploadGone, "NoSuchUpload", "Something removed the unfinished upload (a lifecycle rule?): " + _AGAIN),
     _Row(RangeBeyondEnd, "InvalidRange 416", "The object is shorter than its manifest says: run `zrb verify`"),
-    _Row(PreconditionRefused, "PreconditionFailed 412", "Keys are written once: find out what wrote it"),
+    _Row(PreconditionRefused, "PreconditionFailed 412", "zrb never overwrites an object: find out what wrote this one"),
     _Row(WriteConflict, "OperationAborted ConditionalRequestConflict", "Another such write was under way: " + _AGAIN),
     _Row(
         S3Refused,
         "MalformedXML InvalidRequest InvalidArgument",
-        "Correct the rules; nothing was changed",
+        "Correct the rules, or leave out what this endpoint does not know; nothing was changed",
         of="put_bucket_lifecycle",
     ),
-    # what it cannot do, or not now
+    # what the endpoint cannot do, or not now
     _Row(
         NotImplementedThere,
         "NotImplemented MethodNotAllowed 405 409 501",
-        "This endpoint keeps no lifecycle rules: remove unfinished uploads by other means",
+        _NO_RULES,
         of="lifecycle",
+    ),
+    _Row(
+        NotImplementedThere,
+        "NotImplemented MethodNotAllowed 405 501",
+        "This endpoint cannot abort uploads: remove what stays of them in another way",
+        of="abort",
     ),
     _Row(NotImplementedThere, "NotImplemented XNotImplemented UnsupportedArgument 405 501", _LACKS),
     _Row(NotImplementedThere, "InvalidArgument InvalidRequest", _LACKS, says="header"),  # Backblaze B2
@@ -234,27 +243,27 @@ _ROWS = (
         StoreFull,
         "QuotaExceeded ServiceQuotaExceeded XMinioStorageFull XMinioAdminBucketQuotaExceeded InsufficientStorage "
         "InsufficientCapacity StorageFull 507",
-        "Make room in bucket {bucket}, or have its quota raised, then " + _AGAIN,
+        "Free space in bucket {bucket}, or have its quota raised, then " + _AGAIN,
     ),
     _Row(
         StoreFull,
         "InternalError 500",
-        "Make room on the disks behind {endpoint}, then " + _AGAIN,
+        "Free space on the disks behind {endpoint}, then " + _AGAIN,
         says=r"no space|not enough space|(disk|storage|device|volume) (is |was )?full|ENOSPC",
     ),
     _Row(
         DigestRefused,
         "BadDigest InvalidDigest XAmzContentChecksumMismatch XAmzContentSHA256Mismatch ChecksumMismatch",
-        "The bytes were damaged on the way: run it again, and suspect the network or memory",
+        "The bytes were damaged on the way: check the network and this machine's memory, then " + _AGAIN,
     ),
     _Row(S3Refused, "InvalidStorageClass", "Correct storage_class: this endpoint does not have that class"),
-    _Row(S3Refused, "EntityTooSmall", "Set chunk_size to at least 5MiB: S3 wants that of every chunk but the last"),
+    _Row(S3Refused, "EntityTooSmall", "Set chunk_size to at least 5MiB: S3 refuses smaller chunks, except the last"),
     _Row(
         StoreDenied,
         "AccessDenied AllAccessDisabled AccountProblem Forbidden 403",
-        "Allow {permission} on {place}* to these credentials, or use others.{hidden}{owner}",
+        "Allow these credentials {permission} on {place}*, or use others.{hidden}{owner}",
     ),
-    # botocore takes a 200 that is no XML for a 500
+    # botocore turns a 200 that is not XML into a 500
     _Row(ForeignReply, "without-words", _PORTAL, says="^500", problem=_FOREIGN),
     _Row(
         StoreUnavailable,
@@ -265,16 +274,16 @@ _ROWS = (
     _Row(
         ForeignReply,
         "413",
-        "Let the proxy or gateway before {endpoint} pass bodies of chunk_size, or make chunk_size smaller",
+        "Let the proxy or gateway before {endpoint} pass bodies of chunk_size, or reduce chunk_size",
         problem=_FOREIGN,
     ),
     _Row(ForeignReply, "without-words", _PORTAL, problem=_FOREIGN),
     _Row(
         S3Refused,
         "404",
-        "It is not the object that is missing: check access key, bucket ({bucket}) and region ({region})",
+        "The object is not what is missing: check access key, bucket ({bucket}) and region ({region})",
     ),
-    _Row(S3Refused, "reply", "Read what the endpoint says; if it is not clear, ask who runs it"),
+    _Row(S3Refused, "reply", "Read the endpoint's answer; if it is not clear, ask its operator"),
 )
 
 
@@ -304,7 +313,7 @@ def error_of_reply(response: Mapping[str, Any], tried: Tried) -> EngineError:
 
 
 def error_on_the_way(error: BaseException, tried: Tried) -> EngineError:
-    """The error for an exception that is no reply of the endpoint."""
+    """The error for an exception that is not a reply of the endpoint."""
     names = {kind.__name__ for kind in type(error).__mro__}
     return _error(names, str(error), tried, exception=type(error).__name__)
 
@@ -333,7 +342,7 @@ def _error(
 
 
 def _facts(tried: Tried, region: str, attempts: int) -> dict[str, str]:
-    """What the sentences of the table may name."""
+    """The values for the placeholders in the table."""
     settings = tried.settings
     permission = PERMISSIONS.get(tried.operation, "this operation")
     return {
@@ -344,7 +353,7 @@ def _facts(tried: Tried, region: str, attempts: int) -> dict[str, str]:
         "endpoint": _endpoint(settings),
         "place": where(settings),
         "permission": permission,
-        "hidden": " Without s3:ListBucket a key that does not exist looks denied, too."
+        "hidden": " Without s3:ListBucket, S3 also denies access to keys that do not exist."
         if permission == "s3:GetObject" and tried.key
         else "",
         "owner": f" expected_bucket_owner is {settings.expected_bucket_owner}: check that the bucket belongs to it."

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Does a success come from S3? Asked before botocore parses it: botocore believes any 200.
+"""Refuses replies that do not come from S3, before botocore parses them: botocore believes any 200.
 
-Captive portals, proxies and gateways answer every request with a page of their own and 200.
+Captive portals, proxies and gateways answer every request with 200 and a page of their own.
 """
 
 from __future__ import annotations
@@ -13,28 +13,34 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+_LISTING = "ListBucketResult"
+"""What S3 answers to a GET of a bucket with nothing else, and an endpoint to one with a question it does not know."""
 _ROOTS = {
-    "ListObjectsV2": ("ListBucketResult",),
+    "ListObjectsV2": (_LISTING,),
     "GetBucketLifecycleConfiguration": ("LifecycleConfiguration",),
     "GetBucketVersioning": ("VersioningConfiguration", "GetBucketVersioningResponse"),
     "GetObjectLockConfiguration": ("ObjectLockConfiguration",),
 }
-"""Operations whose reply may well be empty, so that all other XML looks like an empty reply; and the roots it has."""
+"""The root elements of replies that may be empty. botocore would take any other XML for an empty reply."""
 _EMPTY = {"PutObject", "UploadPart", "AbortMultipartUpload", "DeleteBucketLifecycle"}
 """Operations whose reply has no body."""
 _WRITES = {"PutObject", "UploadPart"}
 _READS = {"HeadObject", "GetObject"}
 NEEDED = {"create_multipart_upload": "UploadId", "complete_multipart_upload": "ETag"}
-"""Operations whose reply is XML, and what it has at least."""
+"""Operations whose reply is XML, and an element that it must have."""
 _ROOT = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<\?.*?\?>\s*|<!--.*?-->\s*)*<(?:[\w.-]+:)?([\w.-]+)", re.DOTALL)
 
 
 class NotS3(Exception):
-    """The reply is none that S3 gives to this operation. Its text says what there is instead."""
+    """S3 does not give such a reply to this operation. The text says what came instead."""
+
+
+class QuestionIgnored(NotS3):
+    """The endpoint is an S3, and does not know what it was asked."""
 
 
 def refuse_foreign(operation: str, status: int, headers: Mapping[str, str], body: Any) -> None:
-    """Raises :class:`NotS3` for a success that S3 does not give. ``body`` is that of the reply, whole, but for GET."""
+    """Raise :class:`NotS3` for a success that S3 would not send. ``body`` is the whole body, except for GET."""
     if not 200 <= status < 300:
         return
     kind = str(headers.get("content-type", "")).partition(";")[0].strip()
@@ -43,17 +49,18 @@ def refuse_foreign(operation: str, status: int, headers: Mapping[str, str], body
         found = _ROOT.match(body)
         root = found.group(1).decode() if found else "no XML"
         if root not in _ROOTS[operation]:
-            raise NotS3(f"{what}: {root} where {_ROOTS[operation][0]} is expected")
+            kind_of_reply = QuestionIgnored if root == _LISTING else NotS3
+            raise kind_of_reply(f"{what}: {root} instead of {_ROOTS[operation][0]}")
     elif operation in _EMPTY and body.strip():
-        raise NotS3(f"{what}: a body of {len(body)} bytes where none is expected")
+        raise NotS3(f"{what}: a body of {len(body)} bytes instead of none")
     elif operation in _WRITES and not headers.get("etag"):
         raise NotS3(f"{what}: no ETag")
     elif operation in _READS and (kind == "text/html" or not (headers.get("etag") or headers.get("last-modified"))):
-        raise NotS3(f"{what}: neither ETag nor date of an object")
+        raise NotS3(f"{what}: neither ETag nor Last-Modified")
 
 
 def attach(client: Any) -> None:
-    """Let ``client`` raise :class:`NotS3`."""
+    """Make ``client`` raise :class:`NotS3`."""
 
     def before_parse(operation_model: Any, response_dict: Mapping[str, Any], **_: object) -> None:
         refuse_foreign(

@@ -2,11 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Learning by trying what an S3 endpoint does.
+"""Learns by trying what an S3 endpoint can do.
 
-Nothing new is ever written: the tries are chunks of an upload that is thrown away, of a key of its own, and a
-conditional write of the repository's identity over itself, with the very bytes that it has. So the probe needs an
-identity to be there.
+The probe creates no object. It sends chunks of an upload under a key of its own, which it aborts, and a conditional
+write of the repository's identity over itself, with the same bytes. So it needs an identity.
 """
 
 from __future__ import annotations
@@ -33,15 +32,15 @@ from .s3_session import S3Session
 from .s3_upload import abort_multipart, digest_headers
 
 _TRIAL_KEY = "zrb.trial"
-"""Never an object: there are endpoints that delete the object of a key when an upload of it is aborted."""
+"""No object has this key: some endpoints delete the object of a key when an upload to it is aborted."""
 _IDENTITY_LIMIT = 64 * 1024
 _VALID_FOR = timedelta(days=30)
 _WRONG = b"not what is sent"
 
 
 class EndpointProbe:
-    """The features of the endpoint and bucket of ``session``, learnt at most once a process and cached in
-    ``state_dir`` (if that is given) for 30 days."""
+    """The features of the endpoint and bucket of ``session``. They are learnt at most once per process, and cached in
+    ``state_dir`` (if given) for 30 days."""
 
     def __init__(
         self,
@@ -57,7 +56,7 @@ class EndpointProbe:
         self._cache = state_dir / f"endpoint-{_identity_of(session)}.json" if state_dir else None
 
     def features(self, *, fresh: bool = False) -> EndpointFeatures:
-        """What is known; learns it if nothing is known, or if ``fresh`` is asked for."""
+        """Return the features; learn them if they are not known, or if ``fresh`` is set."""
         with self._lock:
             if self._features is None and not fresh:
                 self._features = self._read_cache()
@@ -86,7 +85,7 @@ class EndpointProbe:
         if self._cache is None:
             return
         record = {"time": self._clock().isoformat(), "features": asdict(found)}
-        # A cache that cannot be written costs a probe in the next run, and must not cost this one.
+        # Without the cache, the next run has to probe again. That must not fail this run.
         with suppress(OSError):
             self._cache.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile("w", dir=self._cache.parent, delete=False) as file:
@@ -101,8 +100,8 @@ def _identity_of(session: S3Session) -> str:
 
 
 def learn_features(session: S3Session) -> EndpointFeatures | None:
-    """Try the endpoint. Questions that the credentials may not ask stay unanswered. ``None`` if the repository has
-    no identity yet."""
+    """Try the endpoint. Features that the credentials may not try stay unknown. ``None`` if the repository has no
+    identity yet."""
     try:
         identity = read_object(session, IDENTITY_KEY, limit=_IDENTITY_LIMIT)
     except ObjectMissing:
@@ -114,7 +113,7 @@ def learn_features(session: S3Session) -> EndpointFeatures | None:
     sha256_rejected, md5_checked = _try_digests(session, identity)
     features = EndpointFeatures(
         checksum_rejected=sha256_rejected,
-        # One that takes a wrong checksum returns what it was sent, which proves nothing about the bytes.
+        # An endpoint that accepts a wrong checksum only repeats what it was sent: that proves nothing about the bytes.
         checksum_stored=_is_stored(session) if sha256_rejected else sha256_rejected,
         content_md5_checked=md5_checked,
     )
@@ -127,12 +126,12 @@ def learn_features(session: S3Session) -> EndpointFeatures | None:
 
 
 def _is_stored(session: S3Session) -> bool:
-    # Writing the identity, we always send its SHA-256 unless checksums are off or the endpoint refused it.
+    # The identity was written with its SHA-256, unless checksums are off or the endpoint refused it.
     return bool(session.call("head_object", key=IDENTITY_KEY, ChecksumMode="ENABLED").get("ChecksumSHA256"))
 
 
 def _try_digests(session: S3Session, content: bytes) -> tuple[bool | None, bool | None]:
-    """Whether a wrong SHA-256 and a wrong Content-MD5 are refused, tried on an upload that is thrown away."""
+    """Whether a wrong SHA-256 and a wrong Content-MD5 are refused, tried in an upload that is aborted."""
     wrong_sha256 = {
         "ChecksumAlgorithm": "SHA256",
         "ChecksumSHA256": b64encode(hashlib.sha256(_WRONG).digest()).decode(),
@@ -153,7 +152,7 @@ def _try_digests(session: S3Session, content: bytes) -> tuple[bool | None, bool 
 def _accepted_in_upload(
     session: S3Session, content: bytes, tries: list[dict[str, str]], **parameters: Any
 ) -> list[bool]:
-    """Which of the ``tries`` an upload made with ``parameters`` accepts; none if it cannot be made so."""
+    """Which of the ``tries`` an upload begun with ``parameters`` accepts; none if it cannot begin."""
     try:
         upload_id = str(session.call("create_multipart_upload", key=_TRIAL_KEY, **parameters)["UploadId"])
     except S3Refused:
@@ -181,7 +180,7 @@ def _accepts_chunk(session: S3Session, upload_id: str, content: bytes, digest: d
 
 
 def _try_condition(session: S3Session, identity: bytes, features: EndpointFeatures) -> bool | None:
-    """Whether a conditional write over the identity is refused. Where it is not, the same bytes were written again."""
+    """Whether a conditional write over the identity is refused. If it is not, it wrote the same bytes again."""
     view, digest = memoryview(identity), hashlib.sha256(identity).digest()
     guards = write_guards(features, session.settings.checksums)
     try:
@@ -197,5 +196,5 @@ def _try_condition(session: S3Session, identity: bytes, features: EndpointFeatur
     except StoreDenied:
         return None
     except S3Refused:
-        return False  # it does not know the header, and says so
+        return False  # the endpoint says that it does not know the header
     return False

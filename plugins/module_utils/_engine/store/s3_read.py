@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Reading objects from S3, going on where a broken reply ended: botocore retries requests, not bodies."""
+"""Reads objects from S3, and continues after a broken reply: botocore retries requests, not bodies."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _READ_BYTES = 1 << 20
 
 
 def read_range(session: S3Session, key: str, offset: int, view: memoryview) -> None:
-    """Fill ``view`` with the bytes of ``key`` from ``offset``. Raises ``PartDamaged`` if the object ends before."""
+    """Fill ``view`` with the bytes of ``key`` from ``offset``. Raises ``PartDamaged`` if the object is too short."""
     filled = 0
     failures = 0
     while filled < len(view):
@@ -44,7 +44,7 @@ def read_range(session: S3Session, key: str, offset: int, view: memoryview) -> N
 
 
 def read_object(session: S3Session, key: str, *, limit: int) -> bytes | None:
-    """The whole of a small object, or ``None`` if it is longer than ``limit``."""
+    """Read a small object whole, or return ``None`` if it is longer than ``limit``."""
     reply = session.call("get_object", key=key)
     length = reply.get("ContentLength")  # a proxy that sends chunks leaves it out
     with closing(reply["Body"]) as body:
@@ -55,7 +55,7 @@ def read_object(session: S3Session, key: str, *, limit: int) -> bytes | None:
                 elif length > limit:
                     return None
                 else:
-                    content = bytes(body.read())  # whole: only so does botocore notice that it broke off
+                    content = bytes(body.read())  # all at once, or botocore does not notice a broken reply
         except StoreUnavailable:
             if length is None:
                 raise
@@ -78,16 +78,16 @@ def _check_range(session: S3Session, key: str, reply: Mapping[str, Any], first: 
 
 def _too_short(session: S3Session, key: str, end: int, last: int) -> PartDamaged:
     return PartDamaged(
-        f"{key} in {where(session.settings)} ends at or before byte {end}, where {last + 1} bytes are needed",
+        f"{key} in {where(session.settings)} has at most {end} bytes, but {last + 1} are needed",
         subject=key,
-        next_step="The object was cut short: run `zrb verify` over all backups",
+        next_step="The object was cut short: run `zrb verify` for all backups",
     )
 
 
 def _ignored_range(session: S3Session, key: str, answer: str) -> StoreError:
     return StoreError(
-        f"The endpoint returned another range of {key} in {where(session.settings)} than was asked for",
+        f"The endpoint returned a range of {key} in {where(session.settings)} that was not requested",
         subject=key,
         answer=answer,
-        next_step="An endpoint or a proxy that does not honour Range requests cannot serve a repository",
+        next_step="Use an endpoint or proxy that honours Range requests: no other can serve a repository",
     )

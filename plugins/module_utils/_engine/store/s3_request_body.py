@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Bytes in memory as the file that botocore wants to send: without a copy of them, and signed without a pass over
-them."""
+"""Gives botocore bytes in memory as a file to send, without copying them, and without hashing them to sign the
+request."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from .protocol import Flow, free_flow
 _LEAST_BYTES = 8 * 1024
 _MOST_BYTES = 1 << 20
 _PIECE_S = 0.25
-"""How long a piece may take. Short, so that a limit is exact, an endpoint does not hang up since nothing comes, and the
-time limit of a socket, which counts for a whole piece, is never near. A fast line takes the largest pieces."""
+"""How long a piece may take. Short pieces keep a bandwidth limit exact, an endpoint from hanging up, and the timeout of
+the socket, which counts for a whole piece, far away. A fast line gets the largest pieces."""
 
 
 class MemoryBody:
-    """A file-like, seekable view of a buffer: botocore reads it to send it, and again for a retry. ``sha256`` is the
+    """A file-like, seekable view of a buffer. botocore reads it to send it, and again for a retry. ``sha256`` is the
     digest of the buffer, for the signature.
 
-    It hands out slices of the buffer itself; each is sent before the next one is read. While it is sent, and only
-    then, ``flow`` is asked before each, and their length follows the speed of the line instead of what is asked for.
+    It returns slices of the buffer itself, and each is sent before the next one is read. Only while it is sent, it
+    calls ``flow`` before each slice, and the speed of the line sets their length instead of the requested size.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class MemoryBody:
         self._piece_began = 0.0
 
     def leave(self) -> None:
-        """What is read from now on is sent, until somebody seeks."""
+        """From now on, until the next seek, everything that is read is sent."""
         self._leaving = True
         self._piece_bytes = 0
 
@@ -56,7 +56,7 @@ class MemoryBody:
         return len(self._view)
 
     def read(self, size: int | None = -1) -> memoryview:
-        """The next ``size`` bytes, or all that remain; while they are sent, a piece of its own length."""
+        """The next ``size`` bytes, or all that remain. While sending: a piece whose length suits the line."""
         if self._leaving:
             size = self._next_piece()
         end = len(self._view) if size is None or size < 0 else min(self._position + size, len(self._view))
@@ -90,7 +90,7 @@ class MemoryBody:
 
 
 def attach(client: Any) -> None:
-    """Let ``client`` send and sign bodies of this kind as they want it."""
+    """Make ``client`` send and sign bodies of this class."""
     events = client.meta.events
     events.register("before-send.s3", _before_send)
     for operation in ("PutObject", "UploadPart"):
@@ -98,7 +98,7 @@ def attach(client: Any) -> None:
 
 
 def _before_send(request: Any, **_: object) -> None:
-    # The request is signed, and its body leaves next.
+    # The request is signed. Next, botocore sends its body.
     if isinstance(request.body, MemoryBody):
         request.body.leave()
 
@@ -110,14 +110,14 @@ def _choose_signer(context: Mapping[str, Any], signature_version: object, **_: o
 
 @cache
 def _signer() -> str:
-    """The name under which botocore finds a signer that hashes no :class:`MemoryBody`."""
+    """The name under which botocore finds a signer that does not hash a :class:`MemoryBody`."""
     from botocore.auth import AUTH_TYPE_MAPS, UNSIGNED_PAYLOAD, S3SigV4Auth
 
     class KnownPayload(S3SigV4Auth):
         def payload(self, request: Any) -> str:
             if not isinstance(request.body, MemoryBody):
                 return str(super().payload(request))
-            # TLS guards the bytes by itself; S3 knows this word for that.
+            # TLS already protects the bytes; S3 accepts this word instead of a hash.
             return UNSIGNED_PAYLOAD if request.url.startswith("https:") else request.body.sha256.hex()
 
     name = "zrb-s3v4"

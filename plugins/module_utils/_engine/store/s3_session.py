@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The connection to one bucket: how the client is made, and how it is called."""
+"""The connection to one bucket: makes the client, and calls it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ READ_TIMEOUT_S = 60
 
 
 class S3Session:
-    """Calls of one bucket. The client is made at the first call; it is shared by all threads."""
+    """Calls to one bucket. The first call makes the client, which all threads share."""
 
     def __init__(
         self,
@@ -66,8 +66,8 @@ class S3Session:
         self._pause = pause
 
     def call(self, operation: str, *, key: str = "", **parameters: Any) -> dict[str, Any]:
-        """One request, retried by botocore. ``key`` is relative to the repository; bucket and expected owner are
-        added. Raises the errors of :mod:`.s3_errors`."""
+        """Make one request, which botocore retries. ``key`` is relative to the repository; this adds the bucket and
+        the expected owner. Raises the errors of :mod:`.s3_errors`."""
         parameters["Bucket"] = self.settings.bucket
         if self.settings.expected_bucket_owner:
             parameters["ExpectedBucketOwner"] = self.settings.expected_bucket_owner
@@ -96,17 +96,17 @@ class S3Session:
         return reply
 
     def _see_bucket(self) -> None:
-        # A HEAD is answered with 404 if the key, the bucket or, by some endpoints, the user does not exist.
+        # A HEAD gets a 404 if the key, the bucket or, at some endpoints, the user does not exist.
         if not self._bucket_seen:
             try:
                 self.call("head_bucket")
             except CredentialsRefused:
                 raise
             except StoreDenied:
-                self._bucket_seen = True  # it exists; looking at it is another permission
+                self._bucket_seen = True  # it exists; HeadBucket needs another permission
 
     def _raise_reason(self, operation: str, key: str, parameters: dict[str, Any]) -> None:
-        # The reply to a HEAD has no body, so no reason: nearly the same question by GET is answered with one.
+        # The reply to a HEAD has no body, so it gives no reason. Nearly the same request as a GET does.
         if operation == "head_object":
             plain = {name: value for name, value in parameters.items() if name != "ChecksumMode"}
             self._ask("get_object", key, plain | {"Range": "bytes=0-0"})["Body"].close()
@@ -129,20 +129,20 @@ class S3Session:
             raise error_on_the_way(error, tried) from error
 
     def wait_out(self, conflict: PreconditionRefused, pause_s: float | None) -> None:
-        """Wait for ``pause_s`` until a write is tried again that was refused although nothing is there; ``None`` gives
-        up."""
+        """Wait ``pause_s`` before the next try of a write that was refused although the key does not exist. If it is
+        ``None``, give up."""
         if pause_s is None:
             raise StoreUnavailable(
-                f"{conflict.subject} could not be written to {where(self.settings)}: the endpoint kept refusing, yet "
-                "nothing is there",
+                f"{conflict.subject} could not be written to {where(self.settings)}: the endpoint kept refusing, "
+                "although the key does not exist",
                 subject=conflict.subject,
                 answer=conflict.answer,
-                next_step="Another writer of the same key may be at work: run the same again",
+                next_step="Perhaps another run writes the same key: wait, then run the same again",
             ) from conflict
         self._pause(pause_s)
 
     def foreign(self, operation: str, key: str, what: str) -> EngineError:
-        """The error for a reply that S3 does not give; ``what`` is wrong with it."""
+        """The error for a reply that S3 would not send; ``what`` says what is wrong with it."""
         return error_on_the_way(NotS3(what), Tried(operation, key, self.settings))
 
     @property
@@ -191,7 +191,7 @@ def _new_client(settings: S3Settings, *, connections: int) -> Any:
                 max_pool_connections=connections,
                 user_agent_extra=f"zrb/{VERSION}",
                 s3={"addressing_style": "path" if settings.endpoint else "auto"},
-                # Checksums are chosen by the store, per endpoint: what botocore adds by itself breaks some of them.
+                # The store chooses checksums per endpoint: those that botocore adds by itself break some of them.
                 request_checksum_calculation="when_required",
                 response_checksum_validation="when_required",
             ),
@@ -205,13 +205,13 @@ def _new_client(settings: S3Settings, *, connections: int) -> Any:
 
 
 def _stay(context: dict[str, Any], **_: object) -> None:
-    # botocore would follow to another region at some operations and not at others, and a portal's redirects for ever.
+    # botocore would follow redirects to another region in some operations only, and those of a portal for ever.
     context.setdefault("s3_redirect", {})["redirected"] = True
 
 
 @cache
 def _service_definitions(data_path: str | None) -> Any:
-    """What botocore reads from its files about S3: most of the time that a client takes, and the same for all."""
+    """botocore's description of S3. Reading its files takes most of the time to make a client, so all share it."""
     from botocore.loaders import create_loader
 
     return create_loader(data_path)
@@ -226,7 +226,7 @@ def _verification(settings: S3Settings) -> bool | str | None:
         raise TlsFailure(
             f"The CA bundle {settings.ca_bundle} does not exist",
             subject=settings.ca_bundle,
-            next_step="Set ca_bundle to a file with PEM certificates, or leave it empty for the system's own",
+            next_step="Set ca_bundle to a file with PEM certificates, or leave it empty to use those of the system",
         )
     return settings.ca_bundle
 
@@ -234,9 +234,9 @@ def _verification(settings: S3Settings) -> bool | str | None:
 def _check_endpoint(settings: S3Settings) -> None:
     if "@" in urlsplit(settings.endpoint).netloc:
         raise ConfigError(
-            "The endpoint holds a user name or a password",
+            "The endpoint contains a user name or a password",
             subject="endpoint",
-            next_step=f"Take it out, and put credentials into {DEFAULT_CREDENTIALS_FILE} (mode 0600)",
+            next_step=f"Remove it, and put credentials into {DEFAULT_CREDENTIALS_FILE} (mode 0600)",
         )
 
 
@@ -256,12 +256,12 @@ def _credentials_file(settings: S3Settings) -> str:
             f"The credentials file {path} cannot be read",
             subject=path,
             answer=error.strerror or "",
-            next_step="Correct its path, or make it with mode 0600",
+            next_step="Correct its path, or create it with mode 0600",
         ) from error
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise KeyFileError(
             f"The credentials file {path} can be read by others (mode {stat.S_IMODE(mode):04o})",
             subject=path,
-            next_step=f"Run `chmod 600 {path}`; if others may have read it, get new credentials as well",
+            next_step=f"Run `chmod 600 {path}`; if others may have read it, get new credentials, too",
         )
     return path

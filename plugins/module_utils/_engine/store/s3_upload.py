@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""One object written as a multipart upload."""
+"""Writes one object as a multipart upload."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from .written_chunks import WrittenChunk, WrittenChunks
 
 _ABORTS = 3
 CONFLICT_PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0)
-"""Before each further try of a write that S3 refused while another one of the same key, or its deletion, was under way
-(409 ConditionalRequestConflict)."""
+"""Pauses before a write is tried again that S3 refused because the same key was being written or deleted (409
+ConditionalRequestConflict)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class _ChunkProof:
 
 
 class S3Upload:
-    """Implements :class:`.protocol.Upload`. ``proven``: the endpoint is known to refuse to overwrite."""
+    """Implements :class:`.protocol.Upload`. ``proven`` says that the endpoint is known to refuse overwriting."""
 
     def __init__(
         self,
@@ -103,7 +103,7 @@ class S3Upload:
         """See :class:`.protocol.Upload`."""
         if not self._ended:
             self._ended = True
-            with suppress(EngineError):  # what stays is removed by the bucket's rule for unfinished uploads
+            with suppress(EngineError):  # the bucket's rule for unfinished uploads removes what stays
                 abort_multipart(self._session, self._key, self._upload_id)
 
     def _complete(self, chunks: list[WrittenChunk[_ChunkProof]], expected: ExpectedContent) -> Checksum:
@@ -119,7 +119,7 @@ class S3Upload:
                     **conditional,
                 )
             except (PreconditionRefused, UploadGone, StoreUnavailable) as error:
-                # The first reply may have been lost, and botocore asked again: what counts is what is there now.
+                # A retry by botocore can fail although the first request worked, so look at what is there now.
                 found = same_content(self._session, self._key, expected)
                 if found is None:
                     if not isinstance(error, PreconditionRefused):
@@ -132,14 +132,14 @@ class S3Upload:
             return self._confirmed(checksum_of(reply), expected)
 
     def _confirmed(self, checksum: Checksum, expected: ExpectedContent) -> Checksum:
-        """The checksum of the object that a reply to Complete claims to have made: by this reply if it has one that
-        is ours, else by a HEAD."""
+        """Return the checksum of the completed object: from the reply to Complete if that has the expected one, else
+        from a HEAD."""
         texts = expected.sha256_texts()
         if checksum.value not in texts and (self._guards.sha256 or checksum.etag != expected.etag()):
             try:
                 head = self._session.call("head_object", key=self._key, ChecksumMode="ENABLED")
             except ObjectMissing as error:
-                raise self._session.foreign("complete_multipart_upload", self._key, "no object is there") from error
+                raise self._session.foreign("complete_multipart_upload", self._key, "no object exists") from error
             if head["ContentLength"] != expected.size:
                 raise _stored_otherwise(self._key, f"{head['ContentLength']} bytes instead of {expected.size}")
             checksum = checksum_of(head)
@@ -164,9 +164,9 @@ def _part(chunk: WrittenChunk[_ChunkProof]) -> dict[str, Any]:
 
 
 def abort_multipart(session: S3Session, key: str, upload_id: str) -> None:
-    """Abort an upload, again if chunks that were under way arrived after the first time (S3 User Guide, "Aborting
-    a multipart upload"). One that is gone already is no error. Whether chunks are left is another permission, and not
-    every endpoint tells: if it cannot be asked, once has to do."""
+    """Abort an upload. Abort it again if chunks in flight arrived later (S3 User Guide, "Aborting a multipart
+    upload"). It is not an error if the upload is gone already. Listing the chunks that are left needs another
+    permission, and some endpoints cannot: then this aborts only once."""
     for _attempt in range(_ABORTS):
         try:
             session.call("abort_multipart_upload", key=key, UploadId=upload_id)
@@ -181,7 +181,7 @@ def abort_multipart(session: S3Session, key: str, upload_id: str) -> None:
 
 
 def digest_headers(view: memoryview, sha256: bytes, guards: WriteGuards) -> dict[str, str]:
-    """Parameters that let the endpoint check the bytes it gets."""
+    """Parameters that let the endpoint check the bytes that it receives."""
     headers: dict[str, str] = {}
     if guards.sha256:
         headers |= {"ChecksumAlgorithm": "SHA256", "ChecksumSHA256": b64encode(sha256).decode()}
@@ -191,7 +191,7 @@ def digest_headers(view: memoryview, sha256: bytes, guards: WriteGuards) -> dict
 
 
 def checked_reply(reply: dict[str, Any], sha256: bytes, key: str) -> str:
-    """The SHA-256 that the endpoint says it stored, or "". Raises :class:`StoreError` if it is not ours."""
+    """The SHA-256 of what the endpoint says it stored, or "". Raises :class:`StoreError` if that differs from ours."""
     stored = str(reply.get("ChecksumSHA256") or "")
     if stored and stored != b64encode(sha256).decode():
         raise _stored_otherwise(key, f"x-amz-checksum-sha256: {stored}")
@@ -200,9 +200,9 @@ def checked_reply(reply: dict[str, Any], sha256: bytes, key: str) -> str:
 
 def _stored_otherwise(key: str, answer: str) -> StoreError:
     return StoreError(
-        f"The endpoint stored other bytes of {key} than those that were sent",
+        f"The endpoint stored {key} with other bytes than were sent",
         subject=key,
         answer=answer,
-        next_step="The bytes were damaged on the way and nothing was committed: run the same again, and suspect the "
-        "network or memory",
+        next_step="The bytes were damaged on the way and nothing was committed: check the network and this machine's "
+        "memory, then run the same again",
     )

@@ -17,7 +17,7 @@ Proof = TypeVar("Proof")
 
 @dataclass(frozen=True, slots=True)
 class WrittenChunk(Generic[Proof]):
-    """One chunk: where it lies in the object, and what the store answered for it."""
+    """One chunk: its position in the object, and the store's answer."""
 
     number: int
     offset: int
@@ -26,7 +26,7 @@ class WrittenChunk(Generic[Proof]):
 
 
 class WrittenChunks(Generic[Proof]):
-    """Collects chunks in any order from any thread. A chunk that is written again replaces the earlier one."""
+    """Collects chunks from any thread, in any order. A chunk that is written again replaces the earlier one."""
 
     def __init__(self, key: str, *, total_chunks: int | None) -> None:
         self._key = key
@@ -40,8 +40,8 @@ class WrittenChunks(Generic[Proof]):
             self._chunks[chunk.number] = chunk
 
     def whole(self) -> list[WrittenChunk[Proof]]:
-        """All chunks in order. Raises :class:`StoreError` if they do not cover the object without a hole: such
-        an object must never become visible."""
+        """All chunks in order. Raises :class:`StoreError` if they leave a hole: such an object must never become
+        visible."""
         with self._lock:
             chunks = [self._chunks[number] for number in sorted(self._chunks)]
         expected = self._total if self._total is not None else max(1, len(chunks))
@@ -54,8 +54,8 @@ class WrittenChunks(Generic[Proof]):
             if len(chunks) == expected:
                 return chunks
         raise StoreError(
-            f"The upload of {self._key} was to be completed with {len(chunks)} of {expected} chunks, or with a hole "
+            f"The upload of {self._key} cannot be completed: it has {len(chunks)} of {expected} chunks, or a hole "
             "between them",
             subject=self._key,
-            next_step="Nothing was published. This is a defect of zrb: please report it",
+            next_step="Nothing was published. This is a bug in zrb: please report it",
         )

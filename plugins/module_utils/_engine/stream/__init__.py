@@ -2,4 +2,4 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The pipelines that move a stream: blocks, chunks, threads, in bounded memory."""
+"""The pipelines that move a stream in blocks and chunks, with threads and in bounded memory."""

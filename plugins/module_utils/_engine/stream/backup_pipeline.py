@@ -2,33 +2,33 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Store a stream. This file is the way of a block of plaintext, from the pipe to full chunks of ciphertext.
+"""Stores a stream. This file moves blocks of plaintext from the pipe into full chunks of ciphertext.
 
 ::
 
     the reader              takes a free block, fills it, hashes it (BLAKE3 of the stream and of the part), and cuts
-    (the calling thread)    it off the part: from then on it is known where in the part its ciphertext will lie.
-                            Takes the chunks that lie there, and queues the block.
+    (the calling thread)    it off the part: this fixes the position of its ciphertext in the part. Takes the chunks
+                            at that position, and queues the block.
     seal threads            encrypt the block into its chunks; the block is free again.
                             In turn: SHA-256 of the part and of the chunk.
-                            The proof: decrypt what lies in the chunks into a scratch of the thread's own.
-                            In turn: BLAKE3 of what was decrypted, compared with the reader's at the end of the part;
-                            chunks that are full now go to the uploads.
+                            The proof: decrypt the contents of the chunks into a scratch buffer of the thread.
+                            In turn: BLAKE3 of what was decrypted, compared with the reader's at the end of the part.
+                            Chunks that are full now go to the uploads.
     transfer threads        put chunks into the store and give them back (part_uploads.py).
 
-**The proof** finds a bit that flips in memory or in a processor. What flips after a block was hashed, and before or
-while it is encrypted, decrypts to other bytes than were read; what flips in the ciphertext before or after its SHA-256
-does not decrypt; what flips later has another SHA-256 than the one that the store is given with the chunk, if the store
-keeps checksums. Then nothing is committed.
+**The proof** finds bits that flip in memory or in a processor. If a bit flips after a block was hashed and before its
+encryption ends, the chunks decrypt to other bytes than were read. If it flips in the ciphertext before or after its
+SHA-256 is computed, decryption fails. If it flips later, the chunk no longer has the SHA-256 that the store gets with
+it, if the store keeps checksums. In each case nothing is committed.
 
-**Who owns what.** Only the reader takes buffers. A block belongs to the reader, and from the queue on to one seal
-thread. A chunk may be written by several seal threads at once, each in a range of its own; it belongs to the uploads
-as soon as it is full, which the thread knows whose turn reaches its end.
+**Ownership.** Only the reader takes buffers. A block belongs to the reader until it is queued, then to one seal
+thread. Several seal threads may write one chunk at once, each in its own range. A full chunk belongs to the uploads;
+the thread whose turn reaches its end hands it over.
 
-**Nothing waits for ever.** Only three things are waited for. *A free buffer*, by the reader alone: what it queued
-before has all its buffers, so that it goes through; and a pool has at least as many chunks as a block can touch. *A
-turn*, by a seal thread: blocks are begun in the order of the stream, so that those before are in the hands of other
-threads, and the first of them waits for nobody. *The last part*, by the reader. The first failure ends each of them.
+**No deadlock.** There are only three waits. *The reader waits for a free buffer*: blocks that it queued have all their
+buffers, so they get done; and a pool has at least as many chunks as one block can touch. *A seal thread waits for its
+turn*: blocks are begun in the order of the stream, so other threads work on the earlier ones, and the first of these
+waits for nothing. *The reader waits for the last part.* The first failure ends all three.
 """
 
 from __future__ import annotations
@@ -57,14 +57,14 @@ EDGE_BYTES = 312
 """Bytes kept of both ends of the stream: a ``zfs send`` stream begins and ends with a record of this size."""
 
 PIPE_BYTES = 1 << 20
-"""What Linux gives anybody: fewer and longer reads than with the 64 KiB of a new pipe."""
+"""Linux allows any user this size. It makes fewer and longer reads than the 64 KiB of a new pipe."""
 
 AtEnd = Callable[[bytes, bytes], None]
 
 
 @dataclass(frozen=True, slots=True)
 class StoredStream:
-    """What became of a stream. ``blake3`` is hex; the ledger knows each of the ``parts``."""
+    """The result for one stream. ``blake3`` is hex; the ledger knows each of the ``parts``."""
 
     stream_bytes: int
     blake3: str
@@ -73,8 +73,8 @@ class StoredStream:
 
 
 class BackupPipeline:
-    """Stores one stream after another. Holds no buffer and no thread between two. Others may share its ``pace``, and
-    all streams end when something fails that they are ``within``."""
+    """Stores one stream after another, and holds no buffer and no thread between two. Pipelines may share a
+    ``bandwidth``. All streams end when the failure happens that they are ``within``."""
 
     def __init__(
         self,
@@ -96,9 +96,9 @@ class BackupPipeline:
     def store_stream(self, source_fd: int, destination: Destination, *, at_end: AtEnd) -> StoredStream:
         """Read ``source_fd`` to its end and store it.
 
-        ``at_end`` is called with the first and last 312 bytes once the source has ended, and raises if it ended too
-        early: the last, short part is then never counted as stored. On any failure everything stops, open uploads are
-        aborted, and the first error is raised.
+        Calls ``at_end`` with the first and last 312 bytes once the source has ended. It raises if the stream ended too
+        early: then the last, short part never counts as stored. After any failure, stops everything, aborts open
+        uploads, and raises the first error.
         """
         stream = _Stream(self, destination)
         try:
@@ -108,7 +108,7 @@ class BackupPipeline:
 
 
 class _Stream:
-    """One stream on its way: its buffers, its threads, and what a seal thread does with a block."""
+    """One stream in progress: its buffers, its threads, and what a seal thread does with a block."""
 
     def __init__(self, pipeline: BackupPipeline, destination: Destination) -> None:
         layout = pipeline.layout
@@ -127,12 +127,12 @@ class _Stream:
             pipeline.uploaders, self.failure, name="transfer", begin=partial(pipeline.bandwidth.join, self.failure)
         )
         self.uploads = Uploads(destination, self.chunks, self._transfers, self.failure)
-        # A directory keeps no checksums, so it would take the hash of a chunk for nothing.
+        # A directory keeps no checksums, so the hash of a chunk would be wasted.
         self._chunk_hashes = destination.store.kind == "s3"
         destination.store.regulate(pipeline.bandwidth.flow)
 
     def store(self, source_fd: int, at_end: AtEnd) -> StoredStream:
-        """Read the stream in this thread; all else happens in the others."""
+        """Read the stream in this thread. All else happens in the others."""
         try:
             reader = _Reader(self, self._destination, source_fd, at_end)
             reader.read_all()
@@ -147,22 +147,22 @@ class _Stream:
         ended = [self._seals.stop(), self._transfers.stop()]
         if self.failure.happened:
             self.uploads.abort()
-        if all(ended):  # else a request that hangs still reads one of them
+        if all(ended):  # otherwise a hanging request still reads one of them
             self.blocks.close()
             self.chunks.close()
         self.failure.close()
 
     def begin_part(self, index: int) -> _Part:
-        """A part that has to be sealed."""
+        """Begin a part that has to be sealed."""
         return _Part(self._sealer, self.uploads, index)
 
     def cut(self, part: _Part, buffer: memoryview, length: int, *, last: bool) -> None:
-        """The reader's last step: the next ``length`` bytes of ``part`` are in ``buffer``. Decides where their
-        ciphertext goes, and queues them."""
+        """The reader's last step: ``buffer`` has the next ``length`` bytes of ``part``. Decide where their ciphertext
+        goes, and queue them."""
         run = part.seal.cut(length, last=last)
         header = part.seal.header
         if run.offset > len(header):
-            header = b""  # it lies before an earlier block
+            header = b""  # an earlier block has it
         spans = list(self._spans(part, run.offset - len(header), run.offset + run.sealed_bytes, last=last))
         sealed = _write(header, [span.view for span in spans])
         block = _Block(
@@ -179,7 +179,7 @@ class _Stream:
         self._seals.submit(partial(self._seal, block))
 
     def _spans(self, part: _Part, start: int, end: int, *, last: bool) -> Iterator[_Span]:
-        """Where the bytes ``start`` to ``end`` of ``part`` go. Takes a chunk as soon as one is begun."""
+        """Yield where the bytes ``start`` to ``end`` of ``part`` go. Takes a chunk whenever a new one begins."""
         size = self.chunks.size
         while start < end:
             number, within = divmod(start, size)
@@ -192,7 +192,7 @@ class _Stream:
             yield _Span(part.chunk, part.chunk.buffer[within : within + length], full)
 
     def _seal(self, block: _Block) -> None:
-        """A seal thread's way with a block."""
+        """All that a seal thread does with a block."""
         part, run = block.part, block.run
         run.seal(block.buffer[: run.plain_bytes], block.sealed)
         self.blocks.give(block.buffer)
@@ -215,7 +215,7 @@ class _Stream:
         chunk = span.chunk
         if chunk.number == 0:
             if span.full:
-                chunk.sha256 = part.sha256.digest()  # so far, they are the same bytes
+                chunk.sha256 = part.sha256.digest()  # so far, part and chunk are the same bytes
         elif self._chunk_hashes:
             chunk.hasher.update(span.view)
             if span.full:
@@ -230,7 +230,7 @@ class _Stream:
             raise _memory_fault(block.part)
 
     def _hand_over(self, block: _Block) -> None:
-        """All up to the end of this block is as it should be: upload the chunks that end in it."""
+        """Everything up to the end of this block is proved: upload the chunks that end in it."""
         part = block.part
         *full, final = block.spans
         for span in full:
@@ -242,22 +242,22 @@ class _Stream:
 
 
 class _Part:
-    """One part while it is sealed. The reader writes what stands first, seal threads the rest, in turn."""
+    """One part while it is sealed. The reader writes the first group of attributes, seal threads the rest, in turn."""
 
     def __init__(self, sealer: AgeSealer, uploads: Uploads, index: int) -> None:
         self.seal = sealer.begin()
         self.chunk: Chunk
-        """The one that the reader filled last."""
+        """The chunk that the reader took last."""
         self.plain_bytes = 0
         self.plain_blake3 = ""
-        """Both are known when the last block is queued."""
+        """Both are final when the last block is queued."""
 
         self.upload = uploads.begin(index)
         self.sha256 = part_hasher()
         self.proof = stream_hasher()
 
     def sealed(self, last: Chunk) -> Part:
-        """The part in the manifest, but for what the store answers; ``last`` is its last chunk."""
+        """The part for the manifest, still without the store's answer; ``last`` is its last chunk."""
         return Part(
             index=self.upload.index,
             key=self.upload.key,
@@ -271,7 +271,7 @@ class _Part:
 
 @dataclass(frozen=True, slots=True)
 class _Span:
-    """A stretch of ciphertext in one chunk; ``full`` if no other stretch of that chunk follows."""
+    """A stretch of ciphertext in one chunk. It is ``full`` if it is the last one of that chunk."""
 
     chunk: Chunk
     view: memoryview
@@ -282,7 +282,7 @@ class _Span:
 class _Block:
     """A block that was cut off its part: plaintext in ``buffer``, and the place of its ciphertext in the chunks.
 
-    ``spans`` begin with the header, if this is the first block of its part; ``sealed`` are they without it."""
+    ``spans`` include the header if this is the first block of its part; ``sealed`` never does."""
 
     part: _Part
     number: int
@@ -295,7 +295,7 @@ class _Block:
 
 
 class _Scratch(threading.local):
-    """Where a thread decrypts to: every thread has its own ``view``, which stays in the cache of its core."""
+    """A buffer to decrypt into. Every thread has its own ``view``, which stays in the cache of its core."""
 
     def __init__(self, size: int) -> None:
         self.view = memoryview(bytearray(size))
@@ -308,7 +308,7 @@ class _Reader:
         self._stream = stream
         self._destination = destination
         self._fd = source_fd
-        with suppress(OSError):  # no pipe, or more than this user may have: it is only slower then
+        with suppress(OSError):  # not a pipe, or over this user's limit: only slower
             fcntl.fcntl(source_fd, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         self._at_end = at_end
         self._poll = select.poll()
@@ -323,18 +323,18 @@ class _Reader:
 
     @property
     def blake3(self) -> str:
-        """BLAKE3 of all that was read, hex."""
+        """BLAKE3 of all bytes read so far, hex."""
         return self._hash.hexdigest()
 
     def read_all(self) -> None:
-        """Part after part to the end of the stream; a stream that ends on a boundary makes no empty part."""
+        """Read part after part to the end of the stream. If it ends on a boundary, no empty part follows."""
         while not self._ended:
             if self._read_part(self.parts_begun):
                 self.parts_begun += 1
 
     def _read_part(self, index: int) -> bool:
-        """One part; false if the stream ended before it. A block is handed on when it is known whether another block
-        of the part follows, since the last one is sealed in another way."""
+        """Read one part; false if the stream ended before it. Reads one block ahead, because the last block of a part
+        is sealed in another way."""
         known = self._destination.ledger.known(index)
         part = None
         part_hash = stream_hasher()
@@ -362,8 +362,7 @@ class _Reader:
         return bool(length)
 
     def _read_block(self, room: int) -> tuple[memoryview, int] | None:
-        """The next block of at most ``room`` bytes, filled as far as the stream goes; ``None`` if there is nothing
-        more to read."""
+        """Read the next block of at most ``room`` bytes, as full as the stream allows; ``None`` at its end."""
         if self._ended or not room:
             return None
         buffer = self._stream.blocks.take()
@@ -397,7 +396,7 @@ class _Reader:
 
 
 def _write(header: bytes, views: Sequence[memoryview]) -> list[memoryview]:
-    """Write ``header`` to the beginning of ``views``; what is left of them."""
+    """Write ``header`` to the beginning of ``views``, and return what is left of them."""
     left = []
     for view in views:
         count = min(len(header), len(view))
@@ -419,11 +418,11 @@ def _lies_in(header: bytes, spans: Sequence[_Span]) -> bool:
 
 def _memory_fault(part: _Part) -> MemoryFault:
     return MemoryFault(
-        f"What was to be stored as {part.upload.key} does not decrypt to what was read: a bit changed in the memory or "
-        "in the processor of this machine",
+        f"The ciphertext of {part.upload.key} does not decrypt to what was read: a bit flipped in the memory or the "
+        "processor of this machine",
         subject=part.upload.key,
-        next_step="Nothing was committed. Test the memory (memtest86+, the logs of ECC errors) first: "
-        "what this machine writes elsewhere is not checked like this",
+        next_step="Nothing was committed. First test the memory (memtest86+, the logs of ECC errors): other programs "
+        "of this machine do not notice such faults",
     )
 
 
@@ -432,5 +431,5 @@ def _check_reproduced(known: Part, length: int, blake3: str) -> None:
         raise StreamNotReproducible(
             f"zfs send gave other bytes for part {known.index} than before the interruption",
             subject=known.key,
-            next_step="The parts stored so far cannot be continued; a new backup begins from the start",
+            next_step="This backup cannot be resumed; a new one begins from the start",
         )

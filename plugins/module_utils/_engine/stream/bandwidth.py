@@ -15,7 +15,7 @@ from .first_failure import Failure
 
 
 class Bandwidth:
-    """Spaces transfers out so that on average no more than ``limit`` bytes/s begin; 0 means no limit."""
+    """Delays transfers so that on average no more than ``limit`` bytes/s begin; 0 means no limit."""
 
     def __init__(self, limit: int, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._limit = limit
@@ -25,7 +25,7 @@ class Bandwidth:
         self._own = threading.local()
 
     def delay(self, length: int) -> float:
-        """Seconds to wait before ``length`` bytes may begin; reserves their time."""
+        """Reserve time for ``length`` bytes, and return how many seconds to wait before they may begin."""
         if not self._limit:
             return 0.0
         with self._lock:
@@ -39,7 +39,7 @@ class Bandwidth:
         self._own.failure = failure
 
     def flow(self, length: int) -> None:
-        """The flow of a store that several pipelines use at once: regulates the threads that joined."""
+        """The flow of a store that several pipelines use at once. Regulates the threads that joined."""
         failure: Failure | None = getattr(self._own, "failure", None)
         if failure is not None:
             self.wait_for(length, failure)
@@ -53,6 +53,6 @@ class Bandwidth:
 
 
 def break_off_after(failure: Failure) -> None:
-    """Raise ``BrokenOff`` where the pipeline has failed: a chunk may take minutes on a slow line."""
+    """Raise ``BrokenOff`` if the pipeline has failed: a chunk may take minutes on a slow line."""
     if failure.happened:
         raise BrokenOff

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The buffers of a pipeline: a fixed number, used again and again. Waiting for a free one is all back-pressure."""
+"""A fixed number of buffers that a pipeline reuses. Waiting for a free one is the only back-pressure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .first_failure import Failure
 
 
 class BufferPool:
-    """``count`` buffers of ``size`` bytes, for one stream. Memory is taken from the system as buffers are first
+    """``count`` buffers of ``size`` bytes, for one stream. The system provides their memory when they are first
     used."""
 
     def __init__(self, count: int, size: int, failure: Failure) -> None:
@@ -24,22 +24,22 @@ class BufferPool:
         self._free = [whole[start : start + size] for start in reversed(range(0, count * size, size))]
 
     def take(self) -> memoryview:
-        """A free buffer, the one given back last (it may still be in a cache). Raises the pipeline's failure."""
+        """Take the free buffer that came back last: it may still be in a cache. Raises if the pipeline has failed."""
         with self._failure.changed:
             self._failure.wait_until(lambda: self._free)
             return self._free.pop()
 
     def give(self, buffer: memoryview) -> None:
-        """Give back a buffer, as :meth:`take` gave it."""
+        """Give back a buffer from :meth:`take`."""
         with self._failure.changed:
             self._free.append(buffer)
             self._failure.changed.notify_all()
 
     def close(self) -> None:
-        """Give the memory back to the system, when no thread uses it any more.
+        """Give the memory back to the system, once no thread uses it any more.
 
-        An error that is kept holds the frames that it passed, these hold views, and the views hold the mapping. So
-        the pages are dropped, and not only the references.
+        This drops the pages, not only the references: an error that is kept refers to stack frames, these to views,
+        and the views to the mapping.
         """
         self._free.clear()
         self._memory.madvise(mmap.MADV_DONTNEED)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The first failure of a pipeline, wherever it happened, stops every other stage."""
+"""The first failure in any stage of a pipeline stops all others."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ SIGNAL_DELAY_S = 1.0
 class Failure:
     """Holds the first error, and the one condition on which the threads of a pipeline wait for each other.
 
-    ``changed`` guards what they share: free buffers, turns, parts. Who changes any of it notifies ``changed``; who
-    waits does so in :meth:`wait_until`, so that nobody ever waits for a thread that has failed. What fails ``within``
-    is a failure of this one too, and not the other way round.
+    ``changed`` guards what they share: free buffers, turns, parts. A thread that changes any of it notifies
+    ``changed``. A thread waits only in :meth:`wait_until`, so it never waits for one that has failed. A failure of
+    ``within`` is a failure of this pipeline too, but not the other way round.
     """
 
     def __init__(self, within: Failure | None = None) -> None:
@@ -36,7 +36,7 @@ class Failure:
                 self.set(within._error)
 
     def set(self, error: BaseException) -> None:
-        """Remember ``error`` unless there is one already, and wake everybody."""
+        """Remember ``error`` unless there is one already, and wake all threads."""
         with self.changed:
             if self._error is not None:
                 return
@@ -55,15 +55,15 @@ class Failure:
             raise self._error
 
     def wait_until(self, ready: Callable[[], object]) -> None:
-        """Return when ``ready()`` is true; the caller holds ``changed``. Raises the error as soon as there is one."""
+        """Wait until ``ready()`` is true; the caller holds ``changed``. Raises the error as soon as there is one."""
         self.check()
         while not ready():
-            # The system may give a signal to any thread, and only the main thread handles it, once it is awake.
+            # The system may give a signal to any thread, but only the main thread handles it, once it is awake.
             self.changed.wait(SIGNAL_DELAY_S)
             self.check()
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait for a failure; whether there is one."""
+        """Wait for a failure, and return whether there is one."""
         end = time.monotonic() + timeout_s
         while not self.happened and (left_s := end - time.monotonic()) > 0:
             self._happened.wait(min(left_s, SIGNAL_DELAY_S))
@@ -75,7 +75,7 @@ class Failure:
         return self._happened.is_set()
 
     def close(self) -> None:
-        """Release the wake-up pipe. A thread that outlives the pipeline may still report a failure to nobody."""
+        """Release the wake-up pipe. A thread that outlives the pipeline may still call :meth:`set`."""
         if self._within is not None:
             with self._within.changed:
                 self._within._inner.remove(self)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Parts on their way to the store: which chunks have arrived, which parts are complete, and who remembers."""
+"""Uploads parts: counts the chunks that have arrived, completes parts, and notes them in the ledger."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class PartLedger(Protocol):
-    """Who remembers parts across a crash. ``sealed`` and ``stored`` are durable when they return."""
+    """Remembers parts across a crash. ``sealed`` and ``stored`` are durable when they return."""
 
     def known(self, index: int) -> Part | None:
         """The part as an earlier run stored it."""
@@ -33,8 +33,8 @@ class PartLedger(Protocol):
         """A chunked upload has begun."""
 
     def sealed(self, part: Part) -> None:
-        """All bytes of the part are on their way; its object may become visible from now on. ``part.checksum`` is the
-        one that the store is expected to return."""
+        """All bytes of the part were sent; its object may become visible from now on. ``part.checksum`` is the
+        checksum that the store should return."""
 
     def stored(self, part: Part) -> None:
         """The store acknowledged the part."""
@@ -42,7 +42,7 @@ class PartLedger(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where parts go. ``moved`` is told of every chunk that arrived, and of every resumed part (bytes)."""
+    """Where parts go. ``moved`` is called with the bytes of every chunk that arrived, and of every resumed part."""
 
     store: Store
     key_of: Callable[[int], str]
@@ -55,8 +55,8 @@ class Destination:
 
 @dataclass(slots=True)
 class Chunk:
-    """What one request carries: the first ``length`` bytes of ``buffer``, which lie at ``offset`` in the part.
-    ``sha256`` is their hash, once it is known and if somebody wants it."""
+    """What one request carries: the first ``length`` bytes of ``buffer``, which begin at ``offset`` of the part.
+    ``sha256`` is their hash, if one was computed."""
 
     number: int
     offset: int
@@ -67,7 +67,7 @@ class Chunk:
 
     @property
     def content(self) -> memoryview:
-        """The bytes to be moved."""
+        """The bytes to move."""
         return self.buffer[: self.length]
 
 
@@ -84,42 +84,42 @@ class Uploads:
         self.resumed = 0
 
     def insist(self, action: Callable[[], T]) -> T:
-        """Carry out ``action``, and wait for the store if it is away."""
+        """Carry out ``action``. If the store is away, wait and try again."""
         return self.destination.patience.insist(action, self._failure)
 
     def begin(self, index: int) -> PartUpload:
-        """The upload of part ``index``, of which nothing is sent yet."""
+        """Begin the upload of part ``index``. Nothing is sent yet."""
         upload = PartUpload(self, index)
         with self._failure.changed:
             self._unfinished[index] = upload
         return upload
 
     def resume(self, part: Part) -> None:
-        """The part was stored by an earlier run."""
+        """An earlier run stored the part."""
         self.resumed += 1
         self.destination.moved(part.plain_bytes)
         self.stored(part)
 
     def stored(self, part: Part) -> None:
-        """The store acknowledged the part, and the ledger knows."""
+        """The store acknowledged the part, and the ledger has noted it."""
         with self._failure.changed:
             self._unfinished.pop(part.index, None)
             self._stored += 1
             self._failure.changed.notify_all()
 
     def wait_for(self, count: int) -> None:
-        """Return as soon as ``count`` parts are stored. Raises the pipeline's failure."""
+        """Wait until ``count`` parts are stored. Raises if the pipeline has failed."""
         with self._failure.changed:
             self._failure.wait_until(lambda: self._stored == count)
 
     def abort(self) -> None:
-        """Throw away unfinished uploads."""
+        """Discard unfinished uploads."""
         for upload in list(self._unfinished.values()):
             upload.abort()
 
 
 class PartUpload:
-    """One part on its way to the store: a single PUT if it is one chunk long, else a chunked upload."""
+    """The upload of one part: a single PUT if it is one chunk long, else a chunked upload."""
 
     def __init__(self, uploads: Uploads, index: int) -> None:
         self.index = index
@@ -133,11 +133,11 @@ class PartUpload:
         self._part: Part | None = None
 
     def put(self, chunk: Chunk) -> None:
-        """A full chunk that is not the last one."""
+        """Upload a full chunk that is not the last one."""
         self._uploads.threads.submit(partial(self._put_chunk, chunk))
 
     def put_last(self, chunk: Chunk, part: Part) -> None:
-        """The last chunk, after :meth:`put` got all others; ``part`` is what they are together."""
+        """Upload the last chunk, after :meth:`put` got all others; ``part`` describes them all together."""
         if chunk.number == 0:
             self._uploads.threads.submit(partial(self._put_whole, chunk, part))
         else:
@@ -146,7 +146,7 @@ class PartUpload:
             self.put(chunk)
 
     def abort(self) -> None:
-        """Throw away an unfinished chunked upload."""
+        """Discard an unfinished chunked upload."""
         if self._upload is not None:
             self._upload.abort()
 

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Waits for a storage that is away, as a server that is restarted or a line that is down.
+"""Waits for a store that is away, because a server restarts or a line is down.
 
-What failed is tried again with the same bytes, which stay in their buffer meanwhile: so the stream stops by itself.
+A failed transfer is tried again with the same bytes. They stay in their buffer, so the stream stops by itself.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LONGEST_PAUSE_S = 300.0
 
 
 def pause(pause_s: float, failure: Failure | None) -> bool:
-    """Wait; whether ``failure`` has happened, which ends the wait."""
+    """Wait, but no longer than until ``failure`` happens. Return whether it has happened."""
     if failure is not None:
         return failure.wait(pause_s)
     time.sleep(pause_s)
@@ -32,11 +32,11 @@ def pause(pause_s: float, failure: Failure | None) -> bool:
 
 
 class Patience:
-    """Tries again for up to ``limit_s`` seconds. ``tell`` is told when the storage is away, and when it is back.
+    """Tries again for up to ``limit_s`` seconds. ``tell`` gets a message when the store is away, and when it is back.
 
-    Pauses grow, and are spread by chance: several workers, and several machines, do not come back all at once. It ends
-    for all that wait at once, and nothing is tried again then until something succeeded: a run does not wait once more
-    for each dataset.
+    Pauses grow and are random, so that several workers and machines do not come back all at once. Patience ends for all
+    waiting threads at once. After that, a failure is final until something succeeds: a run does not wait again for each
+    dataset.
     """
 
     def __init__(
@@ -56,11 +56,11 @@ class Patience:
         self._lock = threading.Lock()
         self._waiting = 0
         self._end: float | None = None
-        """Counts from the first failure since something succeeded."""
+        """The time counts from the first failure after the last success."""
 
     def insist(self, action: Callable[[], T], failure: Failure | None = None) -> T:
-        """Carry out ``action``, which may be repeated, until it succeeds. Any error but ``StoreUnavailable`` is raised
-        at once, that one when patience ends or ``failure`` has happened."""
+        """Repeat ``action`` until it succeeds. Raises ``StoreUnavailable`` only when patience ends or ``failure`` has
+        happened, and any other error at once."""
         try:
             result = action()
         except StoreUnavailable as error:
@@ -72,7 +72,7 @@ class Patience:
             finally:
                 with self._lock:
                     self._waiting -= 1
-            self._tell("The storage answers again")
+            self._tell("The store answers again")
         self._end = None
         return result
 
@@ -87,7 +87,7 @@ class Patience:
             self._waiting += 1
             first = self._waiting == 1
         if first:
-            self._tell(f"The storage is away, and is tried again for up to {self._limit_s / 60:.0f} min. {error}")
+            self._tell(f"The store is away: zrb tries again for up to {self._limit_s / 60:.0f} min. {error}")
 
     def _try_again(self, action: Callable[[], T], failure: Failure | None, error: StoreUnavailable) -> T:
         end = self._clock() + self._limit_s

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The threads of a pipeline, and how they keep an order where one is needed."""
+"""The threads of a pipeline, and the turns that keep them in order."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from .first_failure import Failure
 
 STOP_TIMEOUT_S = 30.0
-"""How long a stop waits for all requests in flight together; they hold no lock, so leaving them is safe."""
+"""How long :meth:`Threads.stop` waits for all requests in flight. These hold no lock, so leaving them is safe."""
 
 
 def usable_cores() -> int:
@@ -25,8 +25,8 @@ def usable_cores() -> int:
 
 
 class Threads:
-    """``count`` threads that carry out jobs, first come, first served. The queue needs no bound of its own: every
-    job owns the buffers that it works on."""
+    """``count`` threads that carry out jobs, first come, first served. The queue needs no limit: every job owns the
+    buffers that it works on, and there is a fixed number of these."""
 
     def __init__(self, count: int, failure: Failure, *, name: str, begin: Callable[[], None] = lambda: None) -> None:
         self._failure = failure
@@ -37,11 +37,11 @@ class Threads:
             thread.start()
 
     def submit(self, job: Callable[[], None]) -> None:
-        """Carry out ``job`` on one of the threads; its exception becomes the pipeline's failure."""
+        """Carry out ``job`` on one of the threads. If it raises, the pipeline fails."""
         self._jobs.put(job)
 
     def stop(self) -> bool:
-        """End the threads; after a failure, jobs that have not begun are dropped. False if one does not end."""
+        """End the threads. After a failure, drop the jobs that have not begun. False if a thread does not end."""
         for _thread in self._threads:
             self._jobs.put(None)
         deadline = time.monotonic() + STOP_TIMEOUT_S
@@ -57,7 +57,7 @@ class Threads:
                     job()
                 except BaseException as error:  # noqa: BLE001 - handed to the owner, who raises it
                     self._failure.set(error)
-            del job  # an idle thread must not keep what its last job held
+            del job  # an idle thread must not keep the buffers of its last job
 
 
 class Turns:
@@ -69,8 +69,8 @@ class Turns:
 
     @contextmanager
     def turn(self, number: int) -> Iterator[None]:
-        """Wait for the turn of ``number``, which ends with the block. After an exception nobody has a turn any more:
-        it is the pipeline's failure."""
+        """Wait for the turn of ``number``, which ends with the ``with`` block. If the block raises, there are no more
+        turns, and the pipeline fails."""
         with self._failure.changed:
             self._failure.wait_until(lambda: self._next == number)
         yield

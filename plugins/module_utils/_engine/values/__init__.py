@@ -2,4 +2,4 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What things are. Frozen dataclasses without I/O; everything above speaks in these words."""
+"""The values that all other rooms use: frozen dataclasses without I/O."""

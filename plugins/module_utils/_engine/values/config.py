@@ -98,9 +98,9 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Sizes in bytes. A ``part_size`` or ``chunk_size`` of 0 is chosen when the stream is known (``plan/
-    part_sizes.py``). ``memory_limit`` bounds all buffers together; ``bandwidth_limit`` is bytes/s, 0 for none;
-    ``proof`` decrypts what a backup stores, to find bits that flip in memory."""
+    """Sizes in bytes. A ``part_size`` or ``chunk_size`` of 0 is chosen for each stream: ``plan/part_sizes.py``.
+    ``memory_limit`` bounds all buffers together; ``bandwidth_limit`` is bytes/s, 0 for none; ``proof`` decrypts what a
+    backup stores, to find bits that flip in memory."""
 
     part_size: int = 0
     chunk_size: int = 0
@@ -124,12 +124,12 @@ class Config:
     local: LocalSettings | None = None
     limits: Limits = Limits()
     patience_s: int | None = None
-    """How long a transfer waits for a storage that is away. ``None``: it depends on who waits."""
+    """How long a transfer waits for a store that is away. ``None``: the caller decides."""
     tasks: tuple[Task, ...] = ()
 
     @property
     def destination(self) -> str:
-        """What distinguishes the place of the repository from all others."""
+        """Identifies the place of the repository: endpoint, bucket and prefix, or a path."""
         if self.s3 is not None:
             return f"{self.s3.endpoint.rstrip('/')}/{self.s3.bucket}/{self.s3.prefix}"
         return str(self.local.path) if self.local else ""

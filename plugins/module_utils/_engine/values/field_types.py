@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the fields of records hold: the vocabulary of docs/format.md, each word with its rule."""
+"""The types of the fields in records: each word of docs/format.md with its rule."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .json_records import by_name, listed, one_of, text, time, whole
 from .repository_names import BACKUP_ID_PATTERN, MAX_LEVEL, BackupId
 
 MAX_PARTS: Final = 1_000_000
-"""As many as the six digits in a part's key can count."""
+"""The six digits in a part's key can count this many."""
 _MAX_NAME: Final = 1024
 """Characters of a name: the longest object key of S3, and four times the longest name of ZFS."""
 _CONTROLS: Final = r"\u0000-\u001f\u007f-\u009f"

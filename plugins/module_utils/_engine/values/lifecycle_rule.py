@@ -13,28 +13,28 @@ from typing import Any
 
 @dataclass(frozen=True)
 class LifecycleRule:
-    """One rule. Two rules that mean the same are equal, in whatever form the endpoint keeps them."""
+    """One rule. Two rules that mean the same are equal, even if the endpoint keeps them in different forms."""
 
     options: Mapping[str, Any]
-    """In the words of the module's options; what is not set is left out, and transitions are sorted."""
+    """The options of the module, without those that are not set; transitions are sorted."""
     xml: str = field(default="", compare=False)
-    """As the endpoint keeps it, with what this code does not know; empty if it is not there yet."""
+    """The endpoint's form, with all that this code does not know; empty if the endpoint does not have the rule yet."""
 
     @property
     def id(self) -> str:
-        """Its name, unique in the bucket; empty if it has none."""
+        """The id, unique in the bucket; empty if the rule has none."""
         return str(self.options["id"])
 
     @property
     def expires_by_age(self) -> bool:
-        """Whether it deletes objects because they are old."""
+        """Whether the rule deletes objects because of their age."""
         return bool(self.options["enabled"]) and not self.options.keys().isdisjoint(
             ("expiration_days", "expiration_date")
         )
 
     @classmethod
     def of(cls, options: Mapping[str, Any], *, xml: str = "") -> LifecycleRule:
-        """The rule with these ``options``, of which some may be empty."""
+        """The rule with these ``options``. Some may be empty."""
         plain = {name: value for name, value in options.items() if value or (value == 0 and value is not False)}
         for name in ("transitions", "noncurrent_version_transitions"):
             if name in plain:

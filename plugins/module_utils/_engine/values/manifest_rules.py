@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What must hold between the fields of a manifest (docs/format.md, "Manifest")."""
+"""The rules between the fields of a manifest (docs/format.md, "Manifest")."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _check_names(manifest: Manifest) -> None:
 
 
 def _check_series(manifest: Manifest) -> None:
-    # A later one may name none too: its series goes on after the repository lost what came before.
+    # A later one may have none, too: its series goes on after the repository lost the earlier backups.
     _require(
         manifest.seq > 1 or manifest.previous is None,
         "is number 1 in its series and names a previous manifest",

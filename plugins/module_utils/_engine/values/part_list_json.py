@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The list of a backup's parts: JSON Lines, one part a line, in order (docs/format.md, "List of parts"). Written and
+"""The list of parts of a backup: JSON Lines, one part per line, in order (docs/format.md, "List of parts"). Written and
 read as a stream: a backup may have a million parts."""
 
 from __future__ import annotations
@@ -16,31 +16,31 @@ from .repository_names import part_name
 from .strict_json import canonical_json, parse_object
 
 MAX_LINE_BYTES: Final = 16 * 1024
-"""The most that a part's line may have: its key, its checksum and its ETag have 1,024 characters at most."""
+"""The longest line of a part: its key, its checksum and its ETag have at most 1,024 characters each."""
 
 
 def count_parts(stream_bytes: int, part_size: int) -> int:
-    """How many parts a stream of ``stream_bytes`` is cut into."""
+    """The number of parts of a stream of ``stream_bytes``."""
     return -(-stream_bytes // part_size)
 
 
 def encode_part(part: Part) -> bytes:
-    """The line of ``part``, with its end."""
+    """The line of ``part``, with its newline."""
     return canonical_json(write_record(part)) + b"\n"
 
 
 def decode_part(line: bytes) -> Part:
-    """The part of a line. Raises :class:`ValueError`, with a reason that completes "it …"."""
+    """Read the part in a line. Raises :class:`ValueError`, with a reason that completes "it …"."""
     if not line.endswith(b"\n"):
         raise ValueError(f"has a line that does not end after {len(line)} bytes")
     return read_record(Part, parse_object(line, limit=MAX_LINE_BYTES))
 
 
 def checked_parts(parts: Iterable[Part], *, prefix: str, part_size: int, stream_bytes: int) -> Iterator[Part]:
-    """``parts`` again, each once it is known to be in its place in a stream of ``stream_bytes``.
+    """Check ``parts`` one by one, and yield each that is in its place in a stream of ``stream_bytes``.
 
     Raises :class:`ValueError`, with a reason that completes "it …", at the first part that is not, and at the end
-    for parts that are missing: nobody may act on the list as a whole before it has ended.
+    if parts are missing: do not act on the whole list before it has ended.
     """
     left = stream_bytes
     position = 0

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What an operation reports while it runs (docs/cli.md, "Progress")."""
+"""The reports of a running operation (docs/cli.md, "Progress")."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The two kinds of age public keys, as they are written. Whether a text is a key is for the room ``seal`` to say."""
+"""The two kinds of age public keys, told apart by their prefix. Only the room ``seal`` checks that a key is valid."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ def kind_of(recipient: str) -> KeyKind:
 
 
 def shown(recipient: str) -> str:
-    """A public key in a message: a hybrid one, which has 1,959 characters, by its beginning and its end."""
+    """A public key for a message. Shortens a hybrid key, which has 1,959 characters, to its beginning and its end."""
     return recipient if len(recipient) <= 80 else f"{recipient[:24]}…{recipient[-8:]}"

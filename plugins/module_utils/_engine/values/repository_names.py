@@ -15,7 +15,7 @@ from urllib.parse import quote, unquote
 from ..errors import ManifestInvalid, UsageError
 
 BackupId = NewType("BackupId", str)
-"""``{YYYYMMDDTHHMMSSZ}-L{N}-{8 hex digits}``. The time in it is for people; nothing orders by it."""
+"""``{YYYYMMDDTHHMMSSZ}-L{N}-{8 hex digits}``. The time is for people; nothing sorts by it."""
 
 MAX_LEVEL = 4
 IDENTITY_KEY = "zrb.json"
@@ -32,7 +32,7 @@ def new_backup_id(*, now: datetime, level: int, token: str) -> BackupId:
 
 
 def parse_backup_id(text: str) -> BackupId:
-    """``text`` as a backup id. Raises :class:`UsageError` if it is none."""
+    """Return ``text`` if it is a backup id. Raises :class:`UsageError` otherwise."""
     if not _BACKUP_ID.fullmatch(text):
         raise UsageError(
             f"{text!r} is not a backup id",
@@ -43,7 +43,7 @@ def parse_backup_id(text: str) -> BackupId:
 
 
 def check_level(level: int) -> int:
-    """``level`` itself if it is 0 to 4. Raises :class:`UsageError` otherwise."""
+    """Return ``level`` if it is 0 to 4. Raises :class:`UsageError` otherwise."""
     if not 0 <= level <= MAX_LEVEL:
         raise UsageError(
             f"Level {level} does not exist",
@@ -54,13 +54,13 @@ def check_level(level: int) -> int:
 
 
 def encode_component(component: str) -> str:
-    """One path component of a key: every byte outside ``A-Za-z0-9._-`` percent-encoded, never ``.`` or ``..``."""
+    """Percent-encode every byte outside ``A-Za-z0-9._-`` in one component of a key; never returns ``.`` or ``..``."""
     encoded = quote(component, safe="").replace("~", "%7E")
     return encoded.replace(".", "%2E") if encoded in {".", ".."} else encoded
 
 
 def hold_tag(repository_id: str) -> str:
-    """The tag of the holds on snapshots that the backups in this repository need."""
+    """The tag of holds on snapshots that backups in this repository need."""
     return f"zrb:{repository_id[:8]}"
 
 
@@ -70,14 +70,14 @@ def part_name(index: int) -> str:
 
 
 def part_index(name: str) -> int | None:
-    """The index that the last component of a part's key names, or ``None`` if it is none."""
+    """The index in the last component of a part's key, or ``None`` if it is not the name of a part."""
     match = _PART_NAME.fullmatch(name)
     return int(match[1]) if match else None
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """The series of backups of one dataset of one host: what ``seq`` counts along.
+    """The series of backups of one dataset of one host; ``seq`` counts them.
 
     ``dataset`` is the full ZFS name, pool first.
     """
@@ -92,7 +92,7 @@ class Series:
 
     @property
     def manifest_prefix(self) -> str:
-        """Where the manifests of this series are, with a trailing slash. Those of child datasets lie under it too."""
+        """Prefix of the manifests of this series, with a trailing slash. Those of child datasets begin with it, too."""
         return f"manifests/{self.path}/"
 
     def manifest_key(self, backup_id: BackupId) -> str:
@@ -113,10 +113,9 @@ class Series:
 
 
 def parse_manifest_key(key: str, *, suffix: str = MANIFEST_SUFFIX) -> tuple[Series, BackupId]:
-    """The series and the backup id that a key under ``manifests/`` stands for, which ends in ``suffix``.
+    """The series and the backup id in a key under ``manifests/`` that ends in ``suffix``.
 
-    Raises :class:`ManifestInvalid` if the key is not one this format writes; the names are never joined
-    to a local path.
+    Raises :class:`ManifestInvalid` if the format has no such key. Never use these names in a local path.
     """
     pieces = key.split("/")
     file_name = pieces[-1]
@@ -126,7 +125,7 @@ def parse_manifest_key(key: str, *, suffix: str = MANIFEST_SUFFIX) -> tuple[Seri
         if _BACKUP_ID.fullmatch(backup_id) and f"{series.manifest_prefix}{backup_id}{suffix}" == key:
             return series, BackupId(backup_id)
     raise ManifestInvalid(
-        f"The object {key!r} lies among the manifests but is not named like one",
+        f"The object {key!r} is among the manifests, but is not named like one",
         subject=key,
-        next_step="Nothing of zrb writes such a name: find out who did, and remove the object",
+        next_step="zrb did not write it: find out what did, and remove the object",
     )

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Sizes for people. Machines get plain bytes."""
+"""Formats sizes for people. Machines get plain bytes."""
 
 from __future__ import annotations
 

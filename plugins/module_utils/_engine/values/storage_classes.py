@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The storage classes of S3: which there are, which must be thawed before they can be read, and what they cost.
+"""The storage classes of S3: their names, their prices, and whether objects must be thawed before they can be read.
 
-Prices are those of us-east-1 (https://aws.amazon.com/s3/pricing/). Sizes are chosen by their ratio, which differs
-little between regions.
+Prices are those of us-east-1 (https://aws.amazon.com/s3/pricing/). Only their ratios decide about sizes, and these
+differ little between regions.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ ARCHIVE_CLASSES: Final = ("GLACIER", "DEEP_ARCHIVE")
 
 @dataclass(frozen=True, slots=True)
 class ClassPrices:
-    """Prices of one class in US dollars. An object is paid for ``least_days`` and ``least_bytes`` at least. Chunks for
-    an archive class are paid as those of STANDARD (docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html)."""
+    """Prices of one class in US dollars. An object costs at least as much as ``least_bytes`` for ``least_days``. Chunks
+    for an archive class cost the STANDARD price (docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html)."""
 
     gb_month: float
     thousand_objects: float
@@ -45,5 +45,5 @@ _PRICES: Final = {
 
 
 def prices_of(storage_class: str) -> ClassPrices:
-    """The prices of a class; those of STANDARD for one that is not listed."""
+    """The prices of a class. For a class that is not listed, those of STANDARD."""
     return _PRICES.get(storage_class, _STANDARD)

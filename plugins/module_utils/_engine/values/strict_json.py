@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""JSON from others, read strictly: what two readers could understand differently is refused."""
+"""Reads JSON from others strictly: refuses all that two readers could understand differently."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ Record = dict[str, Any]
 
 
 class _Refused(ValueError):
-    """A reason of this file's own, told apart from those of the parser."""
+    """A reason of this file, as opposed to one of the parser."""
 
 
 def parse_object(data: bytes, *, limit: int) -> Record:
-    """``data`` as one JSON object of at most ``limit`` bytes; each kind of document has a limit of its own.
+    """Parse ``data`` as one JSON object of at most ``limit`` bytes; each kind of document has its own limit.
 
-    Raises :class:`ValueError`, with a reason that completes "it …", for other lengths, invalid UTF-8, a byte order
-    mark, duplicate names, floats, NaN and infinities, nesting beyond what the parser takes, and what is no object.
-    The work is linear in the length, and memory stays below some thirty times the length, whatever ``data`` holds.
+    Raises :class:`ValueError`, with a reason that completes "it …", for longer data, invalid UTF-8, a byte order
+    mark, duplicate names, floats, NaN and infinities, nesting too deep for the parser, and anything but an object.
+    For any ``data``, the work is linear in the length, and memory stays below some thirty times the length.
     """
     if len(data) > limit:
-        raise ValueError(f"has {len(data)} bytes, and {limit} is the most that is read")
+        raise ValueError(f"has {len(data)} bytes, but may have at most {limit}")
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -40,7 +40,7 @@ def parse_object(data: bytes, *, limit: int) -> Record:
         raise ValueError(f"is not valid JSON at character {error.pos}: {error.msg}") from None
     except RecursionError:
         raise ValueError("is nested too deeply") from None
-    except ValueError:  # Python reads no number of more digits, since that would be quadratic work.
+    except ValueError:  # Python refuses numbers with more digits, because parsing them takes quadratic time.
         raise ValueError("holds a number of thousands of digits") from None
     if not isinstance(value, dict):
         raise ValueError("is not a JSON object")
@@ -48,8 +48,8 @@ def parse_object(data: bytes, *, limit: int) -> Record:
 
 
 def canonical_json(record: Mapping[str, object]) -> bytes:
-    """``record`` in its one form: UTF-8, names sorted, no spaces. Raises :class:`ValueError` for text that is not
-    Unicode."""
+    """Write ``record`` in its only form: UTF-8, names sorted, no spaces. Raises :class:`ValueError` for text that is
+    not Unicode."""
     try:
         return json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode(
             "utf-8"
@@ -78,7 +78,7 @@ def _pairs(pairs: list[tuple[str, Any]]) -> Record:
 
 
 def _no_float(text: str) -> NoReturn:
-    raise _Refused(f"holds the number {text[:40]}, and only whole numbers are allowed")
+    raise _Refused(f"holds the number {text[:40]}, but only whole numbers are allowed")
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_pairs, parse_float=_no_float, parse_constant=_no_float)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""ZFS objects as the engine knows them: identified by guid, ordered by createtxg, never by name or clock."""
+"""ZFS objects. The engine identifies them by guid and orders them by createtxg, never by name or clock."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Snapshot:
     creation: datetime
     user_holds: int = 0
     written: int | None = None
-    """Bytes that were new in it, if this ZFS can tell."""
+    """Bytes written since the snapshot before it, if this ZFS can tell."""
 
     @property
     def dataset_name(self) -> str:
@@ -80,7 +80,7 @@ class Inventory:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotFacts:
-    """A snapshot, and the properties that are set or received on its dataset itself."""
+    """A snapshot, and the properties that its dataset does not inherit: those set or received on it."""
 
     snapshot: Snapshot
     properties: dict[str, str]
@@ -99,10 +99,10 @@ class ResumePoint:
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What the ZFS of this machine can do, probed once by trying; never derived from the platform's name."""
+    """What the ZFS of this machine can do. Probed once, never derived from the platform's name."""
 
     version: str
-    """As the ZFS names itself: ``zfs-2.3.2-2`` or, before ``zfs version`` existed, ``pool version 23``."""
+    """The ZFS's own name: ``zfs-2.3.2-2`` or, before ``zfs version`` existed, ``pool version 23``."""
     platform: str
     """``platform.system()`` and kernel release, e.g. ``Linux 6.12.48``."""
     send_large_blocks: bool

@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the ZFS of this machine can do, found out by asking it.
+"""Asks the ZFS of this machine what it can do.
 
-``zfs version`` came with OpenZFS 0.8, which can do all that is asked for here: its answer is enough. An older ZFS does
-not know the command, and prints the usage of all that it knows. See tests/unit/zfs/test_capabilities.py for the texts
-of zfs-fuse and OpenZFS 0.7 to 2.4.
+``zfs version`` came with OpenZFS 0.8, which has all capabilities: its answer is enough. An older ZFS does not know that
+command, and prints the usage of those that it knows. See tests/unit/zfs/test_capabilities.py for the texts of zfs-fuse
+and OpenZFS 0.7 to 2.4.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def probe_capabilities(commands: ShortCommands) -> Capabilities:
     if not _synopsis(usage, "snapshot"):
         raise zfs_failure(
             asked,
-            problem="The command zfs is installed, but no ZFS answers behind it",
+            problem="The command zfs is installed, but ZFS itself does not answer",
             subject="zfs",
             otherwise=ZfsMissing,
             next_step=START_ZFS,
@@ -59,7 +59,7 @@ def read_capabilities(*, usage: str, version: str, platform_name: str) -> Capabi
 
 
 def _synopsis(usage: str, command: str) -> str:
-    """The first synopsis of a command on one line: the most general one in every version."""
+    """The first synopsis of a command, on one line. In every version, it is the most general one."""
     found = re.search(rf"^\t({command} .*(?:\n(?:\t +| +\t? *)\S.*)*)", usage, re.MULTILINE)
     return " ".join(found.group(1).split()) if found else ""
 
@@ -79,8 +79,8 @@ def _pool_version(commands: ShortCommands) -> str:
     pools = re.search(r"ZFS (pool version \d+)", asked.stdout)
     if not pools:
         raise ZfsMissing(
-            "This ZFS does not say which version it is",
+            "This ZFS does not tell its version",
             answer=asked.stderr,
-            next_step="Check what `zfs version` and `zpool upgrade -v` say; one of them has to name a version",
+            next_step="Run `zfs version` and `zpool upgrade -v`: one of them must print a version",
         )
     return pools.group(1)

@@ -23,13 +23,13 @@ from typing import IO, Final
 from ..errors import EngineError
 
 PIPE_BYTES: Final = 1 << 20
-"""Size asked for the pipes of streams: the default limit for users without privilege on Linux."""
+"""The size of the pipes of streams: Linux's default limit for users without privileges."""
 
 STDERR_KEPT_BYTES: Final = 64 << 10
 """How much of the end of a child's stderr is kept."""
 
 KILL_TIMEOUT_S: Final = 30.0
-"""How long a killed child may take to be gone; one that hangs in the kernel (a suspended pool) is left behind."""
+"""How long a killed child may take to end. One that hangs in the kernel (a suspended pool) is left behind."""
 
 _SYSTEM_DIRECTORIES: Final = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 
@@ -52,7 +52,7 @@ Failure = Callable[[Ended], EngineError]
 
 
 def child_environment() -> dict[str, str]:
-    """The environment of every child: messages in English, and ``zfs`` found although cron's PATH lacks sbin."""
+    """The environment of every child: messages in English, and a PATH with sbin for ``zfs``, which cron's lacks."""
     path = [entry for entry in os.environ.get("PATH", os.defpath).split(os.pathsep) if entry]
     path += [entry for entry in _SYSTEM_DIRECTORIES if entry not in path]
     return {**os.environ, "PATH": os.pathsep.join(path), "LC_ALL": "C", "LANGUAGE": ""}
@@ -77,7 +77,7 @@ def run(arguments: Sequence[str], *, timeout_s: float | None = None) -> Ended:
 
 
 class _StreamChild:
-    """A child that a stream goes through; its stderr is drained all the time, so that it never blocks on it."""
+    """A child that a stream goes through. Its stderr is read all the time, so it never blocks on that."""
 
     def __init__(self, child: subprocess.Popen[bytes], pipe: IO[bytes], failure: Failure) -> None:
         self._child = child
@@ -122,21 +122,21 @@ class SendChild(_StreamChild):
         super().__init__(child, _piped(child.stdout), failure)
 
     def wait(self) -> None:
-        """Read the exit status after the stream's end; raise what ``failure`` makes of one that is not 0."""
+        """Read the exit status after the stream's end. If it is not 0, raise the error that ``failure`` makes."""
         self._read_status()
         self._close_pipe()
 
     def kill(self) -> None:
-        """Kill the process group, if it still runs, and reap. Never raises; may be called twice."""
+        """Kill the process group if it still runs, and reap it. Never raises; may be called twice."""
         _kill_and_reap(self._child)
         self._close_pipe()
 
 
 class ReceiveChild(_StreamChild):
-    """A command that is fed a stream on stdin: see ``protocol.ReceiveProcess``.
+    """A command that reads a stream from stdin: see ``protocol.ReceiveProcess``.
 
-    ``outlives_kill`` says that a daemon does the command's work and goes on reading the pipe when the command is
-    killed, as with zfs-fuse.
+    ``outlives_kill`` says that a daemon does the work and goes on reading the pipe after the command is killed, as with
+    zfs-fuse.
     """
 
     def __init__(self, arguments: Sequence[str], *, failure: Failure, outlives_kill: bool = False) -> None:
@@ -145,15 +145,15 @@ class ReceiveChild(_StreamChild):
         super().__init__(child, _piped(child.stdin), failure)
 
     def finish(self) -> None:
-        """End the stream and read the exit status; raise what ``failure`` makes of one that is not 0."""
+        """End the stream and read the exit status. If it is not 0, raise the error that ``failure`` makes."""
         self._close_pipe()
         self._read_status()
 
     def kill(self) -> None:
-        """Kill the process group, reap, and only then close the pipe: a stream cut short must not look like one
+        """Kill the process group, reap it, and only then close the pipe: a stream cut short must not look like one
         that ended. Never raises; may be called twice."""
         if self._outlives_kill:
-            # To its daemon a cut stream ends either way; waiting for the command tells when it has cleaned up.
+            # For the daemon the stream ends either way. Once the command has ended, the daemon has cleaned up.
             self._close_pipe()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._child.wait(KILL_TIMEOUT_S)
@@ -175,7 +175,7 @@ def _start(arguments: Sequence[str], *, stdin: int, stdout: int) -> subprocess.P
 
 
 def _kill_and_reap(child: subprocess.Popen[bytes]) -> None:
-    # A child that is not reaped yet keeps its id, so the signal cannot hit a stranger.
+    # A child keeps its id until it is reaped, so the signal cannot hit another process.
     if child.returncode is None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(child.pid, signal.SIGKILL)
@@ -190,7 +190,7 @@ def _piped(pipe: IO[bytes] | None) -> IO[bytes]:
 
 
 def _widen(pipe: IO[bytes]) -> None:
-    # Not on every system, and refused beyond the user's limit: a stream flows through a narrow pipe as well.
+    # Fails on some systems, and over the user's limit: then the stream goes through a small pipe.
     with contextlib.suppress(AttributeError, OSError):
         fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)
 

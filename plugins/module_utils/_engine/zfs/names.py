@@ -4,8 +4,8 @@
 
 """Strict checks of names before they reach a command line.
 
-The rules are those of OpenZFS' module/zcommon/zfs_namecheck.c: what passes here, ZFS accepts as a name, and
-nothing that passes can be taken for an option.
+The rules are those of OpenZFS' module/zcommon/zfs_namecheck.c. ZFS accepts every name that passes here, and cannot take
+it for an option.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def _pool_fault(name: str) -> str:
     if not _fits(name):
         return f"it is longer than {MAX_NAME_BYTES} bytes"
     if not _POOL.fullmatch(name) or name != name.rstrip():
-        return "a pool's name begins with a letter and has only letters, digits and _ . : - after it"
+        return "the name of a pool begins with a letter, and then has only letters, digits and _ . : -"
     return ""
 
 

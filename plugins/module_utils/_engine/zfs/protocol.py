@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the engine asks of ZFS. ``command`` has the real one; tests share one fake."""
+"""What the engine needs from ZFS. ``real_zfs.py`` implements it for real; tests share one fake."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class SendProcess(Protocol):
         """The file descriptor to read the stream from. The process owns it."""
 
     def wait(self) -> None:
-        """Wait for the end, after the stream was read to its end. Raises ``SendFailed`` with the stderr, the
-        status and the snapshot if the command did not end with status 0."""
+        """Wait for the command after the stream was read to its end. Raises ``SendFailed`` with stderr, status and
+        snapshot if the status is not 0."""
 
     def kill(self) -> None:
-        """End the process group now, if it still runs, and reap it. Never raises."""
+        """Kill the process group if it still runs, and reap it. Never raises."""
 
 
 class ReceiveProcess(Protocol):
@@ -46,7 +46,7 @@ class ReceiveProcess(Protocol):
         """Close the pipe and wait. Raises ``ReceiveFailed`` with the stderr if the status is not 0."""
 
     def kill(self) -> None:
-        """End it *before* the pipe is closed, so that a stream cut short is never committed. Never raises."""
+        """Kill it *before* closing the pipe, so that a stream cut short is never committed. Never raises."""
 
 
 class Zfs(Protocol):
@@ -63,7 +63,7 @@ class Zfs(Protocol):
         """The filesystem or volume. Raises ``NoSuchPool`` or ``NoSuchDataset``."""
 
     def inventory(self, dataset: str, *, recursive: bool = False) -> list[Inventory]:
-        """The dataset with its snapshots and bookmarks, in one command; ``recursive``: and all below it."""
+        """The dataset with its snapshots and bookmarks, and if ``recursive``, all datasets below it, in one command."""
 
     def exists(self, name: str) -> bool:
         """Whether a dataset, snapshot or bookmark of this name exists."""
@@ -78,35 +78,34 @@ class Zfs(Protocol):
         """Bookmarks of this dataset alone, oldest first; empty if this ZFS has none."""
 
     def described(self, snapshots: Sequence[str]) -> dict[str, SnapshotFacts]:
-        """Snapshots by name, with the local properties of their datasets as in :meth:`local_properties`, in one
-        command."""
+        """Snapshots by name, each with the :meth:`local_properties` of its dataset, in one command."""
 
     def local_properties(self, dataset: str) -> dict[str, str]:
         """Properties set or received on the dataset itself, user properties too, in parseable form."""
 
     def take_snapshots(self, names: Sequence[str]) -> None:
-        """Take snapshots of several datasets of one pool at one instant, or none."""
+        """Take snapshots of several datasets of one pool at one instant, or take none."""
 
     def create_snapshots(self, names: Sequence[str]) -> list[Snapshot]:
         """Take snapshots as :meth:`take_snapshots`, and read them."""
 
     def hold(self, snapshot: str, tag: str) -> None:
-        """Hold a snapshot; a tag that is there already is no error."""
+        """Hold a snapshot. It is not an error if it has the tag already."""
 
     def hold_all(self, snapshots: Sequence[str], tag: str) -> None:
         """Hold several snapshots in one command. If it raises, some may be held."""
 
     def release(self, snapshot: str, tag: str) -> bool:
-        """Release a hold; whether it was there."""
+        """Release a hold, and return whether it existed."""
 
     def bookmark(self, snapshot: str, bookmark: str) -> None:
-        """Create ``bookmark`` (full name with ``#``) of ``snapshot``; the same one there already is no error."""
+        """Create ``bookmark`` (full name with ``#``) of ``snapshot``. It is not an error if it exists already."""
 
     def estimate_bytes(self, snapshot: str, *, base: str | None, flags: Sequence[str]) -> int | None:
         """Size of the stream that :meth:`send` would give, if this ZFS can tell."""
 
     def changed_bytes(self, name: str, *, base: str | None, flags: Sequence[str]) -> int | None:
-        """About how much a stream of ``name`` carries, from properties alone: ``name`` may be a dataset whose snapshot
+        """Estimate the size of a stream of ``name`` from properties alone, so ``name`` may be a dataset whose snapshot
         is not taken yet. ``None`` if this ZFS cannot tell."""
 
     def send(self, snapshot: str, *, base: str | None, flags: Sequence[str]) -> SendProcess:
@@ -115,10 +114,10 @@ class Zfs(Protocol):
     def receive(
         self, target: str, *, type: DatasetType, first: bool, token: str = "", resumes: bool = False
     ) -> ReceiveProcess:
-        """Start ``zfs receive`` into ``target``: unmounted, mounting nothing and sharing nothing, without ``-F``.
-        ``first`` is true for the stream that creates the dataset, which bears ``token`` from then on as the user
-        property ``zrb:received-by``, if this ZFS can set it at that moment. If it can, what was received of a stream
-        that is cut off is kept, and with ``resumes`` it gets the rest of such a stream."""
+        """Start ``zfs receive`` into ``target``, without ``-F``. It mounts and shares nothing. ``first`` says that this
+        stream creates the dataset. If this ZFS can, it then sets the user property ``zrb:received-by`` to ``token`` in
+        the same moment. If it can resume, it keeps what it has of a stream that is cut off; ``resumes`` says that this
+        is the rest of one."""
 
     def resume_point(self, dataset: str) -> ResumePoint | None:
         """Where a receive into ``dataset`` that was cut off stands, if there is one."""
@@ -127,14 +126,14 @@ class Zfs(Protocol):
         """``zfs receive -A``: give up what was received of a stream that was cut off."""
 
     def protect_received(self, target: str, *, type: DatasetType) -> None:
-        """After a link was received: make sure that ``target`` is not mounted, not changed by access times, and
-        ready for the next incremental, also if ``receive`` has no ``-u`` and ``-o``."""
+        """Protect ``target`` after a link was received, also on a ZFS without ``receive -u`` and ``-o``: it is not
+        mounted, access times do not change it, and it is ready for the next incremental."""
 
     def set_properties(self, dataset: str, properties: dict[str, str]) -> None:
         """``zfs set``."""
 
     def inherit_property(self, dataset: str, name: str) -> None:
-        """``zfs inherit``: forget the local value, as for ``readonly`` once a restore is complete."""
+        """``zfs inherit``: remove the local value, such as ``readonly`` once a restore is complete."""
 
     def destroy_dataset(self, dataset: str) -> None:
-        """``zfs destroy`` of a dataset that a failed restore itself created, without ``-r`` and ``-f``."""
+        """``zfs destroy``, without ``-r`` and ``-f``, of a dataset that a failed restore created itself."""

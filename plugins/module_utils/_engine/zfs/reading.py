@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Reads datasets, snapshots and bookmarks with ``zfs get -H -p``, the one output that every ZFS prints alike."""
+"""Reads datasets, snapshots and bookmarks with ``zfs get -H -p``, whose output is the same in every ZFS."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _dataset(name: str, facts: dict[str, str]) -> Dataset:
 
 
 def read_properties(commands: ShortCommands, name: str, properties: str) -> dict[str, str]:
-    """Values of some properties whose values have no newline."""
+    """Read some properties. Their values must not have newlines."""
     rows = commands.rows(
         "get", "-H", "-p", "-o", "property,value", properties, name, problem=f"Cannot read {name}", subject=name
     )
@@ -70,7 +70,7 @@ def read_inventory(
     commands: ShortCommands, dataset: str, capabilities: Capabilities, *, recursive: bool
 ) -> list[Inventory]:
     """The dataset, and all below it if ``recursive``, each with its own snapshots and bookmarks."""
-    # zfs-fuse has no -t for get, and no property written; whoever knows bookmarks has both.
+    # zfs-fuse has neither -t for get nor the property written. Every ZFS with bookmarks has both.
     options = [] if recursive else ["-d", "1"]
     options += ["-t", "filesystem,volume,snapshot,bookmark"] if capabilities.bookmarks else []
     properties = ["written"] if capabilities.bookmarks else []
@@ -80,7 +80,7 @@ def read_inventory(
     for name, each in facts.items():
         owner = name.replace("#", "@").partition("@")[0]
         if owner != dataset and not owner.startswith(f"{dataset}/"):
-            raise not_understood(name, problem=f"Cannot list what {dataset} has", subject=dataset)
+            raise not_understood(name, problem=f"Cannot list the contents of {dataset}", subject=dataset)
         if owner == name:
             if recursive or name == dataset:
                 found[name] = (_dataset(name, each), [], [])
@@ -104,12 +104,12 @@ def list_descendants(commands: ShortCommands, dataset: str) -> list[str]:
     """Names of the dataset and all filesystems and volumes below it, parents first."""
     rows = commands.rows(
         "list", "-H", "-r", "-o", "name", "-t", "filesystem,volume", dataset,
-        problem=f"Cannot list what is below {dataset}",
+        problem=f"Cannot list the datasets below {dataset}",
         subject=dataset,
     )  # fmt: skip
     for (name,) in rows:
         if name != dataset and not name.startswith(f"{dataset}/"):
-            raise not_understood(name, problem=f"Cannot list what is below {dataset}", subject=dataset)
+            raise not_understood(name, problem=f"Cannot list the datasets below {dataset}", subject=dataset)
     return [name for (name,) in rows]
 
 
@@ -125,7 +125,7 @@ def read_described(commands: ShortCommands, names: Sequence[str]) -> dict[str, S
             for dataset in datasets
         ]
     if facts is None or not all({*_NUMBERS} <= facts[name].keys() for name in names):
-        snapshots = read_snapshots(commands, names)  # zfs-fuse does not count guid and createtxg among all
+        snapshots = read_snapshots(commands, names)  # in zfs-fuse, "all" leaves out guid and createtxg
     else:
         points = {name: {key: value for key, (_source, value) in facts[name].items()} for name in names}
         _check_points(points, names[0])
@@ -138,8 +138,8 @@ def read_described(commands: ShortCommands, names: Sequence[str]) -> dict[str, S
 def _all_properties(commands: ShortCommands, names: Sequence[str]) -> dict[str, dict[str, tuple[str, str]]] | None:
     """Source and value of every property, or ``None`` if a value may have a newline in it.
 
-    What follows a newline could be made to look like another property. But zfs prints all properties that an object
-    can have, so that one of them would be there twice; and who can set a property of the user can set any of them.
+    Text after a newline can look like another property. But zfs prints every native property, so a forged one shows up
+    twice. Forging a user property gains nothing: whoever can set one can set any of them.
     """
     printed = commands.run(
         "zfs", "get", "-H", "-p", "-o", "name,property,source,value", "all", *names,
@@ -167,7 +167,7 @@ def read_local_properties(commands: ShortCommands, dataset: str) -> dict[str, st
     output = _values(commands, dataset, ",".join(names), problem)
     values = output.removesuffix("\n").split("\n")
     if len(values) != len(names):
-        # A value has a newline in it: it must not pass for the values of other properties.
+        # A value has a newline, and the text after it must not pass for another property.
         values = [_values(commands, dataset, name, problem).removesuffix("\n") for name in names]
     return dict(zip(names, values, strict=True))
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Runs short ``zfs`` and ``zpool`` commands and turns their failures into typed errors."""
+"""Runs short ``zfs`` and ``zpool`` commands, and turns their failures into typed errors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .zfs_errors import missing_object, quoted, says_gone, zfs_failure
 Program = Literal["zfs", "zpool"]
 
 DEFAULT_TIMEOUT_S: Final = 900.0
-"""A command that changes nothing but metadata ends in seconds; one that takes this long waits for a lost disk."""
+"""A command that only changes metadata ends in seconds. One that takes this long waits for a lost disk."""
 
 Row = tuple[str, ...]
 
@@ -27,8 +27,8 @@ class ShortCommands:
         self._timeout_s = timeout_s
 
     def ask(self, program: Program, *arguments: str) -> Ended:
-        """Run a command and return how it ended, whatever its status. Raises ``ZfsMissing`` or ``ZfsError``
-        if it cannot be started or does not end."""
+        """Run a command and return how it ended, with any status. Raises ``ZfsMissing`` or ``ZfsError`` if it cannot
+        start or does not end."""
         try:
             return run([program, *arguments], timeout_s=self._timeout_s)
         except OSError as failure:
@@ -42,12 +42,12 @@ class ShortCommands:
             raise ZfsError(
                 f"`{' '.join([program, *arguments])}` did not end within {self._timeout_s:g} seconds and was killed",
                 subject=program,
-                next_step="Check `zpool status`: a pool whose disks are gone blocks its commands",
+                next_step="Check `zpool status`: commands hang if a pool has lost its disks",
             ) from late
 
     def run(self, program: Program, *arguments: str, problem: str, subject: str) -> str:
-        """The stdout of a command that has to succeed. ``problem`` says what was tried, ``subject`` on which
-        object. Raises typed errors."""
+        """Run a command that must succeed, and return its stdout. ``problem`` says what was tried, ``subject`` on
+        which object. Raises typed errors."""
         ended = self.ask(program, *arguments)
         if ended.status == 0:
             return ended.stdout
@@ -62,7 +62,7 @@ class ShortCommands:
     def rows(self, *arguments: str, problem: str, subject: str) -> list[Row]:
         """The output of a ``zfs`` command that prints tab-separated rows (``-H``) of the columns after ``-o``.
 
-        Raises ``ZfsError`` if it prints anything else, such as a warning: nothing is guessed from such an answer.
+        Raises ``ZfsError`` if it prints anything else, such as a warning, rather than guess what it means.
         """
         output = self.run("zfs", *arguments, problem=problem, subject=subject)
         columns = arguments[arguments.index("-o") + 1].count(",") + 1
@@ -78,10 +78,10 @@ class ShortCommands:
 
 
 def not_understood(printed: str, *, problem: str, subject: str) -> ZfsError:
-    """The error for a command that succeeded and printed something that is not an answer."""
+    """The error for a command that succeeded, but did not print an answer."""
     return ZfsError(
-        f"{problem}: zfs printed what is no answer to it",
+        f"{problem}: zfs printed something that is not an answer",
         subject=subject,
         answer=quoted(printed),
-        next_step="Run the command by hand and look for a warning among its output; is the pool being upgraded?",
+        next_step="Run the command by hand, and look for a warning in its output",
     )

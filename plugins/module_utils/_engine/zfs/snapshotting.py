@@ -16,7 +16,7 @@ from .zfs_errors import missing_object
 
 
 def take_snapshots(commands: ShortCommands, capabilities: Capabilities, names: Sequence[str]) -> None:
-    """Take all these snapshots in one transaction group, or none."""
+    """Take all these snapshots in one transaction group, or take none."""
     _check_one_pool(names)
     problem = f"Cannot take the snapshot {names[0]}" if len(names) == 1 else f"Cannot take {len(names)} snapshots"
     if len(names) == 1 or capabilities.multiple_snapshots:
@@ -26,12 +26,12 @@ def take_snapshots(commands: ShortCommands, capabilities: Capabilities, names: S
 
 
 def _take_recursively(commands: ShortCommands, names: Sequence[str], problem: str) -> None:
-    """``zfs snapshot -r`` is atomic also if ``zfs snapshot`` takes one name: use it on the common ancestor and
-    destroy what was not asked for. It fails as a whole if any of these names existed, so all are ours."""
+    """For a ZFS whose ``zfs snapshot`` takes one name: ``-r`` is atomic, so use it on the common ancestor, and destroy
+    the surplus snapshots. It fails as a whole if any of these names exists, so all of them are ours."""
     short_names = {name.partition("@")[2] for name in names}
     if len(short_names) > 1:
         raise ZfsUnable(
-            f"{problem} at one instant: this ZFS can do that only under one name, not {', '.join(sorted(short_names))}",
+            f"{problem} at one instant: this ZFS needs one name for all, not {', '.join(sorted(short_names))}",
             next_step="Give all the snapshots the same name after the @",
             subject=names[0],
         )
@@ -72,7 +72,7 @@ def _check_one_pool(names: Sequence[str]) -> None:
     pools = {name.partition("@")[0].partition("/")[0] for name in names}
     if len(pools) != 1:
         raise ZfsUnable(
-            f"Snapshots at one instant are possible in one pool only, not in {', '.join(sorted(pools)) or 'none'}",
+            f"Snapshots at one instant must be in one pool, not in {', '.join(sorted(pools)) or 'none'}",
             next_step="Make one task for each pool",
             subject=names[0] if names else "",
         )

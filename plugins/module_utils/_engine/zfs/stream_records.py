@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""First and last record of a ``zfs send`` stream.
+"""Reads the first and the last record of a ``zfs send`` stream.
 
 Source: ``struct dmu_replay_record`` of OpenZFS' include/sys/zfs_ioctl.h, which is part of the committed stream
 format. Every record is 312 bytes long, in the sender's byte order:
@@ -41,8 +41,8 @@ _FEATURES_MASK: Final = (1 << 30) - 1
 
 @dataclass(frozen=True, slots=True)
 class StreamBegin:
-    """What a stream says it is. Guids are decimal strings; ``from_guid`` is ``None`` in a full stream;
-    ``features`` are the ``DMU_BACKUP_FEATURE_*`` bits."""
+    """The beginning of a stream. Guids are decimal strings; ``from_guid`` is ``None`` in a full stream; ``features``
+    are the ``DMU_BACKUP_FEATURE_*`` bits."""
 
     to_guid: str
     from_guid: str | None
@@ -52,13 +52,13 @@ class StreamBegin:
 
 @dataclass(frozen=True, slots=True)
 class StreamEnd:
-    """The end of a whole stream, and the guid of its snapshot."""
+    """The end of a complete stream, with the guid of its snapshot."""
 
     to_guid: str
 
 
 def parse_begin(record: bytes | bytearray | memoryview) -> StreamBegin:
-    """Read the first :data:`RECORD_BYTES` bytes of a stream. Raises ``StreamDamaged`` if they are no BEGIN."""
+    """Read the first :data:`RECORD_BYTES` bytes of a stream. Raises ``StreamDamaged`` if they are not a BEGIN."""
     _check_length(record, "first")
     order = next((order for order in "<>" if struct.unpack_from(order + "IxxxxQ", record) == (_BEGIN, _MAGIC)), None)
     if order is None:
@@ -73,7 +73,7 @@ def parse_begin(record: bytes | bytearray | memoryview) -> StreamBegin:
 
 
 def parse_end(record: bytes | bytearray | memoryview) -> StreamEnd:
-    """Read the last :data:`RECORD_BYTES` bytes of a stream. Raises ``StreamDamaged`` if they are no END."""
+    """Read the last :data:`RECORD_BYTES` bytes of a stream. Raises ``StreamDamaged`` if they are not an END."""
     _check_length(record, "last")
     order = next((order for order in "<>" if struct.unpack_from(order + "I", record) == (_END,)), None)
     if order is None:
@@ -90,5 +90,5 @@ def _check_length(record: bytes | bytearray | memoryview, which: str) -> None:
 def _damaged(problem: str) -> StreamDamaged:
     return StreamDamaged(
         problem,
-        next_step="Look at `zpool status` and at what zfs send said, then run the same backup again",
+        next_step="Look at `zpool status` and at the messages of zfs send, then run the same backup again",
     )

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the stderr of ``zfs`` and ``zpool`` means: the typed error, and what the user should do next.
+"""Turns the stderr of ``zfs`` and ``zpool`` into a typed error that says what the user should do next.
 
 The phrases are those of OpenZFS' lib/libzfs (libzfs_util.c, libzfs_sendrecv.c) and of zfs-fuse, both with
 ``LC_ALL=C``.
@@ -29,7 +29,7 @@ from ..errors import (
 from .child_processes import Ended
 
 ANSWER_BYTES: Final = 4000
-"""How much of a command's stderr an error quotes: its end, where the cause is."""
+"""How much of the end of a command's stderr an error quotes. The cause is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ _CAUSES: Final = (
     _cause(
         r"IV set guid|requires -[Lw]|key must be loaded|key not loaded|raw encrypted",
         None,
-        "All links of a chain are sent with the same flags, and encrypted ones raw or with their key loaded: see"
+        "All links of a chain need the same flags, and encrypted ones are sent raw or with their key loaded: see"
         " `zfs get encryption,keystatus`, load the key with `zfs load-key`, or start a new chain with level 0",
     ),
     _cause(
@@ -106,7 +106,7 @@ _CAUSES: Final = (
     _cause(
         r"invalid (backup )?stream|checksum mismatch|incomplete stream|failed to read from stream",
         None,
-        "The stream was cut short or damaged on its way and nothing of it was kept: check the backup with `zrb verify`",
+        "The stream was cut short or damaged, and nothing of it was kept: check the backup with `zrb verify`",
     ),
     _cause(
         r"not an earlier snapshot|is not earlier than|not an ancestor",
@@ -116,13 +116,13 @@ _CAUSES: Final = (
     _cause(
         r"(dataset|snapshot|bookmark) (already )?exists",
         None,
-        "The name is taken: see `zfs list -t all` for what is there, and use another name",
+        "The name is taken: see `zfs list -t all`, and use another name",
     ),
     _cause(
         r"is busy|has dependent clones|has children",
         None,
-        "Something still uses it: see `zfs list -t all -r` for what is below it, `zfs holds` for holds,"
-        " and whether a send or receive runs",
+        "Something still uses it: look at `zfs list -t all -r` for datasets and snapshots below it, at `zfs holds`"
+        " for holds, and for a running send or receive",
     ),
     _cause(
         r"I/O error|input/output error|corrupt|currently unavailable",
@@ -132,7 +132,7 @@ _CAUSES: Final = (
     _cause(
         r"does not exist|no such pool",
         None,
-        "What the command names is gone: see `zfs list -t all`; if a base is missing, run level 0",
+        "The dataset, snapshot or bookmark is gone: see `zfs list -t all`; if a base is missing, run level 0",
     ),
 )
 
@@ -140,7 +140,7 @@ _GONE: Final = re.compile(r"does not exist|no such (pool|dataset)", re.IGNORECAS
 
 
 def says_gone(stderr: str) -> bool:
-    """Whether a command failed since what it names does not exist."""
+    """Whether a command failed because the object that it names does not exist."""
     return bool(_GONE.search(stderr))
 
 
@@ -155,8 +155,8 @@ def zfs_failure(
 ) -> EngineError:
     """The error for a command that ended with a status other than 0.
 
-    Its class is that of the cause if stderr tells one, else ``otherwise``; with ``always`` the class is
-    ``otherwise`` in any case, and the cause decides what to do next only.
+    If stderr tells the cause, its class is that of the cause, else ``otherwise``. With ``always``, the class is always
+    ``otherwise``, and the cause decides only the next step.
     """
     cause = next((cause for cause in _CAUSES if cause.phrase.search(ended.stderr)), None)
     kind: type[EngineError] = (cause.error if cause else None) or otherwise
@@ -169,27 +169,27 @@ def zfs_failure(
 
 
 def missing_object(name: str, problem: str, *, answer: str, pool_exists: Callable[[str], bool]) -> EngineError:
-    """The error for a pool, dataset or snapshot that is not there."""
+    """The error for a pool, dataset or snapshot that does not exist."""
     pool = re.split(r"[/@#]", name, maxsplit=1)[0]
     if not pool_exists(pool):
         return NoSuchPool(
             f"{problem}: there is no pool {pool!r} on this machine",
             subject=pool,
             answer=answer,
-            next_step="See `zpool list` for the pools that are imported, and `zpool import` for those that could be",
+            next_step="See `zpool list` for imported pools, and `zpool import` for those that can be imported",
         )
     if "@" in name or "#" in name:
         return NoSuchSnapshot(
             f"{problem}: {name!r} does not exist",
             subject=name,
             answer=answer,
-            next_step=f"See `zfs list -t all -r {re.split('[@#]', name)[0]}` for what there is",
+            next_step=f"See `zfs list -t all -r {re.split('[@#]', name)[0]}` for what exists",
         )
     return NoSuchDataset(
         f"{problem}: there is no dataset {name!r}",
         subject=name,
         answer=answer,
-        next_step=f"See `zfs list -r {pool}` for the datasets there are",
+        next_step=f"See `zfs list -r {pool}` for the datasets that exist",
     )
 
 
@@ -199,5 +199,5 @@ def how_it_ended(status: int) -> str:
 
 
 def quoted(stderr: str) -> str:
-    """The end of a command's stderr on one line, since libzfs breaks its lines within sentences."""
+    """The end of a command's stderr on one line, because libzfs breaks lines within sentences."""
     return " ".join(line.strip() for line in stderr[-ANSWER_BYTES:].splitlines() if line.strip())

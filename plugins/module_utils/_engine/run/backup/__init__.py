@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Back up: what a run of a task does, from the first look to the commit."""
+"""Back up: a run of a task, from the survey to the commit."""
 
 from __future__ import annotations
 

@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Back up: snapshot, send, encrypt, upload, commit (docs/format.md, "Commit"). Interrupted anywhere, the next run
-of the same command continues or starts clean."""
+"""Backs up: snapshot, send, encrypt, upload, commit (docs/format.md, "Commit"). After an interruption at any point, the
+next run of the same command continues or starts clean."""
 
 from __future__ import annotations
 
@@ -52,16 +52,16 @@ __all__ = ["BackupOutcome", "BackupPlan", "BackupResult", "back_up", "plan_backu
 
 T = TypeVar("T")
 TINY_BYTES: Final = 16 * MIB
-"""What was written since the base is estimate enough for such an increment: no sizes depend on it."""
+"""Below this size, the bytes written since the base are a good enough estimate for an increment."""
 
 
 def plan_backup(context: Context, *, task: Task, level: int, strict_level: bool = False) -> list[BackupPlan]:
-    """What :func:`back_up` would do now, for every dataset of ``task``. Changes nothing."""
+    """Plan what :func:`back_up` would do now, for every dataset of ``task``. Changes nothing."""
     check_level(level)
     _signing_key(context)
     store = context.open_store()
     try:
-        # A repository that has no identity yet has no backups either, so that no journal fits this empty one.
+        # A repository without an identity has no backups either, so no journal fits this empty one.
         identity = find_identity(store, known=context.known_id) or RepositoryIdentity(
             repository_id="", created=context.clock()
         )
@@ -81,9 +81,9 @@ def plan_backup(context: Context, *, task: Task, level: int, strict_level: bool 
 def back_up(
     context: Context, *, task: Task, level: int, strict_level: bool = False, job: dict[str, str] | None = None
 ) -> BackupOutcome:
-    """One run of ``task`` at ``level``. A dataset that fails does not stop the others; see the outcome.
+    """Run ``task`` once at ``level``. A dataset that fails does not stop the others: the outcome names it.
 
-    Raises what concerns all of them: keys, configuration, the repository; :class:`Interrupted` comes through.
+    Raises errors that concern all datasets (keys, configuration, the repository), and :class:`Interrupted`.
     """
     check_level(level)
     signing_key = _signing_key(context)
@@ -97,8 +97,8 @@ def back_up(
 
 
 def _at_one_time(context: Context) -> Context:
-    """``context`` whose clock stands still: snapshots taken at one instant have one name, whose seconds may pass while
-    the datasets are looked at. A ZFS that takes them by ``zfs snapshot -r`` can give them no other."""
+    """``context`` with a stopped clock. Snapshots taken at one instant need one name (``zfs snapshot -r`` allows no
+    other), but its time in seconds may change while zrb looks at the datasets."""
     now = context.clock()
     return replace(context, clock=lambda: now)
 
@@ -107,7 +107,7 @@ def _signing_key(context: Context) -> SigningKey:
     path = context.config.signing_key
     if path is None:
         raise ConfigError(
-            "The configuration names no signing_key, and a backup without a signature cannot be trusted later",
+            "The configuration names no signing_key, but a backup without a signature cannot be trusted later",
             subject="signing_key",
             next_step="Make one with `zrb signing-key --output /etc/zrb/signing.key` and name it in the configuration",
         )
@@ -135,7 +135,7 @@ def _plan(context: Context, store: Store, decision: Decision) -> BackupPlan:
 
 
 def _sizes(context: Context, decision: Decision, stream_bytes: int | None) -> Limits:
-    """The limits of one backup. One that is resumed keeps its ``part_size``, whatever the estimate is now."""
+    """The limits of one backup. A resumed one keeps its ``part_size`` even if the estimate has changed."""
     limits, journal = context.config.limits, decision.journal
     return choose_sizes(
         replace(limits, part_size=journal.binding.part_size) if journal else limits,
@@ -145,7 +145,7 @@ def _sizes(context: Context, decision: Decision, stream_bytes: int | None) -> Li
 
 
 def _estimate(context: Context, decision: Decision, snapshot: Snapshot | None) -> int | None:
-    """Bytes of the stream, as zfs send foretells them, else about, else ``None``."""
+    """Bytes of the stream: as zfs send predicts them, else a rough estimate, else ``None``."""
     base, flags = decision.choice.base_source, decision.choice.flags
     written = _written_since_base(decision, snapshot) if snapshot else None
     if written is not None and written <= TINY_BYTES:
@@ -180,7 +180,7 @@ class _Work:
     journal: Journal
     progress: Logged
     estimate: int | None
-    """Bytes of the stream, as far as they are known."""
+    """Bytes of the stream, if known."""
     limits: Limits
     """With the sizes of this backup."""
 
@@ -195,7 +195,7 @@ class _Work:
 
     @property
     def is_small(self) -> bool:
-        """Whether the stream is one request, as far as is known."""
+        """Whether the stream is known to fit into one request."""
         return self.estimate is not None and self.estimate <= self.limits.chunk_size // 2
 
 
@@ -221,10 +221,10 @@ class _TaskRun:
         self.results: list[BackupResult] = []
         self.failures: list[tuple[str, EngineError]] = []
         self._end = Failure()
-        """What ends the whole run."""
+        """A failure of the whole run."""
 
     def run(self, level: int, *, strict: bool) -> BackupOutcome:
-        """Decide for every dataset, snapshot all at one instant, then send them."""
+        """Decide for every dataset, take all snapshots at one instant, then send them."""
         with closing(self._end), dataset_locks(self.context.base_dir) as locks:
             context = self.context
             identity = ensure_identity(
@@ -241,8 +241,8 @@ class _TaskRun:
         return BackupOutcome(tuple(self.results), tuple(self.failures))
 
     def _back_up_all(self, identity: RepositoryIdentity, works: Sequence[_Work]) -> None:
-        """Small streams run beside each other, so that a slow one does not hold the others; the large ones, which use
-        the whole machine, one after another in a lane of their own."""
+        """Small streams run beside each other, so that a slow one does not delay the others. Large ones use the whole
+        machine, so they run one after another in a lane of their own."""
         small = [work for work in works if work.is_small]
         large = [work for work in works if not work.is_small]
         if len(works) < 2 or not small:
@@ -303,10 +303,10 @@ class _TaskRun:
 
     @contextmanager
     def _failing_alone(self, dataset: str, progress: Progress | None = None) -> Iterator[None]:
-        """Whatever goes wrong inside is a failure of ``dataset``, and stops no other. Interrupts come through."""
+        """Turn any error inside into a failure of ``dataset``, which stops no other. Interrupts pass."""
         try:
             yield
-        except Exception as error:  # noqa: BLE001 - a defect that one dataset shows must not cost the others
+        except Exception as error:  # noqa: BLE001 - a bug that one dataset triggers must not stop the others
             self._failed(dataset, explained(error), progress)
 
     def _failed(self, dataset: str, error: EngineError, progress: Progress | None = None) -> None:
@@ -358,7 +358,7 @@ class _TaskRun:
         return works
 
     def _take_snapshots(self, decisions: Sequence[Decision]) -> Sequence[Decision]:
-        """Take the snapshots that are missing at one instant, or none of them; the decisions whose snapshot exists."""
+        """Take all missing snapshots at one instant, or none. Return the decisions whose snapshot exists."""
         missing = [decision for decision in decisions if decision.snapshot is None]
         try:
             if missing:
@@ -370,8 +370,8 @@ class _TaskRun:
         return decisions
 
     def _together(self, action: Callable[[Sequence[str]], None], decisions: Sequence[Decision]) -> Sequence[Decision]:
-        """``action`` on the snapshots of all; if that fails, on each alone, so that one does not disturb the others.
-        Those for which it did not fail."""
+        """Apply ``action`` to all snapshots at once. If that fails, apply it to each alone, so that one bad snapshot
+        does not stop the others. Return the decisions for which it worked."""
         if len(decisions) > 1:
             with suppress(Exception):
                 action([decision.snapshot_name for decision in decisions])
@@ -433,8 +433,8 @@ class _TaskRun:
         binding, journal = work.journal.binding, work.journal
         if gone := self._insist(lambda: journal.reconcile(self.store, work.progress)):
             work.progress.log(
-                f"{gone} parts that were stored are not in the repository any longer and are sent again. Look for a "
-                "lifecycle rule or somebody who deletes.",
+                f"{gone} stored parts are no longer in the repository and are sent again. Look for a lifecycle rule, "
+                "or for somebody who deletes objects.",
                 level="warning",
             )
         if journal.stored_parts:
@@ -490,10 +490,10 @@ class _TaskRun:
         try:
             key = self._insist(lambda: commit(context, self.store, self.signing_key, survey, manifest))
         except ObjectExists:
-            # Something else took this id: a run that resumed would end here again.
+            # Something else took this id, so resuming would only end here again.
             give_up(self.store, work.journal, work.progress)
             raise
-        # The survey is older than a snapshot that this run took, and than its hold.
+        # The survey is older than the snapshot that this run took, and older than its hold.
         held = replace(work.snapshot, user_holds=max(1, work.snapshot.user_holds))
         others = (one for one in survey.snapshots if one.guid != held.guid)
         survey = replace(survey, snapshots=(*others, held))
@@ -515,7 +515,7 @@ class _TaskRun:
 
 
 class _Moved:
-    """Adds up what has arrived, for the progress of one stream."""
+    """Counts the bytes that have arrived, for the progress of one stream."""
 
     def __init__(self, progress: Progress, total: int | None) -> None:
         self._progress = progress

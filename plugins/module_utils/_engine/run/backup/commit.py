@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The commit of a backup: the signed manifest is written last, and is the only thing that makes a backup exist."""
+"""Commits a backup: the signed manifest is written last, and only it makes the backup exist."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from .survey import Survey
 
 
 def check_stream_edges(binding: Binding, head: bytes, tail: bytes) -> None:
-    """The stream is the one that was asked for, and whole: its BEGIN names snapshot and base, its END is there.
+    """Check that the stream is the requested one and complete: its BEGIN names snapshot and base, and it has an END.
 
     Raises :class:`StreamDamaged`.
     """
@@ -52,10 +52,10 @@ def check_stream_edges(binding: Binding, head: bytes, tail: bytes) -> None:
     wanted = (binding.snapshot_guid, binding.base_guid, binding.snapshot_guid)
     if found != wanted:
         raise StreamDamaged(
-            f"zfs send gave the stream of another snapshot than {binding.snapshot}",
+            f"zfs send sent another snapshot than {binding.snapshot}",
             subject=binding.snapshot,
             answer=f"guids to, from, end are {found}, expected {wanted}",
-            next_step="The snapshot was exchanged while it was sent: run the backup again",
+            next_step="Something replaced the snapshot in between: run the backup again",
         )
 
 
@@ -70,7 +70,7 @@ def build_manifest(
     properties: dict[str, str],
     job: dict[str, str],
 ) -> Manifest:
-    """The manifest of a stream that is stored whole; ``properties`` are the local ones of the dataset."""
+    """The manifest of a stream that is stored completely; ``properties`` are the local ones of the dataset."""
     base = survey.committed(binding.base_id) if binding.base_id else None
     seq, previous = next_place(survey.entries)
     backup_id = BackupId(binding.backup_id)
@@ -109,8 +109,8 @@ def rehearse_manifest(
     properties: dict[str, str],
     job: dict[str, str],
 ) -> None:
-    """Raise :class:`ManifestInvalid` now for what would make the manifest invalid after days of uploading: a name, a
-    property, a number that the format does not allow."""
+    """Raise :class:`ManifestInvalid` now, rather than after days of uploading, for a name, a property or a number that
+    the format does not allow."""
     digest = "0" * 64
     key = survey.series.part_list_key(BackupId(binding.backup_id))
     one_part = PartsSummary(key, bytes=1, sha256=digest, count=1, stored_bytes=2)
@@ -121,10 +121,10 @@ def rehearse_manifest(
 
 
 def list_parts(context: Context, store: Store, journal: Journal, stored: StoredStream) -> PartsSummary:
-    """Write the list of the parts that the journal knows, if one listing shows that each of them is there.
+    """Write the list of the parts in the journal, if one listing shows that all of them exist.
 
-    Raises :class:`PartMissing` or :class:`PartDamaged` if one is not, and ``ObjectExists`` if one has other content,
-    or if an earlier run wrote another list.
+    Raises :class:`PartMissing` or :class:`PartDamaged` if a part is not as stored, and ``ObjectExists`` if one has
+    other content, or if an earlier run wrote another list.
     """
     binding = journal.binding
     series, backup_id = Series(binding.host, binding.dataset), BackupId(binding.backup_id)
@@ -146,37 +146,37 @@ def list_parts(context: Context, store: Store, journal: Journal, stored: StoredS
         raise ManifestInvalid(
             f"The parts of {backup_id} cannot be listed: the journal {error}",
             subject=backup_id,
-            next_step="This is a defect of zrb: please report it. Remove that journal, and the next run begins anew",
+            next_step="This is a bug in zrb: please report it. Remove that journal, and the next run starts again",
         ) from error
 
 
 def _present(store: Store, parts: Iterable[Part], prefix: str) -> Iterator[Part]:
     for part, found in beside_listing(parts, store.list(prefix)):
-        # Somebody wrote it again, or the endpoint lists other ETags than it replies with.
+        # Somebody wrote it again, or the endpoint lists other ETags than it returns for a write.
         rewritten = found is not None and part.checksum.etag and not proves(found.checksum, part)
         if found is None or (rewritten and not _holds(store, part)):
             raise PartMissing(
-                f"Part {part.index} ({part.key}) was stored, and is not in {store.location} any longer",
+                f"Part {part.index} ({part.key}) was stored, but is no longer in {store.location}",
                 subject=part.key,
-                next_step="Nothing was committed. Look for a lifecycle rule or somebody who deletes, then run the same "
-                "command again: it sends that part again",
+                next_step="Nothing was committed. Look for a lifecycle rule, or for somebody who deletes objects, then "
+                "run the same command again: it sends that part again",
             )
         if found.bytes != part.bytes:
             raise PartDamaged(
-                f"{part.key} has {found.bytes} bytes, and {part.bytes} were stored",
+                f"{part.key} has {found.bytes} bytes, but {part.bytes} were stored",
                 subject=part.key,
-                next_step="Nothing was committed. Look for somebody who writes there, then run the same command again",
+                next_step="Nothing was committed. Find out what else writes there, then run the same command again",
             )
         yield part
 
 
 def _holds(store: Store, part: Part) -> bool:
-    """Whether the part is there. Raises ``ObjectExists`` if something else is."""
+    """Whether the part exists. Raises ``ObjectExists`` if its key has other content."""
     return store.holds(part.key, size=part.bytes, sha256=part.sha256, expected=part.checksum) is not None
 
 
 def commit(context: Context, store: Store, signing_key: SigningKey, survey: Survey, manifest: Manifest) -> str:
-    """Sign and write the manifest; its key. From here on the backup exists."""
+    """Sign and write the manifest, and return its key. From here on the backup exists."""
     payload = encode_manifest(manifest)
     key = survey.series.manifest_key(manifest.backup_id)
     envelope = signing_key.sign(payload)
@@ -188,8 +188,8 @@ def commit(context: Context, store: Store, signing_key: SigningKey, survey: Surv
 
 
 def finish_commit(context: Context, survey: Survey, manifest: Manifest, journal: Journal) -> list[str]:
-    """What follows a commit: bookmark, holds, journal. Nothing here can fail a backup; what goes wrong is returned
-    as sentences. Safe to repeat after a crash. ``survey`` knows the snapshot, unless it is gone."""
+    """Do what follows a commit: bookmark, holds, journal. A failure here does not fail the backup, but returns a
+    sentence. Safe to repeat after a crash. ``survey`` knows the snapshot unless that is gone."""
     warnings: list[str] = []
 
     def attempt(step: str, action: Callable[[], None]) -> None:
@@ -223,6 +223,7 @@ def _remember(context: Context, survey: Survey, manifest: Manifest) -> None:
 
 def _release(context: Context, survey: Survey, manifest: Manifest) -> None:
     others = [other for other in survey.manifests if other.backup_id != manifest.backup_id]
-    for snapshot in snapshots_to_release([*others, manifest], survey.snapshots):
+    bound = survey.bound_snapshots if survey.readable else None
+    for snapshot in snapshots_to_release([*others, manifest], survey.snapshots, bound=bound):
         with suppress(NoSuchSnapshot):
             context.zfs.release(snapshot.name, hold_tag(manifest.repository_id))

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What earlier runs left behind when they were killed: journals, uploads, holds. The next run clears them away."""
+"""Clears away what earlier runs left behind when they were killed: journals, uploads, holds."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from .survey import Decision
 
 
 def recover(context: Context, store: Store, decision: Decision) -> None:
-    """Finish what an earlier run committed and was killed right after; give up what nothing can resume; release
-    what a run held that was killed before it had a journal."""
+    """Finish backups whose run was killed right after the commit. Give up backups that no run can resume. Release
+    holds of runs that were killed before they had a journal."""
     survey = decision.survey
     for journal in survey.journals:
         manifest = survey.committed(journal.binding.backup_id)
@@ -46,7 +46,7 @@ def recover(context: Context, store: Store, decision: Decision) -> None:
 
 
 def give_up(store: Store, journal: Journal, progress: Progress) -> None:
-    """Throw away the unfinished uploads of a backup, and its journal. Its stored parts are garbage from now on."""
+    """Discard the unfinished uploads and the journal of a backup. Its stored parts are garbage from now on."""
     journal.abort_uploads(store, progress)
     journal.remove()
 
@@ -58,8 +58,9 @@ def _forget_damaged(context: Context, path: Path) -> None:
             context.zfs.release(*hold)
     else:
         context.progress.log(
-            f"The journal {path} could not be read and was removed. The snapshot that it held stays held: look for a "
-            "tag that begins with zrb: in `zfs holds`, and release it with `zfs release TAG SNAPSHOT`.",
+            f"The journal {path} could not be read and was removed. If it was of another repository, its snapshot "
+            "stays held: look for a tag that begins with zrb: in `zfs holds`, and release it with "
+            "`zfs release TAG SNAPSHOT`.",
             level="warning",
         )
     path.unlink(missing_ok=True)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a backup is going to do, and what it did, for people and machines."""
+"""The plan of a backup and its result, for people and machines."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ...values.manifest import Manifest
 
 @dataclass(frozen=True, slots=True)
 class BackupPlan:
-    """What one backup would do now. Sizes are bytes; ``snapshot`` is the name that would be taken or used."""
+    """What one backup would do now. Sizes are bytes; ``snapshot`` is the name of the snapshot to take or use."""
 
     task: str
     dataset: str
@@ -98,14 +98,14 @@ class BackupResult:
 
 @dataclass(frozen=True, slots=True)
 class BackupOutcome:
-    """All backups of one run of a task: a dataset that failed does not stop the others."""
+    """All backups of one run of a task, and the datasets that failed."""
 
     results: tuple[BackupResult, ...]
     failures: tuple[tuple[str, EngineError], ...]
 
     @property
     def exit_code(self) -> int:
-        """0, 4 with warnings, the failures' own code if they agree, else 1."""
+        """0; 4 for warnings; after failures the exit code of their errors if that is the same, else 1."""
         codes = {error.exit_code for _name, error in self.failures}
         if codes:
             return codes.pop() if len(codes) == 1 else 1

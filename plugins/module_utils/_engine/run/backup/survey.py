@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What there is before a backup begins: the dataset, its series in the repository, its journals. And what follows.
+"""Surveys a dataset, its series in the repository and its journals before a backup, and decides what to do.
 
-Reading changes nothing; :func:`decide` is what ``--dry-run`` shows and what a run acts upon.
+The survey changes nothing. ``--dry-run`` shows what :func:`decide` returns, and a run acts on it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from ..context import Context
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What was found about one dataset."""
+    """All that was found about one dataset."""
 
     repository_id: str
     series: Series
@@ -47,13 +47,15 @@ class Survey:
     journals: tuple[Journal, ...]
     damaged_journals: tuple[Path, ...]
     orphans: tuple[Journal, ...]
-    """Journals of repositories that are at no destination any more."""
+    """Journals of repositories that are no longer at any destination."""
     former_repositories: frozenset[str]
     bound_snapshots: frozenset[str]
-    """Names of the snapshots of all unfinished backups, those to other repositories too."""
+    """Names of the snapshots of all unfinished backups, including those to other repositories."""
+    readable: bool
+    """Every manifest of the dataset could be read."""
     warnings: tuple[str, ...]
     losses: tuple[str, ...]
-    """Keys of the losses in the series. What a committed backup has told is told once."""
+    """Keys of the losses in the series. Once a backup is committed, its losses are not reported again."""
 
     @property
     def manifests(self) -> tuple[Manifest, ...]:
@@ -61,12 +63,12 @@ class Survey:
         return tuple(entry.manifest for entry in self.entries)
 
     def committed(self, backup_id: str) -> Manifest | None:
-        """The committed backup of this id."""
+        """The committed backup with this id."""
         return next((manifest for manifest in self.manifests if manifest.backup_id == backup_id), None)
 
     @property
     def youngest_committed(self) -> Manifest | None:
-        """The committed backup of this very dataset (by guid) with the youngest data."""
+        """The committed backup of exactly this dataset (by guid) with the youngest data."""
         own = [manifest for manifest in self.manifests if manifest.dataset.guid == self.dataset.guid]
         return oldest_first(own)[-1] if own else None
 
@@ -86,8 +88,8 @@ class Survey:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What one backup is going to do. ``snapshot`` is ``None`` if it still has to be taken under
-    ``snapshot_name``; ``journal`` is the one to resume; ``obsolete`` are those that nothing can resume."""
+    """What one backup will do. ``snapshot`` is ``None`` if it must still be taken as ``snapshot_name``; ``journal`` is
+    the one to resume; ``obsolete`` are journals that no run can resume."""
 
     task: Task
     survey: Survey
@@ -100,7 +102,7 @@ class Decision:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What the owner has to be told even if all goes well: an unasked full backup of 40 TB, or old data."""
+        """What the owner must know even if all goes well: a full backup that nobody requested, or old data."""
         return tuple(sentence for sentence in (self.choice.reason, self._older, *self.survey.warnings) if sentence)
 
     @property
@@ -111,26 +113,26 @@ class Decision:
         if self.snapshot.createtxg > newest.snapshot.createtxg:
             return ""
         return (
-            f"The interrupted backup {self.journal.binding.backup_id} that is continued holds older data than "
-            f"{newest.backup_id}, which was committed meanwhile: a restore takes the younger one."
+            f"This run continues the interrupted backup {self.journal.binding.backup_id}, whose data is older than "
+            f"that of {newest.backup_id}, which was committed since then: a restore takes the younger one."
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Landscape:
-    """What one look at ZFS and one at the repository say about all datasets of a task, by their names."""
+    """What ZFS and the repository say about all datasets of a task, by their names. Each is read once."""
 
     pool: Pool | None
     inventories: dict[str, Inventory]
-    """Empty if they could not be read together, and so is ``pool``."""
+    """Empty, like ``pool``, if they could not be read together."""
     repository_id: str
     entries: dict[str, list[CataloguedManifest]]
     problems: dict[str, list[str]]
-    """Sentences; those under an empty name are about the repository."""
+    """Sentences. Those under an empty name are about the repository."""
 
 
 def look(context: Context, store: Store, task: Task) -> Landscape:
-    """Read what :func:`survey_dataset` needs. The locks of the datasets must be held, so that nothing of it changes."""
+    """Read what :func:`survey_dataset` needs. The caller holds the locks of the datasets, so that nothing changes."""
     catalogue = read_catalogue(
         store,
         trusted=context.trusted_signers(),
@@ -161,7 +163,7 @@ def look(context: Context, store: Store, task: Task) -> Landscape:
 
 
 def survey_dataset(context: Context, landscape: Landscape, dataset_name: str) -> Survey:
-    """Everything that a decision about ``dataset_name`` depends on."""
+    """Collect all that a decision about ``dataset_name`` depends on."""
     found = landscape.inventories.get(dataset_name) or context.zfs.inventory(dataset_name)[0]
     series = Series(host=context.config.host, dataset=dataset_name)
     entries = tuple(landscape.entries.get(dataset_name, ()))
@@ -172,7 +174,7 @@ def survey_dataset(context: Context, landscape: Landscape, dataset_name: str) ->
     warnings = [*problems]
     if known and known.host not in ("", series.host) and not entries:
         warnings.append(
-            f"This machine backed up as the host {known.host} before, and begins a new series of {dataset_name} as "
+            f"This machine used to back up as the host {known.host}, and now begins a new series of {dataset_name} as "
             f"{series.host}. If only its name changed, set `host: {known.host}`."
         )
     head = read_head(context.base_dir, repository_id, series)
@@ -195,6 +197,7 @@ def survey_dataset(context: Context, landscape: Landscape, dataset_name: str) ->
         orphans=tuple(journal for journal in journals if journal.binding.repository_id in former),
         former_repositories=former,
         bound_snapshots=frozenset(journal.binding.snapshot for journal in journals),
+        readable=not problems,
         warnings=tuple(warnings),
         losses=tuple(loss.key for loss in losses),
     )
@@ -203,7 +206,7 @@ def survey_dataset(context: Context, landscape: Landscape, dataset_name: str) ->
 def decide(
     context: Context, identity: RepositoryIdentity, task: Task, survey: Survey, *, level: int, strict: bool
 ) -> Decision:
-    """Choose level, base, snapshot, and whether an interrupted backup is continued."""
+    """Choose level, base and snapshot, and whether to continue an interrupted backup."""
     existing = None if task.take_snapshot else _newest_untaken(task, survey, level)
     choice = _choose(context, task, survey, level=level, strict=strict, target=existing)
     resumable, obsolete = None, []
@@ -243,7 +246,7 @@ def binding_for(
     level_requested: int,
     part_size: int,
 ) -> Binding:
-    """What a backup made now would be bound to."""
+    """The binding of a backup that would begin now."""
     return Binding(
         repository_id=identity.repository_id,
         backup_id=new_backup_id(now=context.clock(), level=choice.level, token=context.token()),
@@ -305,7 +308,7 @@ def _newest_untaken(task: Task, survey: Survey, level: int) -> Snapshot:
 
 
 def _load_journals(directory: Path) -> tuple[Sequence[Journal], Sequence[Path]]:
-    """The journals of a dataset, which may belong to several repositories, and the files that are none."""
+    """The journals of a dataset, which may be for several repositories, and files that are not valid journals."""
     journals, damaged = [], []
     for path in journals_in(directory):
         try:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ...config.key_files import read_identities, read_signing_key
 from ...errors import KeyFileError
-from ...seal import age
+from ...seal import age_keys
 from ...seal.signing import SigningKey
 from ...state.durable_files import sync_directory
 from ...values.json_records import write_time
@@ -37,8 +37,8 @@ def write_age_key(path: Path, *, kind: KeyKind = "hybrid", now: datetime | None 
     ``cryptography`` is too old for a hybrid key.
     """
     if os.path.lexists(path):
-        return KeyWritten(path, age.public_of(read_identities(path)[0]), created=False)
-    private, public = age.new_identity(kind)
+        return KeyWritten(path, age_keys.public_of(read_identities(path)[0]), created=False)
+    private, public = age_keys.new_identity(kind)
     _write(path, f"# created: {_now(now)}\n# public key: {public}\n{private}\n")
     return KeyWritten(path, public, created=True)
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""List: what is committed in a repository."""
+"""List: the committed backups of a repository."""
 
 from __future__ import annotations
 

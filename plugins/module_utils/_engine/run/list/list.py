@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The committed backups of a repository, and whether they can be read now."""
+"""Lists the committed backups of a repository, and whether they can be read now."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ ALL_HOSTS = "*"
 @dataclass(frozen=True, slots=True)
 class ListedBackup:
     """One committed backup. ``signer`` is the trusted key that signed it, or ``None``; ``storage_class`` names the
-    classes that its parts are in now, joined by ``+`` if they differ. ``complete`` says whether all parts, and the
-    lists of parts, of its whole chain are there; ``readable`` whether besides none of them must be thawed first."""
+    classes that its parts are in now, joined by ``+`` if they differ. ``complete`` says whether all parts and lists of
+    parts of its chain exist; ``readable``, whether in addition none of them must be thawed first."""
 
     backup_id: BackupId
     host: str
@@ -82,7 +82,7 @@ class ListedBackup:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """Backups by dataset, oldest first, and what is wrong: manifests that could not be listed, backups that are not
+    """Backups by dataset, oldest first, and problems: manifests that could not be listed, backups that are not
     complete, backups that vanished. ``answer`` is the result of the JMESPath query, if there was one."""
 
     entries: tuple[ListedBackup, ...]
@@ -91,7 +91,7 @@ class Listing:
 
     @property
     def exit_code(self) -> int:
-        """0, or that of the worst problem."""
+        """0, or the exit code of the worst problem."""
         return max((problem.exit_code for problem in self.problems), default=0)
 
     def as_json(self) -> dict[str, Any]:
@@ -111,11 +111,11 @@ def list_backups(
     host: str | None = None,
     query: str | None = None,
 ) -> Listing:
-    """What is committed in the repository.
+    """List the committed backups of the repository.
 
-    ``task`` limits to the datasets of one or several tasks, ``host`` names another machine than this one, or all
-    with ``*``. Without a trusted signer everything is listed and nothing counts as signed. Raises
-    :class:`UsageError` for a query that is no JMESPath, and what the store raises.
+    ``task`` limits the list to the datasets of one or several tasks. ``host`` names another machine than this one, or
+    all with ``*``. Without a trusted signer, everything is listed and nothing counts as signed. Raises
+    :class:`UsageError` for a query that is not JMESPath, and what the store raises.
     """
     ask = compile_query(query) if query is not None else None
     trusted = context.trusted_signers()
@@ -152,7 +152,7 @@ def list_backups(
 
 @dataclass(frozen=True, slots=True)
 class _Chain:
-    """The backups that one needs, itself included, as far as they are known; and why it is no chain."""
+    """The known backups that one needs, itself included, and the error if they are not a complete chain."""
 
     links: tuple[CataloguedManifest, ...]
     broken: ChainBroken | None = None
@@ -179,7 +179,7 @@ def _chains(chosen: Iterable[CataloguedManifest], known: Iterable[CataloguedMani
 
 @dataclass
 class _StoredParts:
-    """What a listing shows of the parts of one backup."""
+    """What a listing shows about the parts of one backup."""
 
     wanted: int
     has_list: bool
@@ -193,8 +193,8 @@ class _StoredParts:
 
 
 def _stored_parts(store: Store, backups: Sequence[CataloguedManifest]) -> dict[str, _StoredParts]:
-    """By the key of the manifest. One listing a series and level, a thousand objects a request: asking for every part
-    by itself would take hours."""
+    """By the key of the manifest. Makes one listing per series and level, with a thousand objects per request: one
+    request per part would take hours."""
     stored = {one.key: _StoredParts(one.manifest.parts.count, one.has_part_list) for one in backups}
     by_prefix = {
         one.manifest.series.data_prefix(one.manifest.backup_id, one.manifest.level): stored[one.key] for one in backups
@@ -202,7 +202,7 @@ def _stored_parts(store: Store, backups: Sequence[CataloguedManifest]) -> dict[s
     done = "/"
     for above in sorted(prefix[: prefix.rindex("/", 0, -1) + 1] for prefix in by_prefix):
         if above.startswith(done):
-            continue  # of another backup in the same place, or of a dataset that is called like a level
+            continue  # listed already: for another backup of the level, or with a dataset named like a level
         done = above
         for item in store.list(above):
             prefix, name = item.key[: item.key.rindex("/") + 1], item.key.rpartition("/")[2]
@@ -223,17 +223,17 @@ def _incomplete(one: CataloguedManifest, stored: _StoredParts, location: str) ->
         if missing
         else f"The list of parts of {name} is not in {location}, or has another length",
         subject=manifest.backup_id,
-        next_step="It cannot be restored, nor what builds upon it: `zrb verify --depth exists` names what is missing; "
-        "make a new full backup",
+        next_step="Neither it nor backups based on it can be restored: `zrb verify --depth exists` names what is "
+        "missing; make a new full backup",
     )
 
 
 def _losses(
     context: Context, catalogue: Catalogue, tasks: Sequence[Task], *, host: str | None
 ) -> list[BackupsVanished]:
-    """What this machine has seen, and is there no longer, and was not accepted."""
+    """Backups that this machine has seen, that are gone, and whose loss nobody accepted."""
     if catalogue.identity is None:
-        return []  # which is a problem already, and the worse one
+        return []  # that is a problem already, and a worse one
     repository_id = catalogue.identity.repository_id
     shown: dict[Series, list[CataloguedManifest]] = {
         series: [] for series in series_seen(context.base_dir, repository_id, host)
@@ -277,8 +277,8 @@ def _entry(found: CataloguedManifest, chain: _Chain, stored: dict[str, _StoredPa
 
 
 def compile_query(query: str) -> Callable[[Any], Any]:
-    """The JMESPath ``query`` as a function of the document. Raises :class:`UsageError` if it is none, or, when
-    called, if it does not fit."""
+    """The JMESPath ``query`` as a function of the document. Raises :class:`UsageError` if it is not JMESPath; the
+    function raises it if the query does not fit the document."""
     import jmespath
     from jmespath.exceptions import JMESPathError
 

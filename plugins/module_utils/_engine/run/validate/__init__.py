@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Doctor: whether a configuration, this machine and the repository will work together."""
+"""Validate: whether a configuration, this machine and the repository will work together."""
 
 from __future__ import annotations
 
-from .check import Check
+from .check_result import Check
 from .validate import exit_code, validate_config
 
 __all__ = [

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Whether a bucket keeps what is put into it: lifecycle rules, versioning, Object Lock; and the clock."""
+"""Checks whether a bucket keeps its objects (lifecycle rules, versioning, Object Lock), and the clock."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from ...store.s3_errors import S3Refused
 from ...store.s3_session import S3Session
 from ...values.config import S3Settings
 from ...values.lifecycle_rule import LifecycleRule
-from .check import Check, failed
+from .check_result import Check, failed
 
 _REFUSED_BEYOND = timedelta(minutes=15)
-"""Difference at which S3 refuses signed requests (RequestTimeTooSkewed)."""
+"""S3 refuses signed requests beyond this difference (RequestTimeTooSkewed)."""
 _NOTICED_BEYOND = timedelta(minutes=1)
 
 
 def bucket_checks(settings: S3Settings, now: Callable[[], datetime]) -> Iterator[Check]:
-    """What the bucket of ``settings`` is set to. What these credentials may not read is said, and no fault."""
+    """Check the settings of the bucket of ``settings``. A setting that these credentials may not read is no problem."""
     session = S3Session(settings)
     facts, lifecycle = BucketFacts(session), BucketLifecycle(session)
     try:
@@ -45,7 +45,7 @@ def _readable(name: str, checks: Callable[[], Sequence[Check]]) -> Iterator[Chec
     try:
         yield from checks()
     except StoreDenied:
-        yield Check(name, "ok", "not readable with these credentials, which is right for those that only back up")
+        yield Check(name, "ok", "not readable with these credentials, as it should be if they only back up")
     except (S3Refused, ObjectMissing) as error:
         yield Check(name, "ok", f"the endpoint does not tell ({error.answer or error.problem})")
     except EngineError as error:
@@ -53,9 +53,9 @@ def _readable(name: str, checks: Callable[[], Sequence[Check]]) -> Iterator[Chec
 
 
 def clock_check(there: datetime | None, here: datetime) -> Check:
-    """The clocks of the endpoint and of this machine."""
+    """Compare the clocks of the endpoint and of this machine."""
     if there is None:
-        return Check("clock", "ok", "the endpoint does not say what time it has")
+        return Check("clock", "ok", "the endpoint does not tell its time")
     difference = abs(here - there)
     message = f"this machine and the endpoint differ by {difference.total_seconds():.0f} s"
     if difference <= _NOTICED_BEYOND:
@@ -64,36 +64,36 @@ def clock_check(there: datetime | None, here: datetime) -> Check:
         "clock",
         "error" if difference > _REFUSED_BEYOND else "warning",
         f"T{message[1:]}; beyond 15 minutes S3 refuses every request",
-        "Set this machine's clock (is a time service running? `timedatectl`)",
+        "Set this machine's clock (`timedatectl` shows whether a time service runs)",
     )
 
 
 def lifecycle_checks(rules: Sequence[LifecycleRule], prefix: str) -> list[Check]:
-    """Rules that can delete backups, or move manifests to where they cannot be read."""
+    """Find rules that can delete backups, or move manifests to a class that cannot be read at once."""
     warnings = plan_lifecycle(rules, (), repository_prefix=prefix).warnings
     if not warnings:
         return [Check("lifecycle", "ok", f"none of {len(rules)} rules deletes backups or archives manifests")]
-    step = "Change or remove that rule, or limit it to a prefix outside of the repository"
+    step = "Change or remove that rule, or limit it to a prefix outside the repository"
     plain = (warning.replace(" (not one of those named here)", "") for warning in warnings)
     return [Check("lifecycle", "warning", warning, step) for warning in plain]
 
 
 def versioning_check(enabled: bool) -> Check:
-    """Whether something that was overwritten or deleted can come back."""
+    """Whether objects that were overwritten or deleted can come back."""
     if enabled:
-        return Check("versioning", "ok", "what is overwritten or deleted stays as a version")
+        return Check("versioning", "ok", "overwritten and deleted objects stay as versions")
     return Check(
         "versioning",
         "warning",
-        "Versioning is off: what somebody with the right credentials deletes or overwrites is gone",
-        "Switch it on, with a lifecycle rule that removes old versions after some weeks",
+        "Versioning is off: objects that somebody with credentials deletes or overwrites are gone",
+        "Turn it on, with a lifecycle rule that removes old versions after some weeks",
     )
 
 
 def lock_check(lock: ObjectLock | None) -> Check:
-    """Whether something can be deleted at all."""
+    """Whether objects can be deleted at all."""
     if lock is None:
-        return Check("object_lock", "ok", "none: whoever may delete versions can delete backups for good")
+        return Check("object_lock", "ok", "none: anyone who may delete versions can delete backups for good")
     if not lock.mode:
-        return Check("object_lock", "ok", "on, and without a default retention, so it protects nothing by itself")
+        return Check("object_lock", "ok", "on, but without a default retention: by itself it protects nothing")
     return Check("object_lock", "ok", f"{lock.mode}, {lock.period} for every new object")

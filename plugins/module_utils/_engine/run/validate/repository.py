@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Whether the configured repository can be reached and what its storage can be relied on for."""
+"""Checks whether the configured repository can be reached, and what its store guarantees."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from ...store.s3_endpoint_features import EndpointFeatures
 from ...values.config import S3Settings
 from ..context import Context
 from .bucket import bucket_checks
-from .check import Check
+from .check_result import Check
 
 
 def repository_checks(context: Context) -> Iterator[Check]:
-    """Reach the repository, and try what its endpoint does."""
+    """Reach the repository, and try what its endpoint can do."""
     store = context.open_store()
     try:
         yield from _identity_checks(store, context.known_id)
@@ -55,30 +55,30 @@ def _writable(path: Path) -> Check:
 
 
 def settings_checks(settings: S3Settings) -> Iterator[Check]:
-    """Whether the way to the endpoint is protected."""
+    """Whether the connection to the endpoint is protected."""
     if not settings.validate_certs:
         yield Check(
             "tls",
             "warning",
-            "The endpoint's certificate is not verified: whoever is on the way can read credentials and change replies",
+            "The endpoint's certificate is not verified: an attacker on the way can read and change everything",
             "Set ca_bundle to the CA of the endpoint instead",
         )
     elif settings.endpoint.startswith("http://"):
         yield Check(
             "tls",
             "warning",
-            f"{settings.endpoint} is not encrypted: whoever is on the way sees names and sizes, and can drop backups",
+            f"{settings.endpoint} is not encrypted: an attacker on the way sees names and sizes, and can drop backups",
             "Use https:// if the endpoint has it",
         )
 
 
 def feature_checks(found: EndpointFeatures) -> Iterator[Check]:
-    """What the endpoint was seen to do."""
+    """Report what the endpoint can do."""
     yield _feature(
         "conditional_writes",
         found.conditional_writes,
         yes="the endpoint refuses to overwrite (If-None-Match)",
-        no="The endpoint ignores If-None-Match: overwriting is only prevented by looking first and by random names",
+        no="The endpoint ignores If-None-Match: only a look before each write, and random names, prevent overwriting",
         step="Give each machine its own prefix and credentials; versioning protects against overwriting",
     )
     if found.checksum_rejected is False and found.content_md5_checked:
@@ -88,14 +88,14 @@ def feature_checks(found: EndpointFeatures) -> Iterator[Check]:
             "checksums",
             found.checksum_rejected,
             yes="the endpoint refuses bytes that do not have the SHA-256 sent with them",
-            no="The endpoint accepts bytes with a wrong checksum: damage on the way is only found by verifying",
+            no="The endpoint accepts bytes with a wrong checksum: only `zrb verify` finds damage on the way",
             step="Run `zrb verify --depth checksum` regularly",
         )
     yield _feature(
         "stored_checksums",
         found.checksum_stored,
         yes="the endpoint keeps the SHA-256, so `verify --depth exists` compares it",
-        no="The endpoint keeps no SHA-256: `verify --depth exists` compares sizes and ETags alone",
+        no="The endpoint keeps no SHA-256: `verify --depth exists` compares only sizes and ETags",
         step="Run `zrb verify --depth checksum` regularly",
     )
 
@@ -105,7 +105,7 @@ def _feature(name: str, answer: bool | None, *, yes: str, no: str, step: str) ->
         return Check(
             name,
             "warning",
-            "Could not be tried: the repository is empty, or the credentials may not read or write its zrb.json",
+            "This could not be tried: the repository is empty, or the credentials may not read or write its zrb.json",
             "Run this again after the first backup, with the credentials of the backups",
         )
     return Check(name, "ok", yes) if answer else Check(name, "warning", no, step)

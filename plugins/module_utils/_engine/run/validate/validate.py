@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Whether a configuration will work on this machine: one Prints one line per check, with what to do.
+"""Checks whether a configuration will work on this machine: one result per check, with what to do.
 
-A check never stops the ones after it: the point is to see everything that is wrong at once.
+A check never stops the later ones, so that the user sees all problems at once.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ...errors import EngineError
 from ...values.config import Config, Task
 from ...values.zfs import Capabilities
 from ..context import Context
-from .check import Check, failed
+from .check_result import Check, failed
 from .repository import repository_checks
 
 _IDENTITY_MARK = b"AGE-SECRET-KEY-"
@@ -30,7 +30,7 @@ _LARGEST_KEY_FILE = 64 * 1024
 def validate_config(context: Context, *, offline: bool = False, config_path: Path | None = None) -> list[Check]:
     """Check keys, directories, ZFS and, unless ``offline``, the repository of the configuration.
 
-    ``config_path`` is the file that it came from, for its permissions and for what lies beside it.
+    ``config_path`` is its file, to check the permissions and the files beside it.
     """
     groups: list[tuple[str, Callable[[], Iterator[Check]]]] = [
         ("config", lambda: _file_checks(context.config, config_path)),
@@ -76,8 +76,8 @@ def _file_checks(config: Config, path: Path | None) -> Iterator[Check]:
         yield Check(
             "age_identity",
             "warning",
-            f"{identity} holds a private age key: whoever takes this machine can read all its backups",
-            "Move it to where backups are restored, with a copy that survives this machine",
+            f"{identity} holds a private age key: anyone who takes this machine can read all its backups",
+            "Move it to the machine that restores, and keep a copy that survives both machines",
         )
 
 
@@ -86,7 +86,7 @@ def _identities_in(directory: Path) -> Iterator[Path]:
         for path in directory.iterdir():
             if path.is_file() and path.stat().st_size <= _LARGEST_KEY_FILE and _IDENTITY_MARK in path.read_bytes():
                 yield path
-    except OSError:  # not there yet, or not ours to read: then a thief of this user's rights cannot read it either
+    except OSError:  # it does not exist, or this user may not read it, nor may a thief with this user's rights
         return
 
 
@@ -98,7 +98,7 @@ def _recipient_checks(config: Config) -> Iterator[Check]:
         yield Check(
             "recipients",
             "warning",
-            "One age recipient: if its private key is lost, all backups are",
+            "There is only one age recipient: if its private key is lost, all backups are lost",
             "Add a second one to age_recipients, and keep its private key in another place (a safe, on paper)",
         )
 
@@ -137,7 +137,7 @@ def _directory_checks(config: Config) -> Iterator[Check]:
 def _is_seen(path: Path) -> bool:
     try:
         return path.exists()
-    except OSError:  # behind a directory that this user may not enter
+    except OSError:  # inside a directory that this user may not enter
         return False
 
 
@@ -173,6 +173,6 @@ def _task_checks(context: Context, task: Task) -> Iterator[Check]:
         yield Check(
             name,
             "error",
-            f"{', '.join(encrypted) or task.dataset_name} would be sent raw, and this ZFS cannot do that",
+            f"{', '.join(encrypted) or task.dataset_name} would be sent raw, but this ZFS cannot do that",
             "Set `raw: never` for this task, or use a ZFS with `send -w`",
         )

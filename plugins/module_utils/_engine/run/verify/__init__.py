@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Verify: prove, to a chosen depth, that what is stored can be restored."""
+"""Verify: prove to a chosen depth that stored backups can be restored."""
 
 from __future__ import annotations
 

@@ -2,14 +2,14 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Accept by hand what a repository has lost: from then on this machine goes on with what is there."""
+"""Accepts losses by hand: from then on, this machine goes on with what the repository still has."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from ...config.tasks import covered_by_any
-from ...errors import LocalStateError, RepositoryChanged
+from ...errors import EngineError, LocalStateError, ManifestInvalid, RepositoryChanged
 from ...plan.chain import check_series
 from ...repository.catalogue import Catalogue, read_catalogue
 from ...repository.identity import RepositoryIdentity, write_identity
@@ -17,18 +17,19 @@ from ...state.heads import read_head, remember, series_seen
 from ...state.known_repositories import replace_repository
 from ...store.protocol import Store
 from ...values.config import Task
+from ...values.repository_names import parse_manifest_key
 from ..context import Context
 
 
 def accept_what_is_there(context: Context, trusted: Sequence[str], *, host: str, tasks: Sequence[Task]) -> list[str]:
-    """Accept the repository and the series of ``host`` and ``tasks`` as they are now; what changed, as sentences.
+    """Accept the repository and the series of ``host`` and ``tasks`` as they are now. Return changes as sentences.
 
-    An identity that is missing is made again from the signed manifests. Raises :class:`RepositoryChanged` if they do
-    not agree on one, and what is wrong with manifests that a new identity would leave out.
+    If the identity is missing, makes it again from the signed manifests. Raises :class:`RepositoryChanged` if they
+    name several, and the problem of any manifest that a new identity would leave out.
     """
     store = context.open_store()
     try:
-        told, identity = _accept_identity(context, store, trusted)
+        told, identity = _accept_identity(context, store, trusted, host)
         if identity is None:
             return told
         catalogue = read_catalogue(store, trusted=trusted, host=host)
@@ -47,7 +48,7 @@ def accept_what_is_there(context: Context, trusted: Sequence[str], *, host: str,
                 remember(context.base_dir, identity.repository_id, series, 0, accepted=accepted)
     except OSError as error:
         raise LocalStateError(
-            "What was accepted could not be remembered",
+            "The accepted losses could not be remembered",
             subject=str(context.base_dir),
             answer=str(error),
             next_step="Make base_dir writable and free some space, then run the same command again",
@@ -56,7 +57,7 @@ def accept_what_is_there(context: Context, trusted: Sequence[str], *, host: str,
 
 
 def _accept_identity(
-    context: Context, store: Store, trusted: Sequence[str]
+    context: Context, store: Store, trusted: Sequence[str], host: str
 ) -> tuple[list[str], RepositoryIdentity | None]:
     known = context.known_id
     catalogue = read_catalogue(store, trusted=trusted)
@@ -70,7 +71,7 @@ def _accept_identity(
         told.append(f"The identity {repository_id} of {store.location} was made again from its signed manifests.")
     if identity.repository_id != known:
         for problem in catalogue.problems:
-            if known and not isinstance(problem, RepositoryChanged):
+            if known and not isinstance(problem, RepositoryChanged) and _is_of(host, problem):
                 raise problem
         replace_repository(context.base_dir, context.config.destination, identity.repository_id)
         if known:
@@ -80,6 +81,14 @@ def _accept_identity(
     return told, identity
 
 
+def _is_of(host: str, problem: EngineError) -> bool:
+    """Whether ``problem`` is about the backups of ``host``. Those of others may be signed by whomever they trust."""
+    try:
+        return parse_manifest_key(problem.subject)[0].host == host
+    except ManifestInvalid:
+        return True
+
+
 def _signed_id(store: Store, catalogue: Catalogue, known: str | None) -> str | None:
     ids = {entry.manifest.repository_id for entry in catalogue.manifests}
     others = [problem for problem in catalogue.problems if not isinstance(problem, RepositoryChanged)]
@@ -87,7 +96,7 @@ def _signed_id(store: Store, catalogue: Catalogue, known: str | None) -> str | N
         return known if known in ids else ids.pop()
     if ids or others:
         raise RepositoryChanged(
-            f"Which repository is at {store.location} cannot be told from its manifests",
+            f"The manifests in {store.location} do not tell which repository this is",
             subject=store.location,
             answer=f"they name {', '.join(sorted(ids))}" if ids else "no trusted key signed any of them",
             next_step="Restore zrb.json from a copy, or add the signer to `trusted_signers`",

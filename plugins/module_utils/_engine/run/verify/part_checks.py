@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Prove parts at a depth: that they exist, that their bytes are right, that they decrypt to what was signed.
+"""Proves parts at a depth: that they exist, that their bytes are right, that they decrypt to what was signed.
 
-A damaged or missing part does not stop the others: every check adds what it found to the findings, and a deeper check
-leaves out what a shallower one has found. What makes the whole repository unreadable (no connection, no permission) is
-raised.
+A damaged or missing part does not stop the others. Every check adds its errors to the findings, and a deeper check
+skips parts that already have one. Only an error that makes the whole repository unreadable (no connection, no
+permission) is raised.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ from ...values.manifest import Manifest, Part, StreamDigest
 T = TypeVar("T")
 Moved = Callable[[int], None]
 _PARTS_AT_ONCE = 1000
-"""Parts of a list that are in memory together."""
+"""How many parts of a list are in memory at once."""
 
 
 @dataclass
 class Findings:
-    """What is wrong with one backup: with single parts, by index, and with the whole. ``not_compared`` counts parts of
-    the right length of which the store shows nothing to compare."""
+    """The errors of one backup: of single parts, by index, and of the whole. ``not_compared`` counts parts that have
+    the right length, but no checksum in the store to compare."""
 
     parts: dict[int, EngineError] = field(default_factory=dict)
     whole: list[EngineError] = field(default_factory=list)
@@ -62,7 +62,7 @@ class Findings:
 
 
 class Sound:
-    """Those of ``parts`` in which nothing was found wrong so far. Can be read again."""
+    """The ``parts`` without an error so far. Can be read again."""
 
     def __init__(self, parts: Iterable[Part], findings: Findings) -> None:
         self._parts = parts
@@ -73,8 +73,8 @@ class Sound:
 
 
 def check_presence(store: Store, manifest: Manifest, parts: Iterable[Part], *, workers: int) -> Findings:
-    """Every part is there, has its length, and, as far as the store shows it, its content. Reads nothing, so it also
-    works on archived objects. One listing shows most; a part that somebody wrote again is asked for by itself."""
+    """Check that every part exists, with its length and, if the store has a checksum, its content. Reads no part, so it
+    also works on archived objects. One listing shows most; a part that somebody wrote again needs a request."""
     findings = Findings()
     prefix = manifest.series.data_prefix(manifest.backup_id, manifest.level)
 
@@ -108,8 +108,8 @@ def check_presence(store: Store, manifest: Manifest, parts: Iterable[Part], *, w
 
 
 def check_hashes(store: Store, parts: Iterable[Part], findings: Findings, *, limits: Limits, moved: Moved) -> None:
-    """Every part is read back whole and has the SHA-256 that was signed; needs no key. Holds at most one chunk a
-    worker in memory, and no more than ``memory_limit`` together."""
+    """Read every part back, and check that it has the signed SHA-256. Needs no key. Keeps at most one chunk per worker
+    in memory, and no more than ``memory_limit`` in total."""
     limits = choose_sizes(limits)
 
     def check(part: Part, stop: threading.Event) -> None:
@@ -132,7 +132,7 @@ def check_hashes(store: Store, parts: Iterable[Part], findings: Findings, *, lim
 
 
 class DecryptChecks:
-    """Fetches and decrypts by the pipeline of a restore, and throws the plaintext away."""
+    """Fetches and decrypts with the pipeline of a restore, and discards the plaintext."""
 
     def __init__(
         self,
@@ -149,8 +149,8 @@ class DecryptChecks:
         self._limits = limits
 
     def check_stream(self, manifest: Manifest, parts: Iterable[Part], findings: Findings) -> None:
-        """The whole stream of one backup: every hash of its manifest. After the first damage each part by itself, from
-        the one on that was not proven yet, so that all damage is named and little is read twice."""
+        """Check the whole stream of one backup, with every hash of its manifest. After the first damage, check the
+        parts that are not proved yet one by one: this names all damage and reads little twice."""
         failure, proven = None, 0
         if not findings.parts:
             failure, proven = self._failure_of(manifest, parts)
@@ -161,8 +161,8 @@ class DecryptChecks:
             findings.whole.append(failure)
 
     def check_parts(self, manifest: Manifest, parts: Iterable[Part], findings: Findings) -> None:
-        """Some parts, each by itself as if it were a whole stream: its own length and hash are that stream's. If no
-        key opens the first one, none opens the others, which are only hashed then."""
+        """Check some parts, each as if it were a whole stream with its own length and hash. If no key opens the first
+        one, none opens the others: then these are only hashed."""
         left = iter(parts)
         for part in left:
             stream = StreamDigest(part.plain_bytes, part.plain_blake3)
@@ -175,7 +175,7 @@ class DecryptChecks:
                 findings.parts[part.index] = failure
 
     def _failure_of(self, manifest: Manifest, parts: Iterable[Part]) -> tuple[EngineError | None, int]:
-        """What is wrong with a stream, and how many parts at its beginning were proven."""
+        """Return the error of a stream, if any, and how many parts at its beginning were proved."""
         written = 0
 
         def write(view: memoryview) -> None:
@@ -189,14 +189,14 @@ class DecryptChecks:
             failure = error
         except ObjectArchived as error:
             failure = _archived(error.subject, error)
-        # A part was compared with its hash before a byte of the next one was written.
+        # A part was compared with its hash before the first byte of the next one was written.
         return failure, max(0, written - 1) // manifest.part_size
 
 
 def _each(
     things: Iterable[T], check: Callable[[T, threading.Event], bool | None], *, workers: int
 ) -> Iterator[tuple[T, bool | EngineError | None]]:
-    """Each of ``things`` with what ``check`` says of it, or with the damage that it raises; in order."""
+    """Pair each of ``things``, in order, with the result of ``check``, or with the error that it raises."""
     stop = threading.Event()
 
     def answer(thing: T) -> bool | EngineError | None:
@@ -233,8 +233,8 @@ def _missing(part: Part, store: Store) -> PartMissing:
     return PartMissing(
         f"Part {part.index} ({part.key}) is not in {store.location}",
         subject=part.key,
-        next_step="Without it this backup and all increments on it cannot be restored: look for a lifecycle rule or "
-        "somebody who deletes, and make a new full backup",
+        next_step="Without it, this backup and all increments based on it cannot be restored: look for a lifecycle "
+        "rule, or for somebody who deletes objects, and make a new full backup",
     )
 
 
@@ -247,7 +247,7 @@ def _other(part: Part, what: str, *, expected: str, found: str) -> PartDamaged:
         f"{part.key} has another {what} than its signed manifest states",
         subject=part.key,
         answer=f"expected {expected}, found {found}",
-        next_step="This backup and all increments on it cannot be restored: look for the cause in the storage, and "
+        next_step="This backup and all increments based on it cannot be restored: look for the cause in the store, and "
         "make a new full backup",
     )
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Prove committed backups at a depth, and say which depth ran and over what."""
+"""Proves committed backups at a depth, and reports the depth and the backups."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ _SUBSET = re.compile(r"([1-9][0-9]{0,5})/([1-9][0-9]{0,5})")
 
 @dataclass(frozen=True, slots=True)
 class Subset:
-    """Share ``number`` of ``of`` of all parts. A part is always in the same share, so running the shares 1 to ``of``
-    in turn covers everything."""
+    """Share ``number`` of ``of`` shares of all parts. A part is always in the same share, so verifying the shares 1 to
+    ``of`` in turn covers everything."""
 
     number: int
     of: int
@@ -49,7 +49,7 @@ class Subset:
         match = _SUBSET.fullmatch(text)
         if match is None or int(match[1]) > int(match[2]):
             raise UsageError(
-                f"{text!r} is no subset",
+                f"{text!r} is not a subset",
                 subject=text,
                 next_step="Write n/t with n from 1 to t, e.g. 1/7 today and 2/7 tomorrow",
             )
@@ -65,7 +65,7 @@ class Subset:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is wrong, with which backup; ``backup_id`` and ``dataset`` are empty where a manifest cannot be read."""
+    """An error and its backup. ``backup_id`` and ``dataset`` are empty if the manifest cannot be read."""
 
     error: EngineError
     backup_id: str = ""
@@ -78,9 +78,9 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
-    """What was proven. ``parts`` of ``parts_total`` were looked at, ``bytes`` is their stored size; at the depth
-    ``signature`` none is. ``not_compared`` of them have the right length, and the store shows nothing of their content:
-    only a deeper look can tell. ``backups`` lists the ids."""
+    """What was proved. ``parts`` of ``parts_total`` were checked, ``bytes`` is their stored size; the depth
+    ``signature`` checks none. ``not_compared`` of them have the right length, but no checksum in the store to compare:
+    only a deeper check proves them. ``backups`` lists the ids."""
 
     depth: Depth
     subset: Subset | None
@@ -94,14 +94,13 @@ class VerifyReport:
 
     @property
     def exit_code(self) -> int:
-        """0; 4 for warnings; 5 where something is damaged, missing or not signed; 7 where something must be thawed
-        first."""
+        """0; 4 for warnings; 5 if something is damaged, missing or not signed; 7 if something must be thawed first."""
         codes = {problem.error.exit_code for problem in self.problems}
         return 5 if 5 in codes else max(codes, default=4 if self.warnings else 0)
 
     @property
     def status(self) -> Literal["ok", "warning", "failed"]:
-        """The outcome in a word."""
+        """The outcome in one word."""
         if self.problems:
             return "failed"
         return "warning" if self.warnings else "ok"
@@ -137,11 +136,11 @@ def verify(  # noqa: PLR0913 - the options of the command
 ) -> VerifyReport:
     """Prove the backups that the arguments select, of this host unless ``host`` names another.
 
-    Every depth contains the ones before: ``signature`` proves manifests and chains, ``exists`` that all parts are
+    Every depth includes the earlier ones: ``signature`` proves manifests and chains, ``exists`` that all parts are
     stored, ``checksum`` reads them, ``decrypt`` opens them with ``identities`` (private age keys). ``subset``
-    (``n/t``) limits the parts, never the manifests. ``accept_losses`` goes on with what is there: see
-    :func:`.acceptance.accept_what_is_there`. Damage is reported, not raised. Raises ``NoSuchBackup`` where
-    nothing matches, ``SignatureInvalid`` where no trusted signer is known, :class:`UsageError`, and what makes the
+    (``n/t``) limits the parts, never the manifests. For ``accept_losses``, see
+    :func:`.accept_losses.accept_what_is_there`. Damage is reported, not raised. Raises ``NoSuchBackup`` if nothing
+    matches, ``SignatureInvalid`` if no trusted signer is known, :class:`UsageError`, and errors that make the
     repository unreadable.
     """
     share = Subset.parse(subset) if subset is not None else None
@@ -201,7 +200,7 @@ class _Run:
         self._subset = subset
         self._identities = identities
         self.parts = 0
-        """How many were looked at; ``bytes`` is their stored size."""
+        """How many were checked; ``bytes`` is their stored size."""
         self.bytes = 0
         self.not_compared = 0
         self._total = 0
@@ -209,7 +208,7 @@ class _Run:
         self._lock = threading.Lock()
 
     def check(self, manifests: Sequence[Manifest]) -> list[Problem]:
-        """All problems of all parts that are selected."""
+        """Check all selected parts, and return their problems."""
         if self._depth != "signature":
             self._total = sum(manifest.parts.stored_bytes for manifest in manifests)
             self._total //= self._subset.of if self._subset else 1
@@ -242,7 +241,7 @@ class _Run:
     def _findings(
         self, store: Store, manifest: Manifest, selected: Iterable[Part], decrypt: DecryptChecks | None
     ) -> Findings:
-        """Every depth contains the ones before it."""
+        """Run the checks of this depth. Every depth includes the earlier ones."""
         limits = self._context.config.limits
         findings = check_presence(store, manifest, self._counted(selected), workers=limits.workers)
         sound = Sound(selected, findings)
@@ -274,7 +273,7 @@ class _Run:
 
 
 class _Selected:
-    """The parts that a run looks at. Can be read again."""
+    """The parts that a run checks. Can be read again."""
 
     def __init__(self, parts: Iterable[Part], subset: Subset | None) -> None:
         self._parts = parts
@@ -291,7 +290,7 @@ def _read_catalogue(context: Context, signers: Sequence[str], host: str) -> Cata
     finally:
         store.close()
     if catalogue.identity:
-        with suppress(LocalStateError):  # as for the numbers of series, below
+        with suppress(LocalStateError):  # as for the heads of series, below
             context.remember_repository(catalogue.identity.repository_id)
     return catalogue
 
@@ -300,10 +299,10 @@ def _losses(
     context: Context, series: Series, found: Sequence[CataloguedManifest], catalogue: Catalogue
 ) -> list[Problem]:
     if catalogue.identity is None:
-        return []  # which is a problem already, and the worse one
+        return []  # that is a problem already, and a worse one
     repository_id = catalogue.identity.repository_id
     head = read_head(context.base_dir, repository_id, series)
-    with suppress(OSError):  # a machine that only verifies may have no state directory; the next check then knows less
+    with suppress(OSError):  # a machine that only verifies may have no state directory: it then remembers no heads
         newest = max((entry.manifest.seq for entry in found), default=0)
         remember(context.base_dir, repository_id, series, newest)
     return [
@@ -329,5 +328,5 @@ def _nothing_to_verify(host: str, backup_id: str | None) -> NoSuchBackup:
     return NoSuchBackup(
         f"No committed backup of host {host} matches {wanted}",
         subject=backup_id or host,
-        next_step="`zrb list --host '*'` shows what is there; nothing was verified",
+        next_step="`zrb list --host '*'` shows what there is; nothing was verified",
     )

@@ -16,7 +16,7 @@ Status = Literal["ok", "warning", "error"]
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at; ``next_step`` is empty if all is well."""
+    """The result of one check; ``next_step`` is empty if all is well."""
 
     name: str
     status: Status
