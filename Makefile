@@ -3,7 +3,7 @@
 PYTHON ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help schema venv demo demo-clean docs test unit lint sanity sanity-all ansible-test release bench clean testbed testbed-down test-openzfs test-servers servers-page
+.PHONY: help test-long schema venv demo demo-clean docs test unit lint sanity sanity-all ansible-test release bench clean testbed testbed-down test-openzfs test-servers servers-page
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ test: .venv/.installed  ## Run unit and integration tests and lint; says what it
 
 unit: .venv/.installed  ## Run the unit tests alone: no root, no network, seconds
 	@.venv/bin/pytest tests/unit
+
+test-long: .venv/.installed  ## Let the state machine take 100,000 steps, and show that it notices known defects (hours)
+	@ZRB_TEST_STEPS=100000 .venv/bin/pytest tests/unit/test_state_machine.py tests/long
 
 schema: .venv/.installed  ## Write docs/*.schema.json anew from the fields of the records
 	@.venv/bin/python -m tests.docs.schema

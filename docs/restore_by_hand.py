@@ -33,8 +33,8 @@ TEXT, NAME = rf"(?=.){LINE}", r"[^/@#\0-\x1f\x7f-\x9f]+"
 DATASET, SNAPSHOT = rf"{NAME}(/{NAME})*", rf"{NAME}(/{NAME})*@{NAME}"
 BASE64 = "([A-Za-z0-9+/]{4})*([A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?"
 NUMBER, POSITIVE, LEVEL = range(2**63), range(1, 2**63), range(5)
-TYPE = "application/vnd.zrb.manifest.v1+json"
-ENVELOPE = {"payloadType": re.escape(TYPE), "payload": BASE64, "signatures": [{"keyid": HASH, "sig": BASE64}]}
+TYPE, SIGNED = "application/vnd.zrb.manifest.v1+json", {"keyid": HASH, "sig": BASE64}
+ENVELOPE = {"payloadType": re.escape(TYPE), "payload": BASE64, "signatures": [(SIGNED, SIGNED | {"public": BASE64})]}
 IDENTITY = {"format": range(1, 2), "repository_id": "[0-9a-f]{32}", "created": TIME}
 MANIFEST = IDENTITY | {
     "backup_id": ID, "host": TEXT, "seq": POSITIVE, "previous": (None, HASH), "level": LEVEL, "level_requested": LEVEL,
@@ -77,15 +77,15 @@ def read_json(text, shape):
 
 
 def public_key(text):
-    digits = re.fullmatch("zrbsign1([a-z2-7]{58})", text)
-    raw = base64.b32decode(digits[1].upper() + "======") if digits else b""
-    if not digits or hashlib.sha256(raw[:32]).digest()[:4] != raw[32:]:
-        raise argparse.ArgumentTypeError("it is mistyped: a public signing key is zrbsign1 and 58 letters and digits")
+    found = re.fullmatch("zrbsign1(pq1(?=.{109}$)|(?=.{58}$))([a-z2-7]+)", text)
+    raw = base64.b32decode(found[2].upper() + "=" * (-len(found[2]) % 8)) if found else b""
+    if not found or hashlib.sha256(raw[:-4]).digest()[:4] != raw[-4:]:
+        raise argparse.ArgumentTypeError("it is mistyped: a public signing key is zrbsign1 and 58 or 112 characters")
     return raw[:32]
 
 
 def is_signed(options, payload, signatures):
-    """Whether one of the signatures is right and of a trusted key."""
+    """Whether one of the signatures is right and of a trusted key: Ed25519 alone, which every openssl knows."""
     message, raw, der = (options.scratch / name for name in ("message", "signature", "key"))
     message.write_bytes(b"DSSEv1 %d %b %d %b" % (len(TYPE), TYPE.encode(), len(payload), payload))
     command = ["openssl", "pkeyutl", "-verify", "-rawin", "-in", message, "-sigfile", raw, "-pubin", "-inkey", der]

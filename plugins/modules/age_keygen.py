@@ -131,14 +131,14 @@ next_step:
   sample: Make sure that the directory /etc/zrb exists, has room, and lets you write
 """
 
-from ..module_utils._ansible.arguments import AGE_KEY_FILE
+from ..module_utils._ansible.arguments import KEY_FILE
 from ..module_utils._ansible.requirements import require
 from ..module_utils._ansible.results import end
 
 
 def main() -> None:
     """Run the module."""
-    module = AGE_KEY_FILE.create_module(add_file_common_args=True)
+    module = KEY_FILE.create_module(add_file_common_args=True)
     require(module, "cryptography")
     # Only now, since what it imports needs the Python that was asked for.
     from ..module_utils._ansible.key_file import ensure_age_key

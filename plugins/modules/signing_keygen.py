@@ -14,7 +14,7 @@ version_added: 0.1.0
 author:
   - zrb.fleet contributors (@zrb-fleet)
 description:
-  - Writes an Ed25519 private key to a file that only its owner can read, and returns the public key that belongs to it.
+  - Writes a private key to a file that only its owner can read, and returns the public key that belongs to it.
   - With the private key, O(zrb.fleet.zfs_backup#module:signing_key), a machine signs the manifest of every backup.
     With the public key, O(zrb.fleet.zfs_restore#module:trusted_signers), a restore knows that nobody else wrote it.
   - A file that exists is never overwritten, and a file that is not a signing key is an error.
@@ -39,6 +39,17 @@ options:
       - The file of the private key. Its directory must exist.
     type: path
     required: true
+  type:
+    description:
+      - The kind of the key that is made. A file that exists keeps its key, of whichever kind.
+      - V(hybrid) signs with Ed25519 and with ML-DSA-65, so that a quantum computer of the future does not forge backups
+        either. Whoever trusts the key wants both signatures.
+      - V(classic) signs with Ed25519 alone.
+    type: str
+    choices:
+      - hybrid
+      - classic
+    default: hybrid
   mode:
     description:
       - Permissions of the file. If unset, a new file gets V(0600), and one that exists keeps what it has.
@@ -75,7 +86,7 @@ public_key:
   description: The public key; V(null) in check mode if the file does not exist yet.
   returned: success
   type: str
-  sample: zrbsign1uhggabp6w5fiwhzgspttmiwm3c3xcwbrhpwht6g7xs2vdnf63b3xqojhoy
+  sample: zrbsign1pq1chmnm4la3x34lkgdfel6dy7bl4zb…
 error:
   description: Kind of the failure, such as V(KeyFileError).
   returned: failure

@@ -200,7 +200,7 @@ backups:
     signer:
       description: The trusted key that signed it, or V(null) if no trusted key is known.
       type: str
-      sample: zrbsign1uhggabp6w5fiwhzgspttmiwm3c3xcwbrhpwht6g7xs2vdnf63b3xqojhoy
+      sample: zrbsign1pq1chmnm4la3x34lkgdfel6dy7bl4zb…
 problems:
   description: What is wrong - manifests that could not be listed, backups that are not complete, backups that vanished;
     each with the same keys as a failure.

@@ -155,7 +155,7 @@ EXAMPLES = r"""
     target: tank/nas1-home
     private_key: /media/usb/age.key
     trusted_signers:
-      - zrbsign1uhggabp6w5fiwhzgspttmiwm3c3xcwbrhpwht6g7xs2vdnf63b3xqojhoy
+      - zrbsign1pq1chmnm4la3x34lkgdfel6dy7bl4zb…
 """
 
 RETURN = r"""

@@ -13,6 +13,7 @@ from typing import Any
 from zrb.values import field_types
 from zrb.values.json_records import schema_of
 from zrb.values.manifest import Manifest, Part
+from zrb.values.retirement import RetirementRecord
 
 DOCS = Path(__file__).parents[2] / "docs"
 WORDS: dict[str, dict[str, Any]] = {
@@ -28,6 +29,9 @@ def schemas() -> dict[str, dict[str, Any]]:
             Manifest, "urn:zrb:manifest:1", "Payload of a zrb manifest, format 1", allOf=_BETWEEN_FIELDS
         ),
         "part.schema.json": _schema(Part, "urn:zrb:part:1", "A line of a list of parts, format 1"),
+        "retirement.schema.json": _schema(
+            RetirementRecord, "urn:zrb:retirement:1", "Payload of a zrb retirement record, format 1"
+        ),
     }
 
 

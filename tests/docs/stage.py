@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 AGE_KEY = "age1pq1x34nzsvr0rxjsgdn8zgyhfe8j7ceq5r9…"
 SECOND_AGE_KEY = "age1pq1gfk8z6v5r2ynh0w3mjq9t7xae4pdl0uw…"
-SIGNER = "zrbsign1uhggabp6w5fiwhzgspttmiwm3c3xcwbrhpwht6g7xs2vdnf63b3xqojhoy"
+SIGNER = "zrbsign1pq1chmnm4la3x34lkgdfel6dy7bl4zb…"
 """The keys that all pages show."""
 
 RUN_ELSEWHERE = {

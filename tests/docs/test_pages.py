@@ -251,7 +251,13 @@ def test_restore_by_hand_with_the_program(stage: Stage, home: MadeDataset, zpool
     assert compare(files, describe_tree(zpool.mountpoint / "restored")) == []
 
 
-@pytest.mark.parametrize("page", ["configuration.md", "cli.md", "format.md", "threat-model.md", "architecture.md"])
+@pytest.mark.parametrize(
+    "page",
+    [
+        *("configuration.md", "cli.md", "servers.md", "format.md"),
+        *("threat-model.md", "reliability.md", "architecture.md"),
+    ],
+)
 def test_pages_of_reference(stage: Stage, page: str) -> None:
     settle(stage)
     stage.play(DOCS / page)

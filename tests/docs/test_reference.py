@@ -23,13 +23,15 @@ from zrb.config.file import load_config
 from zrb.config.schema import read_config
 from zrb.run.verify import DEPTHS
 from zrb.seal.age_keys import new_identity
-from zrb.values.manifest_json import decode_manifest
+from zrb.seal.signing import SigningKey
+from zrb.values.manifest_json import decode_manifest, encode_manifest
 from zrb.values.part_list_json import decode_part
+from zrb.values.retirement import decode_retirement
 from zrb.values.strict_json import canonical_json
 
 from plugins.module_utils._ansible.requirements import LIBRARIES
 from tests.docs.page import Block, blocks_of
-from tests.docs.stage import AGE_KEY, ROOT, SECOND_AGE_KEY
+from tests.docs.stage import AGE_KEY, ROOT, SECOND_AGE_KEY, SIGNER
 
 DOCS = ROOT / "docs"
 CLI = (DOCS / "cli.md").read_text(encoding="utf-8")
@@ -81,7 +83,7 @@ def with_keys(text: str) -> str:
     """``text`` with real keys in place of those that are cut short."""
     for cut in (AGE_KEY, SECOND_AGE_KEY):
         text = text.replace(cut, new_identity("hybrid")[1])
-    return text
+    return text.replace(SIGNER, SigningKey.generate("hybrid").public)
 
 
 def yaml_blocks(page: str) -> list[Block]:
@@ -134,18 +136,26 @@ def test_the_configuration_of_the_page_shows_the_defaults(tmp_path: Path) -> Non
 
 def test_the_manifest_that_is_shown_is_one() -> None:
     shown: list[Any] = [json.loads(block.text) for block in blocks_of(DOCS / "format.md") if block.language == "json"]
-    manifest, part, envelope = shown
+    manifest, part, record, envelope = shown
     decoded = decode_manifest(json.dumps(manifest).encode())
     line = canonical_json(part) + b"\n"
     assert decode_part(line).bytes == decoded.parts.stored_bytes
     assert (len(line), hashlib.sha256(line).hexdigest()) == (decoded.parts.bytes, decoded.parts.sha256)
     assert list(envelope) == ["payloadType", "payload", "signatures"]
+    payload = encode_manifest(decoded)
+    (retired,) = decode_retirement(json.dumps(record).encode()).backups
+    assert (retired.seq, retired.backup_id, retired.manifest_sha256) == (
+        decoded.seq,
+        decoded.backup_id,
+        hashlib.sha256(payload).hexdigest(),
+    )
 
 
-def test_the_schema_is_of_all_fields_that_the_page_names() -> None:
-    schema = json.loads((DOCS / "manifest.schema.json").read_text())
-    manifest = json.loads(next(block for block in blocks_of(DOCS / "format.md") if block.language == "json").text)
-    assert set(manifest) == set(schema["required"])
+@pytest.mark.parametrize(("position", "name"), list(enumerate(["manifest", "part", "retirement"])))
+def test_the_schemas_are_of_all_fields_that_the_page_names(position: int, name: str) -> None:
+    shown = [json.loads(block.text) for block in blocks_of(DOCS / "format.md") if block.language == "json"]
+    schema = json.loads((DOCS / f"{name}.schema.json").read_text())
+    assert set(shown[position]) == set(schema["required"])
 
 
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted(DOCS.glob("*.md"))]
@@ -176,6 +186,17 @@ def test_architecture_names_every_room_and_no_file_that_is_gone() -> None:
     assert len(files) > 30
     for name in files:
         assert (engine / name).exists() or (engine.parent / name).exists(), name
+
+
+def test_reliability_names_tests_that_exist() -> None:
+    named = set(re.findall(r"`(test_\w+)`", (DOCS / "reliability.md").read_text(encoding="utf-8")))
+    written = {
+        name
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for name in re.findall(r"^ *def (test_\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    assert len(named) > 40
+    assert named <= written
 
 
 def test_readme_says_what_is_needed() -> None:

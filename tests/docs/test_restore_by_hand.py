@@ -55,10 +55,15 @@ class Desk:
     directory: Path
     kind: Any = "classic"
     dataset: str = "tank/data"
+    signs_with: Any = "classic"
     chain: list[Manifest] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.repository = CommittedRepository(self.directory / "repository", age_key=new_identity(self.kind))
+        self.repository = CommittedRepository(
+            self.directory / "repository",
+            age_key=new_identity(self.kind),
+            signing_key=SigningKey.generate(self.signs_with),
+        )
         for level, size in enumerate(SIZES):
             self.commit(level, base=self.chain[-1] if self.chain else None, size=size)
         self.key = self.repository.signing_key.public
@@ -625,6 +630,16 @@ def test_wrong_keys_and_wrong_usage_are_told(desk: Desk) -> None:
     for unknown in ("tank/other", "tank/data@other", "20260131T030000Z-L0-ffffffff", "*", "@", ".."):
         assert desk.restore(unknown).returncode == 1
     assert desk.written() == []
+
+
+def test_of_a_hybrid_signing_key_the_ed25519_half_is_enough(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, signs_with="hybrid")
+    assert desk.key.startswith("zrbsign1pq1")
+    assert desk.hand("verify", desk.repository.path, "--key", desk.key).returncode == 0
+    other = SigningKey.generate("hybrid").public
+    assert desk.hand("verify", desk.repository.path, "--key", other).returncode == 1
+    for key in (desk.key[:-1], desk.key.replace("pq1", ""), desk.key[:20] + "aaaa" + desk.key[24:]):
+        assert desk.hand("list", desk.repository.path, "--key", key).returncode == 2
 
 
 def test_it_is_one_file_of_300_lines_that_needs_no_library() -> None:

@@ -140,9 +140,11 @@ RESTORE = REPOSITORY + ArgumentSpec(
     mutually_exclusive=(("level", "backup_id", "at"),),
 )
 SNAPSHOT = ArgumentSpec(options={"config": _PATH}) + _SOURCE
-KEY_FILE = ArgumentSpec(options={"path": {"type": "path", "required": True}})
-AGE_KEY_FILE = KEY_FILE + ArgumentSpec(
-    options={"type": {"type": "str", "choices": ["hybrid", "classic"], "default": "hybrid"}}
+KEY_FILE = ArgumentSpec(
+    options={
+        "path": {"type": "path", "required": True},
+        "type": {"type": "str", "choices": ["hybrid", "classic"], "default": "hybrid"},
+    }
 )
 
 _RULE: dict[str, Option] = {

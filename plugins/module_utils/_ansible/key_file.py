@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,12 @@ Diff = dict[str, dict[str, Any]]
 
 def ensure_age_key(module: AnsibleModule) -> dict[str, Any]:
     """The result of ``age_keygen``. Raises ``KeyFileError``."""
-    return _ensure_key(module, lambda path: write_age_key(path, kind=module.params["type"]))
+    return _ensure_key(module, partial(write_age_key, kind=module.params["type"]))
 
 
 def ensure_signing_key(module: AnsibleModule) -> dict[str, Any]:
     """The result of ``signing_keygen``. Raises ``KeyFileError``."""
-    return _ensure_key(module, write_signing_key)
+    return _ensure_key(module, partial(write_signing_key, kind=module.params["type"]))
 
 
 def _ensure_key(module: AnsibleModule, write_key: Callable[[Path], KeyWritten]) -> dict[str, Any]:

@@ -179,11 +179,11 @@ class BackupsVanished(IntegrityError):
 
 
 class SignatureInvalid(IntegrityError):
-    """No trusted key signed this manifest."""
+    """No trusted key signed this manifest, or this retirement record."""
 
 
 class ManifestInvalid(IntegrityError):
-    """A manifest, its envelope or the repository identity breaks the rules of format 1."""
+    """A manifest, a retirement record, an envelope or the repository identity breaks the rules of format 1."""
 
 
 class PartDamaged(IntegrityError):

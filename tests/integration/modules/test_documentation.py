@@ -134,7 +134,7 @@ def here(examples: str, module: str, nas: Nas, bucket: LocalBucket) -> str:
         "tank/nas1-home": f"{nas.restore}/nas1-home",
         "tank/home": nas.dataset,
         "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p": nas.recipient,
-        "zrbsign1uhggabp6w5fiwhzgspttmiwm3c3xcwbrhpwht6g7xs2vdnf63b3xqojhoy": nas.signer,
+        "zrbsign1pq1chmnm4la3x34lkgdfel6dy7bl4zb…": nas.signer,
         "2026-01-31T00:00Z": "2100-01-31T00:00Z",
     }
     if module == "zfs_backup":

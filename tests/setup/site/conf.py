@@ -26,6 +26,7 @@ PAGES = {
     ),
     "Why it can be trusted": (
         "docs/threat-model",
+        "docs/reliability",
         "docs/architecture",
     ),
     "Work on it": (

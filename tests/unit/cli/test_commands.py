@@ -228,6 +228,14 @@ def test_genkey_makes_a_pair(zrb: Zrb, tmp_path: Path) -> None:
     assert zrb("genkey", "--output", tmp_path / "classic.key", "--json").document["public_key"] == classic
 
 
+def test_signing_key_makes_a_pair(zrb: Zrb, tmp_path: Path) -> None:
+    public = zrb("signing-key", "--output", tmp_path / "hybrid.key", "--json").document["public_key"]
+    assert public.startswith("zrbsign1pq1")
+    classic = zrb("signing-key", "--classic", "--output", tmp_path / "classic.key", "--json").document["public_key"]
+    assert len(classic) < len(public)
+    assert zrb("signing-key", "--output", tmp_path / "classic.key", "--json").document["public_key"] == classic
+
+
 def test_a_key_that_cannot_be_written_says_why(zrb: Zrb, tmp_path: Path) -> None:
     ended = zrb("genkey", "--output", tmp_path / "nowhere" / "age.key")
     assert ended.code == 2

@@ -44,12 +44,11 @@ def test_an_age_key_is_written_as_age_keygen_writes_it(tmp_path: Path, kind: Key
     assert read_identities(path) == [private]
 
 
-def test_a_signing_key_is_written(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("kind", "prefix"), [("hybrid", "ZRB-SIGNING-KEY-PQ-1"), ("classic", "ZRB-SIGNING-KEY-1")])
+def test_a_signing_key_is_written(tmp_path: Path, kind: KeyKind, prefix: str) -> None:
     path = tmp_path / "signing.key"
-    written = write_signing_key(path, now=NOW)
-    assert path.read_text().startswith(
-        f"# created: 2026-01-31T02:00:00Z\n# public key: {written.public}\nZRB-SIGNING-KEY-1"
-    )
+    written = write_signing_key(path, kind=kind, now=NOW)
+    assert path.read_text().startswith(f"# created: 2026-01-31T02:00:00Z\n# public key: {written.public}\n{prefix}")
     assert read_signing_key(path).public == written.public
 
 

@@ -15,12 +15,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from zrb.errors import ChainBroken, NoSuchBackup
-from zrb.plan.chain import check_series, next_place, oldest_first, resolve_chain, select_backup
+from zrb.plan.chain import (
+    check_not_retired,
+    check_series,
+    next_place,
+    oldest_first,
+    resolve_chain,
+    select_backup,
+)
 from zrb.plan.levels import base_candidates
 from zrb.values.manifest import Manifest, SendRecord
 from zrb.values.repository_names import BackupId
 
-from tests.fixtures.sample_manifests import BEGINNING, catalogued, history, sample_manifest
+from tests.fixtures.sample_manifests import (
+    BEGINNING,
+    catalogued,
+    catalogued_as_is,
+    history,
+    retired_from,
+    sample_manifest,
+)
 
 LEVELS = st.lists(st.integers(0, 4), min_size=1, max_size=12)
 
@@ -61,7 +75,7 @@ def test_a_missing_link_is_named() -> None:
     with pytest.raises(ChainBroken) as caught:
         resolve_chain([line[0], line[2]], line[2].backup_id)
     assert caught.value.problem == (
-        f"The backup {line[2].backup_id} needs {line[1].backup_id}, whose manifest is missing or was refused"
+        f"The backup {line[2].backup_id} needs {line[1].backup_id}, whose manifest is missing, refused or retired"
     )
     assert "`zrb list`" in caught.value.next_step
 
@@ -198,8 +212,8 @@ def test_numbers_order_a_line_also_where_the_clock_went_back() -> None:
 def test_gaps_say_how_wide_they_are() -> None:
     entries = catalogued(history([0, 1, 1, 1]))
     assert [loss.sentence for loss in check_series([entries[0], entries[3]])] == [
-        f"Before the backup {entries[3].manifest.backup_id} number 2 to 3 of its series is missing: "
-        "removed by cleanup, or lost."
+        f"Before the backup {entries[3].manifest.backup_id} number 2 to 3 of its series is missing, "
+        "and was not retired."
     ]
 
 
@@ -236,3 +250,64 @@ def test_a_loss_has_one_key_before_and_after_the_next_backup(levels: list[int], 
     (at_the_end,) = check_series(entries[:kept], highest_seen=len(entries) - 1)
     (in_the_middle,) = check_series([*entries[:kept], entries[-1]])
     assert at_the_end.key == in_the_middle.key
+
+
+@given(LEVELS, st.data())
+def test_whatever_is_missing_and_not_retired_shows(levels: list[int], data: st.DataObject) -> None:
+    """Of a series some backups are retired and some vanish: what shows is what vanished, as far as somebody who has
+    seen all of it can know."""
+    entries = catalogued(history([0, *levels, 1]))
+    fates = data.draw(
+        st.lists(st.sampled_from(["kept", "retired", "lost"]), min_size=len(entries), max_size=len(entries))
+    )
+    kept = [entry for entry, fate in zip(entries, fates, strict=True) if fate == "kept"]
+    gone = [retired_from(entry) for entry, fate in zip(entries, fates, strict=True) if fate == "retired"]
+    lost = [number for number, fate in enumerate(fates, start=1) if fate == "lost"]
+    first, newest = (kept[0].manifest.seq, kept[-1].manifest.seq) if kept else (1, 0)
+    below = max((one.seq for one in gone if one.seq < first), default=0) if kept else 0
+    losses = check_series(kept, gone, highest_seen=len(entries))
+    shown = [number for loss in losses for number in numbers_of(loss.key)]
+    assert shown == [number for number in lost if number > below]
+    assert [loss.newest for loss in losses] == [numbers_of(loss.key)[-1] > newest for loss in losses]
+
+
+@given(LEVELS, st.data())
+def test_a_retired_number_is_not_given_again(levels: list[int], data: st.DataObject) -> None:
+    entries = catalogued(history([0, *levels]))
+    gone = data.draw(st.sets(st.sampled_from(range(len(entries)))))
+    kept = [entry for position, entry in enumerate(entries) if position not in gone]
+    retired = [retired_from(entries[position]) for position in sorted(gone)]
+    assert next_place(kept, retired) == (len(entries) + 1, entries[-1].payload_sha256)
+    following = sample_manifest(len(entries) + 1, previous=entries[-1].payload_sha256)
+    assert check_series([*kept, *catalogued_as_is([following])], retired) == []
+
+
+def test_a_backup_that_followed_another_than_the_retired_one_shows() -> None:
+    entries = catalogued(history([0, 1]))
+    other = replace(retired_from(entries[0]), manifest_sha256="0" * 64)
+    assert check_series(entries[1:], [retired_from(entries[0])]) == []
+    (loss,) = check_series(entries[1:], [other])
+    assert loss.key == f"before {entries[1].manifest.backup_id}"
+
+
+def test_a_series_that_began_anew_after_a_loss_misses_nothing_before() -> None:
+    anew = catalogued_as_is([replace(sample_manifest(5), previous=None)])
+    assert check_series(anew) == []
+    (loss,) = check_series(catalogued_as_is([sample_manifest(5)]))
+    assert (loss.key, loss.newest) == ("1 to 4", False)
+
+
+def test_a_retired_backup_says_when_and_why() -> None:
+    (entry,) = catalogued(history([0]))
+    one = retired_from(entry)
+    check_not_retired([one], None)
+    check_not_retired([one], "another")
+    with pytest.raises(NoSuchBackup) as caught:
+        check_not_retired([one], one.backup_id)
+    assert one.reason in caught.value.problem
+    assert "2026-03-01" in caught.value.problem
+
+
+def numbers_of(key: str) -> list[int]:
+    first, last = map(int, key.split(" to "))
+    return list(range(first, last + 1))

@@ -112,6 +112,8 @@ def test_no_dataset_name_leaves_the_log_directory(tmp_path: Path, dataset: str) 
     [
         "AGE-SECRET-KEY-1QQPQYQSZQGPQYQSZQGPQYQSZQGPQYQSZQGPQYQSZQGPQYQSZQGPQGWCXTK",
         "AGE-SECRET-KEY-PQ-1QQPQYQSZQGPQYQSZQGPQYQSZQGPQYQSZQGPQYQSZQGPQYQSZQGPQGWCXTK",
+        "ZRB-SIGNING-KEY-1ABCDPQYQSZQ234567",
+        "ZRB-SIGNING-KEY-PQ-1ABCDPQYQSZQ234567",
         "https://bucket/x?X-Amz-Signature=0a1b2c3d4e&y=1",
         "Authorization: AWS4-HMAC-SHA256 Credential=AKIA/0a1b2c3d4e",
         "my-own-secret-0a1b2c3d4e",

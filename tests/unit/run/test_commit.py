@@ -13,7 +13,7 @@ import pytest
 from zrb.config.key_files import read_signing_key
 from zrb.errors import Interrupted, StreamDamaged, ZfsError
 from zrb.run.backup import back_up
-from zrb.run.backup.commit import build_manifest, check_stream_edges, commit, finish_commit
+from zrb.run.backup.commit import build_manifest, check_stream_edges, commit, finish_commit, sign_manifest
 from zrb.run.backup.survey import Survey, look, survey_dataset
 from zrb.seal.signing import open_envelope
 from zrb.state.heads import highest_seen, remember
@@ -139,7 +139,8 @@ class TestManifest:
         context = fleet.context(checkpoint=lambda name: steps.append((name, key in fleet.store.keys)))
         found = survey_dataset(context, look(context, fleet.store, fleet.task), DATASET)
         fleet.store.remove(key)
-        assert commit(context, fleet.store, read_signing_key(fleet.signing_key), found, manifest) == key
+        envelope = sign_manifest(context, read_signing_key(fleet.signing_key), manifest)
+        assert commit(context, fleet.store, found, manifest, envelope) == key
         assert steps == [("manifest-signed", False), ("manifest-stored", True)]
 
 

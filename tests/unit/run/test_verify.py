@@ -349,7 +349,8 @@ def test_a_chain_with_a_missing_link_is_a_problem(repository: CommittedRepositor
     repository.file_of(full.series.manifest_key(full.backup_id)).unlink()
     report = verified(repository, "signature")
     assert [(problem.backup_id, problem.as_json()["error"]) for problem in report.problems] == [
-        (child.backup_id, "ChainBroken")
+        (child.backup_id, "ChainBroken"),
+        ("", "BackupsVanished"),
     ]
 
 

@@ -184,6 +184,7 @@ def test_a_key_file_has_comments_blank_lines_and_keys() -> None:
         ("# only a comment\n", "no age private key"),
         (PUBLIC, "public key"),
         ("ZRB-SIGNING-KEY-1ABC", "signing key"),
+        ("ZRB-SIGNING-KEY-PQ-1ABC", "signing key"),
         ("-----BEGIN AGE ENCRYPTED FILE-----", "passphrase"),
         ("age-encryption.org/v1\n-> scrypt", "passphrase"),
         ("-----BEGIN OPENSSH PRIVATE KEY-----", "SSH"),

@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 from zrb.errors import IntegrityError, KeyFileError, LibraryMissing, ManifestInvalid, SignatureInvalid
 from zrb.seal import signing
 from zrb.seal.signing import (
+    MANIFEST,
     MAX_SIGNATURES,
-    PAYLOAD_TYPE,
+    RETIREMENT,
     SigningKey,
     check_signer,
     open_envelope,
@@ -52,14 +53,26 @@ def test_the_envelope_is_dsse() -> None:
     assert base64.b64decode(record["payload"]) == PAYLOAD
     (signature,) = record["signatures"]
     assert signature["keyid"] == KEY.keyid == hashlib.sha256(raw_public(KEY)).hexdigest()
-    message = f"DSSEv1 {len(PAYLOAD_TYPE)} {PAYLOAD_TYPE} {len(PAYLOAD)} ".encode() + PAYLOAD
+    kind = MANIFEST.media_type
+    message = f"DSSEv1 {len(kind)} {kind} {len(PAYLOAD)} ".encode() + PAYLOAD
     Ed25519PublicKey.from_public_bytes(raw_public(KEY)).verify(base64.b64decode(signature["sig"]), message)
 
 
-def test_the_encoding_is_that_of_the_specification(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_encoding_is_that_of_the_specification() -> None:
     # The example in the protocol.md of DSSE.
-    monkeypatch.setattr(signing, "PAYLOAD_TYPE", "http://example.com/HelloWorld")
-    assert pre_authentication_encoding(b"hello world") == b"DSSEv1 29 http://example.com/HelloWorld 11 hello world"
+    encoded = pre_authentication_encoding(b"hello world", "http://example.com/HelloWorld")
+    assert encoded == b"DSSEv1 29 http://example.com/HelloWorld 11 hello world"
+
+
+def test_what_is_signed_as_one_kind_is_not_read_as_another() -> None:
+    record = KEY.sign(PAYLOAD, RETIREMENT)
+    assert open_envelope(record, RETIREMENT, trusted=[KEY.public]).payload == PAYLOAD
+    for envelope, kind, other in ((record, MANIFEST, RETIREMENT), (ENVELOPE, RETIREMENT, MANIFEST)):
+        with pytest.raises(ManifestInvalid, match=kind.noun):
+            open_envelope(envelope, kind, trusted=[KEY.public])
+        renamed = envelope.replace(other.media_type.encode(), kind.media_type.encode())
+        with pytest.raises(SignatureInvalid, match=kind.noun):
+            open_envelope(renamed, kind, trusted=[KEY.public])
 
 
 def test_a_trusted_signer_is_believed() -> None:

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,12 +50,17 @@ def add_to(commands: Any) -> None:
         commands,
         "signing-key",
         run_signing_key,
-        summary="create the Ed25519 key pair that signs manifests",
+        summary="create the key pair that signs manifests",
         example=_SIGNING_EXAMPLE,
         dry_run=True,
     )
     signing.add_argument(
         "--output", metavar="FILE", type=Path, default=SIGNING_KEY, help="private key file (default: %(default)s)"
+    )
+    signing.add_argument(
+        "--classic",
+        action="store_true",
+        help="make an Ed25519 key, instead of one that signs with ML-DSA-65 besides, which no quantum computer forges",
     )
 
 
@@ -64,8 +68,7 @@ def run_genkey(session: Session) -> int:
     """Run ``genkey``."""
     from ..run.keys import write_age_key
 
-    write = partial(write_age_key, kind="classic" if session.args.classic else "hybrid")
-    return _write(session, write, "Add the public key to age_recipients, and keep the file away from the NAS")
+    return _write(session, write_age_key, "Add the public key to age_recipients, and keep the file away from the NAS")
 
 
 def run_signing_key(session: Session) -> int:
@@ -82,7 +85,7 @@ def _write(session: Session, write: Any, advice: str) -> int:
         answer = "exists and would not be changed" if exists else "would be written"
         session.give({"exit_code": 0, "path": str(path), "created": not exists}, lambda: put(f"{path} {answer}"))
         return 0
-    key: KeyWritten = write(path)
+    key: KeyWritten = write(path, kind="classic" if session.args.classic else "hybrid")
     document = {"exit_code": 0, "path": str(key.path), "public_key": key.public, "created": key.created}
     session.give(document, lambda: _show(key, advice))
     return 0

@@ -9,14 +9,16 @@ All manifests given to a function here are those of one series (one dataset of o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 
 from ..errors import BackupsVanished, ChainBroken, NoSuchBackup
+from ..values.json_records import write_time
 from ..values.manifest import CataloguedManifest, Manifest
 from ..values.repository_names import BackupId, Series
+from ..values.retirement import RetiredBackup
 
 
 def resolve_chain(manifests: Sequence[Manifest], target_id: str) -> tuple[Manifest, ...]:
@@ -65,7 +67,7 @@ def _misfit(child: Manifest, parent: Manifest) -> str:
 
 def _missing_link(child: Manifest, base_id: BackupId) -> ChainBroken:
     return ChainBroken(
-        f"The backup {child.backup_id} needs {base_id}, whose manifest is missing or was refused",
+        f"The backup {child.backup_id} needs {base_id}, whose manifest is missing, refused or retired",
         subject=child.backup_id,
         next_step="Look into the problems that `zrb list` reports; a backup of another chain can be restored meanwhile",
     )
@@ -134,12 +136,23 @@ def _no_such_backup(problem: str, manifests: Sequence[Manifest]) -> NoSuchBackup
     return NoSuchBackup(problem, next_step=f"These exist: {some}{more}; `zrb list` shows them")
 
 
-def next_place(entries: Sequence[CataloguedManifest]) -> tuple[int, str | None]:
-    """``seq`` and ``previous`` of the next backup in a series."""
-    if not entries:
-        return 1, None
-    newest = max(entries, key=lambda entry: entry.manifest.seq)
-    return newest.manifest.seq + 1, newest.payload_sha256
+def check_not_retired(retired: Iterable[RetiredBackup], backup_id: str | None) -> None:
+    """Raise :class:`NoSuchBackup`, which says when and why, if the backup ``backup_id`` is one of ``retired``."""
+    for one in retired:
+        if one.backup_id == backup_id:
+            raise NoSuchBackup(
+                f"The backup {one.backup_id} was retired on {write_time(one.retired)}: {one.reason}",
+                subject=one.backup_id,
+                next_step="Its data is removed, or about to be: choose another backup with `zrb list`",
+            )
+
+
+def next_place(entries: Sequence[CataloguedManifest], retired: Sequence[RetiredBackup] = ()) -> tuple[int, str | None]:
+    """``seq`` and ``previous`` of the next backup in a series. The numbers of retired backups are not given again."""
+    places: list[tuple[int, str | None]] = [(one.seq, one.manifest_sha256) for one in retired]
+    places += [(entry.manifest.seq, entry.payload_sha256) for entry in entries]
+    number, previous = max(reversed(places), key=lambda place: place[0], default=(0, None))
+    return number + 1, previous
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,38 +174,78 @@ class Loss:
         )
 
 
-def check_series(entries: Sequence[CataloguedManifest], *, highest_seen: int = 0, refused: int = 0) -> list[Loss]:
+def check_series(
+    entries: Sequence[CataloguedManifest],
+    retired: Sequence[RetiredBackup] = (),
+    *,
+    highest_seen: int = 0,
+    refused: int = 0,
+) -> list[Loss]:
     """What the numbers and hashes of a series betray: backups that were removed, exchanged or made twice.
 
-    ``highest_seen`` is the highest number that this reader has seen in the series before, 0 for none. ``refused``
-    manifests of the series are there and damaged or not trusted: a problem of their own, but they did not vanish.
+    ``retired`` are those that a trusted key removed: they are no loss. ``highest_seen`` is the highest number that this
+    reader has seen in the series before, 0 for none. ``refused`` manifests of the series are there and damaged or not
+    trusted: a problem of their own, but they did not vanish.
     """
     ordered = sorted(entries, key=lambda entry: (entry.manifest.seq, entry.manifest.backup_id))
-    losses = [loss for older, newer in pairwise(ordered) for loss in _joint(older, newer)]
+    numbers = sorted({entry.manifest.seq for entry in ordered} | {one.seq for one in retired})
     newest = ordered[-1].manifest.seq if ordered else 0
-    if newest + refused < highest_seen:
-        sentence = (
-            f"The repository shows {newest} as the newest backup of this dataset, and number {highest_seen} was seen "
-            "before: the newest backups were removed, or an old state of the repository is shown."
-        )
-        losses.append(Loss(f"{newest + 1} to {highest_seen}", sentence, newest=True))
+    losses = [*_repeated(ordered), *_exchanged(ordered, retired), *_missing_before(ordered, numbers)]
+    tail = list(_gaps([newest, *(number for number in numbers if number > newest), highest_seen + 1]))
+    if sum(last - first + 1 for first, last in tail) > refused:
+        losses += [
+            Loss(
+                f"{first} to {last}",
+                f"The repository shows {newest} as the newest backup of this dataset, and number {last} was there "
+                "before: the newest backups were removed, or an old state of the repository is shown.",
+                newest=True,
+            )
+            for first, last in tail
+        ]
     return losses
 
 
-def _joint(older: CataloguedManifest, newer: CataloguedManifest) -> list[Loss]:
-    before, after = older.manifest, newer.manifest
-    if after.seq == before.seq:
-        sentence = (
-            f"The backups {before.backup_id} and {after.backup_id} have the same number {after.seq} in the series."
-        )
-        return [Loss(f"{before.backup_id} and {after.backup_id}", sentence)]
-    if after.seq > before.seq + 1:
-        gap = f"{before.seq + 1} to {after.seq - 1}" if after.seq > before.seq + 2 else f"{before.seq + 1}"
-        sentence = (
-            f"Before the backup {after.backup_id} number {gap} of its series is missing: removed by cleanup, or lost."
-        )
-        return [Loss(f"{before.seq + 1} to {after.seq - 1}", sentence)]
-    if after.previous != older.payload_sha256:
-        sentence = f"The backup {before.backup_id} is not the one that {after.backup_id} followed: it was exchanged."
-        return [Loss(f"before {after.backup_id}", sentence)]
-    return []
+def _repeated(ordered: Sequence[CataloguedManifest]) -> Iterator[Loss]:
+    for before, after in pairwise(entry.manifest for entry in ordered):
+        if before.seq == after.seq:
+            two = f"{before.backup_id} and {after.backup_id}"
+            yield Loss(two, f"The backups {two} have the same number {after.seq} in the series.")
+
+
+def _exchanged(ordered: Sequence[CataloguedManifest], retired: Sequence[RetiredBackup]) -> Iterator[Loss]:
+    """Backups that did not follow the one whose number precedes theirs."""
+    hashes: dict[int, dict[str, str]] = {}
+    for one in retired:
+        hashes.setdefault(one.seq, {})[one.manifest_sha256] = one.backup_id
+    live: dict[int, Manifest] = {}
+    for entry in ordered:
+        hashes.setdefault(entry.manifest.seq, {})[entry.payload_sha256] = entry.manifest.backup_id
+        live.setdefault(entry.manifest.seq, entry.manifest)
+    for number, after in live.items():
+        before = hashes.get(number - 1, {})
+        # One that names none began anew after a loss: whatever is there in spite of that was exchanged.
+        if before and after.previous not in before and (after.previous or number - 1 in live):
+            *_others, name = before.values()
+            sentence = f"The backup {name} is not the one that {after.backup_id} followed: it was exchanged."
+            yield Loss(f"before {after.backup_id}", sentence)
+
+
+def _missing_before(ordered: Sequence[CataloguedManifest], numbers: Sequence[int]) -> Iterator[Loss]:
+    """Numbers that are missing before a backup that is there."""
+    if not ordered:
+        return
+    first = ordered[0].manifest
+    oldest, newest = first.seq, ordered[-1].manifest.seq
+    if first.previous is not None:
+        # Of older gaps it is not known whether the series began anew after them.
+        oldest = max((number for number in numbers if number < first.seq), default=0)
+    for begin, end in _gaps([oldest, *(number for number in numbers if oldest < number <= newest)]):
+        after = next(entry.manifest for entry in ordered if entry.manifest.seq > end)
+        gap = f"{begin} to {end}" if end > begin else f"{begin}"
+        sentence = f"Before the backup {after.backup_id} number {gap} of its series is missing, and was not retired."
+        yield Loss(f"{begin} to {end}", sentence)
+
+
+def _gaps(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """The first and the last of each run of numbers that is missing between two of ``numbers``, which rise."""
+    return ((before + 1, after - 1) for before, after in pairwise(numbers) if after > before + 1)

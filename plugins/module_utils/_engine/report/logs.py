@@ -25,7 +25,7 @@ from ..values.repository_names import encode_component
 
 _SECRETS = re.compile(
     r"AGE-SECRET-KEY-(?:PQ-)?[0-9A-Z]+"
-    r"|ZRB-SIGNING-KEY-[0-9A-Z]+"
+    r"|ZRB-SIGNING-KEY-(?:PQ-)?[0-9A-Z]+"
     r"|(?<=X-Amz-Signature=)[^&\s\"']+|(?<=X-Amz-Security-Token=)[^&\s\"']+"
     r"|(?i:(?<=authorization: ))[^\r\n\"]+",
 )

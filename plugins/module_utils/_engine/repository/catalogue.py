@@ -2,7 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The committed backups of a repository: every manifest that a trusted signer proves, and what is wrong with others."""
+"""The committed backups of a repository: every manifest that a trusted signer proves, less what a retirement record
+names that one proves; and what is wrong with other objects."""
 
 from __future__ import annotations
 
@@ -10,11 +11,20 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field, replace
+from itertools import chain
+from typing import Final, TypeAlias
 
-from ..errors import EngineError, IntegrityError, ManifestInvalid, ObjectArchived, ObjectMissing, ThawNeeded
-from ..seal.signing import MAX_ENVELOPE_BYTES, no_trusted_signer, open_envelope
+from ..errors import (
+    EngineError,
+    IntegrityError,
+    ManifestInvalid,
+    ObjectArchived,
+    ObjectMissing,
+    SignatureInvalid,
+    ThawNeeded,
+)
+from ..seal.signing import MANIFEST, MAX_ENVELOPE_BYTES, RETIREMENT, PayloadKind, no_trusted_signer, open_envelope
 from ..store.protocol import Store
 from ..values.manifest import CataloguedManifest
 from ..values.manifest_json import decode_manifest
@@ -22,23 +32,44 @@ from ..values.repository_names import (
     IDENTITY_KEY,
     MANIFEST_SUFFIX,
     PART_LIST_SUFFIX,
+    RETIREMENT_PREFIX,
+    RETIREMENT_SUFFIX,
     BackupId,
     Series,
     encode_component,
     parse_manifest_key,
+    parse_retirement_key,
+    parse_series,
 )
+from ..values.retirement import RetiredBackup, RetirementRecord, decode_retirement, merge_retired
 from .identity import RepositoryIdentity, identity_problem, read_identity
 
-__all__ = ["Catalogue", "CataloguedManifest", "read_catalogue"]
+__all__ = ["Catalogue", "CataloguedManifest", "CataloguedRecord", "read_catalogue"]
+
+_MOST_LOOKS: Final = 5
+"""How often a repository is listed, while something that was listed is gone when it is to be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class CataloguedRecord:
+    """A retirement record with its key, and the trusted public key that vouches for it."""
+
+    record: RetirementRecord
+    key: str
+    signer: str
 
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """``manifests`` by host and dataset, then by number in their series; ``problems`` are those of single objects."""
+    """``manifests`` of the backups that are not retired, by host and dataset, then by number in their series;
+    ``problems`` are those of single objects; ``records`` say what is retired, and ``retired_backups`` the same by
+    series."""
 
     manifests: tuple[CataloguedManifest, ...]
     problems: tuple[EngineError, ...]
     identity: RepositoryIdentity | None = None
+    records: tuple[CataloguedRecord, ...] = ()
+    retired_backups: Mapping[Series, tuple[RetiredBackup, ...]] = field(default_factory=dict)
 
     def refused(self, series: Series) -> int:
         """How many manifests of ``series`` are there and were left out."""
@@ -48,65 +79,152 @@ class Catalogue:
                 count += parse_manifest_key(problem.subject)[0] == series
         return count
 
+    def problems_of(self, series: Series) -> tuple[EngineError, ...]:
+        """The problems of the objects of ``series``, and those that are of no series."""
 
-def read_catalogue(
+        def concerns(problem: EngineError) -> bool:
+            try:
+                return parse_series(problem.subject) == series
+            except ManifestInvalid:
+                return True
+
+        return tuple(problem for problem in self.problems if concerns(problem))
+
+    def retired(self, series: Series) -> tuple[RetiredBackup, ...]:
+        """The retired backups of ``series``, by number."""
+        return self.retired_backups.get(series, ())
+
+
+def read_catalogue(  # noqa: PLR0913 - what is read, and who is believed
     store: Store,
     *,
     trusted: Sequence[str],
     host: str | None = None,
     dataset: str | None = None,
     recursive: bool = False,
+    records_only: bool = False,
     allow_unsigned: bool = False,
     known: str | None = None,
     workers: int = 8,
 ) -> Catalogue:
     """All committed backups, of one ``host`` or one ``dataset`` (full name) if given; ``recursive``: and those of all
-    datasets below it. ``known`` is the id that this machine remembers of the repository: another one, or none, is a
+    datasets below it; ``records_only``: of one dataset the retirement records alone, by one listing, however many
+    backups it has. ``known`` is the id that this machine remembers of the repository: another one, or none, is a
     problem.
 
-    A manifest that is damaged, that nobody trusted signed, or that stands under another key than it names is left
-    out and reported. Raises ``SignatureInvalid`` if no trusted signer is given at all, unless ``allow_unsigned``,
-    and what the store raises if it does not answer.
+    A manifest or retirement record that is damaged, that nobody trusted signed, or that stands under another key than
+    its own is left out and reported. ``allow_unsigned`` is about manifests alone: a record that no trusted key proves
+    retires nothing. Raises ``SignatureInvalid`` if no trusted signer is given at all, unless ``allow_unsigned``, and
+    what the store raises if it does not answer.
     """
     if not trusted and not allow_unsigned:
         raise no_trusted_signer()
-    problems: list[EngineError] = []
-    keys, list_sizes = _listed(store, host, dataset, problems, recursive=recursive)
-    identity = _identity(store, problems, known=known, has_manifests=bool(keys))
-    read = partial(_read_manifest, store, list_sizes, identity=identity, trusted=trusted, allow_unsigned=allow_unsigned)
-    found: list[CataloguedManifest] = []
+    prefix = _prefix(host, dataset) + (RETIREMENT_PREFIX if records_only else "")
+    read: dict[str, _Read] = {}
     with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="catalogue") as pool:
-        for result in pool.map(read, keys):
-            if isinstance(result, CataloguedManifest):
-                found.append(result)
-            elif result is not None:
-                problems.append(result)
-    found.sort(key=lambda entry: (entry.manifest.host, entry.manifest.dataset.name, entry.manifest.seq, entry.key))
-    return Catalogue(tuple(found), tuple(problems), identity)
+        for _look in range(_MOST_LOOKS):
+            problems: list[EngineError] = []
+            listed = _list(store, prefix, None if recursive else dataset, problems)
+            identity = _identity(store, problems, known=known, has_manifests=bool(listed.manifests or listed.records))
+            reader = _Reader(store, identity, trusted, allow_unsigned=allow_unsigned)
+            read.update(pool.map(reader.manifest, [place for place in listed.manifests if place[0] not in read]))
+            read.update(pool.map(reader.record, [key for key in listed.records if key not in read]))
+            # Somebody removes what is retired, or merges records: another look shows the record that says so.
+            gone = [key for key, one in read.items() if isinstance(one, ObjectMissing)]
+            if not gone:
+                break
+            for key in gone:
+                del read[key]
+    return _catalogue(listed, read, problems, identity)
 
 
-def _listed(
-    store: Store, host: str | None, dataset: str | None, problems: list[EngineError], *, recursive: bool
-) -> tuple[list[tuple[str, Series, BackupId]], dict[str, int]]:
-    """The manifests, and the lengths of the lists of parts by key."""
-    keys: list[tuple[str, Series, BackupId]] = []
-    list_sizes: dict[str, int] = {}
-    for item in store.list(_prefix(host, dataset)):
-        is_list = item.key.endswith(PART_LIST_SUFFIX)
-        if not is_list and not item.key.endswith(MANIFEST_SUFFIX):
+_Read: TypeAlias = "CataloguedManifest | CataloguedRecord | EngineError | None"
+"""What an object among the manifests turned out to be: ``None`` is a record that counts for nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """What is among the manifests, by its keys; and the lengths of the lists of parts."""
+
+    manifests: list[tuple[str, Series, BackupId]] = field(default_factory=list)
+    records: list[str] = field(default_factory=list)
+    list_sizes: dict[str, int] = field(default_factory=dict)
+
+
+def _list(store: Store, prefix: str, dataset: str | None, problems: list[EngineError]) -> _Listed:
+    listed = _Listed()
+    items = store.list(prefix)
+    if store.kind == "directory":
+        # A directory is not read in the order of its keys. A second look shows what was written during the first one:
+        # the record of a manifest that is gone by then.
+        items = iter({item.key: item for item in chain(items, store.list(prefix))}.values())
+    for item in items:
+        if not item.key.endswith((MANIFEST_SUFFIX, PART_LIST_SUFFIX, RETIREMENT_SUFFIX)):
             continue  # what file managers and copy programs leave
         try:
+            if item.key.endswith(RETIREMENT_SUFFIX):
+                series = parse_retirement_key(item.key)
+                if dataset in (None, series.dataset):
+                    listed.records.append(item.key)
+                continue
+            is_list = item.key.endswith(PART_LIST_SUFFIX)
             series, backup_id = parse_manifest_key(item.key, suffix=PART_LIST_SUFFIX if is_list else MANIFEST_SUFFIX)
         except ManifestInvalid as error:
             problems.append(error)
             continue
         if is_list:
-            list_sizes[item.key] = item.bytes  # without a manifest it is what a killed run left, or is being written
-            continue
+            # Without a manifest it is being written or removed, or a killed run left it.
+            listed.list_sizes[item.key] = item.bytes
         # The manifests of child datasets lie under the prefix of their parent.
-        if recursive or dataset in (None, series.dataset):
-            keys.append((item.key, series, backup_id))
-    return keys, list_sizes
+        elif dataset in (None, series.dataset):
+            listed.manifests.append((item.key, series, backup_id))
+    return listed
+
+
+def _catalogue(
+    listed: _Listed,
+    read: Mapping[str, _Read],
+    problems: list[EngineError],
+    identity: RepositoryIdentity | None,
+) -> Catalogue:
+    manifests: list[CataloguedManifest] = []
+    records: list[CataloguedRecord] = []
+    for key in (*(place[0] for place in listed.manifests), *listed.records):
+        match read.get(key):
+            case CataloguedManifest() as found:
+                parts = found.manifest.parts
+                manifests.append(replace(found, has_part_list=listed.list_sizes.get(parts.key) == parts.bytes))
+            case CataloguedRecord() as record:
+                records.append(record)
+            case EngineError() as problem:
+                problems.append(problem)
+    named = {
+        (found.record.repository_id, found.record.series, one.backup_id, one.manifest_sha256)
+        for found in records
+        for one in found.record.backups
+    }
+    manifests = [found for found in manifests if _place_of(found) not in named]
+    manifests.sort(key=lambda entry: (entry.manifest.host, entry.manifest.dataset.name, entry.manifest.seq, entry.key))
+    return Catalogue(tuple(manifests), tuple(problems), identity, tuple(records), _retired(records, manifests))
+
+
+def _place_of(found: CataloguedManifest) -> tuple[str, Series, BackupId, str]:
+    manifest = found.manifest
+    return manifest.repository_id, manifest.series, manifest.backup_id, found.payload_sha256
+
+
+def _retired(
+    records: Sequence[CataloguedRecord], manifests: Sequence[CataloguedManifest]
+) -> dict[Series, tuple[RetiredBackup, ...]]:
+    """What ``records`` retire. One that names another manifest than the one that is there retires nothing."""
+    there = {(found.manifest.series, found.manifest.backup_id) for found in manifests}
+    groups: dict[Series, list[tuple[RetiredBackup, ...]]] = {}
+    for found in records:
+        groups.setdefault(found.record.series, []).append(found.record.backups)
+    return {
+        series: tuple(one for one in merge_retired(*group) if (series, one.backup_id) not in there)
+        for series, group in groups.items()
+    }
 
 
 def _prefix(host: str | None, dataset: str | None) -> str:
@@ -130,60 +248,72 @@ def _identity(
     return identity
 
 
-def _read_manifest(
-    store: Store,
-    list_sizes: Mapping[str, int],
-    place: tuple[str, Series, BackupId],
-    *,
-    identity: RepositoryIdentity | None,
-    trusted: Sequence[str],
-    allow_unsigned: bool,
-) -> CataloguedManifest | EngineError | None:
-    """The manifest, or what is wrong with it, or nothing if it was removed since it was listed."""
-    key, series, backup_id = place
-    try:
-        opened = open_envelope(store.get(key, limit=MAX_ENVELOPE_BYTES), trusted=trusted, allow_unsigned=allow_unsigned)
-        manifest = decode_manifest(opened.payload)
-        if (manifest.series, manifest.backup_id) != (series, backup_id):
-            raise _misplaced(f"says that it is {manifest.backup_id} of {manifest.dataset.name} on {manifest.host}")
-        if identity is not None and manifest.repository_id != identity.repository_id:
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Reads single objects. Each answer begins with the key."""
+
+    store: Store
+    identity: RepositoryIdentity | None
+    trusted: Sequence[str]
+    allow_unsigned: bool = field(kw_only=True)
+
+    def manifest(self, place: tuple[str, Series, BackupId]) -> tuple[str, _Read]:
+        """The manifest, or what is wrong with it."""
+        key, series, backup_id = place
+        try:
+            envelope = self.store.get(key, limit=MAX_ENVELOPE_BYTES)
+            opened = open_envelope(envelope, trusted=self.trusted, allow_unsigned=self.allow_unsigned)
+            manifest = decode_manifest(opened.payload)
+            if (manifest.series, manifest.backup_id) != (series, backup_id):
+                named = f"{manifest.backup_id} of {manifest.dataset.name} on {manifest.host}"
+                raise _misplaced(MANIFEST, f"says that it is {named}")
+            self._check_repository(MANIFEST, manifest.repository_id)
+        except (ObjectMissing, ObjectArchived, IntegrityError) as error:
+            return key, _about(key, MANIFEST, error)
+        return key, CataloguedManifest(manifest, key, opened.signer, hashlib.sha256(opened.payload).hexdigest())
+
+    def record(self, key: str) -> tuple[str, _Read]:
+        """The retirement record, or what is wrong with it."""
+        if not self.trusted:
+            return key, None
+        try:
+            envelope = self.store.get(key, limit=MAX_ENVELOPE_BYTES)
+            opened = open_envelope(envelope, RETIREMENT, trusted=self.trusted)
+            record = decode_retirement(opened.payload)
+            own_key = record.series.retirement_key(len(record.backups), hashlib.sha256(envelope).hexdigest())
+            if own_key != key:
+                raise _misplaced(RETIREMENT, f"belongs under the key {own_key}")
+            self._check_repository(RETIREMENT, record.repository_id)
+        except SignatureInvalid as error:
+            return key, None if self.allow_unsigned else _about(key, RETIREMENT, error)
+        except (ObjectMissing, ObjectArchived, IntegrityError) as error:
+            return key, _about(key, RETIREMENT, error)
+        return key, CataloguedRecord(record, key, opened.signer or "")
+
+    def _check_repository(self, kind: PayloadKind, found: str) -> None:
+        if self.identity is not None and found != self.identity.repository_id:
             raise _misplaced(
-                f"belongs to the repository {manifest.repository_id}, and {IDENTITY_KEY} names {identity.repository_id}"
+                kind, f"belongs to the repository {found}, and {IDENTITY_KEY} names {self.identity.repository_id}"
             )
-    except ObjectMissing:
-        return None
-    except ObjectArchived:
-        return _archived(key)
-    except IntegrityError as error:
-        return _about(key, error)
-    return CataloguedManifest(
-        manifest,
-        key,
-        opened.signer,
-        hashlib.sha256(opened.payload).hexdigest(),
-        has_part_list=list_sizes.get(manifest.parts.key) == manifest.parts.bytes,
-    )
 
 
-def _misplaced(reason: str) -> ManifestInvalid:
+def _misplaced(kind: PayloadKind, reason: str) -> ManifestInvalid:
     return ManifestInvalid(
-        f"The manifest {reason}",
+        f"The {kind.noun} {reason}",
         next_step=f"It was copied or moved there, or {IDENTITY_KEY} was exchanged: find out who can write to the "
         "repository, and remove the one that is wrong. `zrb verify --accept-losses` makes a removed "
         f"{IDENTITY_KEY} again from signed manifests",
     )
 
 
-def _archived(key: str) -> ThawNeeded:
-    return ThawNeeded(
-        f"The manifest {key} was moved to an archive class",
-        subject=key,
-        next_step="Thaw that object, and take `manifests/` out of the lifecycle rule that moved it",
-    )
-
-
-def _about(key: str, error: IntegrityError) -> IntegrityError:
+def _about(key: str, kind: PayloadKind, error: EngineError) -> EngineError:
     """The same error, naming the object it is about."""
-    if error.subject == key:
+    if isinstance(error, ObjectArchived):
+        return ThawNeeded(
+            f"The {kind.noun} {key} was moved to an archive class",
+            subject=key,
+            next_step="Thaw that object, and take `manifests/` out of the lifecycle rule that moved it",
+        )
+    if isinstance(error, ObjectMissing) or error.subject == key:
         return error
     return type(error)(f"{key}: {error.problem}", subject=key, answer=error.answer, next_step=error.next_step)

@@ -21,7 +21,7 @@ from ..store.protocol import Store
 from ..values.field_types import RepositoryId, Time
 from ..values.json_records import read_record, write_record
 from ..values.manifest_json import check_format
-from ..values.repository_names import IDENTITY_KEY, MANIFEST_SUFFIX
+from ..values.repository_names import IDENTITY_KEY, MANIFEST_SUFFIX, RETIREMENT_SUFFIX
 from ..values.strict_json import parse_object
 
 MAX_IDENTITY_BYTES = 4096
@@ -84,7 +84,9 @@ def find_identity(store: Store, *, known: str | None) -> RepositoryIdentity | No
     Raises :class:`RepositoryChanged`, and what :func:`read_identity` raises.
     """
     found = read_identity(store)
-    has_manifests = found is None and any(item.key.endswith(MANIFEST_SUFFIX) for item in store.list("manifests/"))
+    has_manifests = found is None and any(
+        item.key.endswith((MANIFEST_SUFFIX, RETIREMENT_SUFFIX)) for item in store.list("manifests/")
+    )
     if problem := identity_problem(store, found, known=known, has_manifests=has_manifests):
         raise problem
     return found

@@ -177,7 +177,7 @@ def _pair(identity: Identity) -> tuple[str, str]:
 def _wrong_identity(key: str) -> str:
     if key.startswith("age1"):
         return "an age public key"
-    if key.upper().startswith("ZRB-SIGNING-KEY-1"):
+    if key.upper().startswith("ZRB-SIGNING-KEY-"):
         return "a signing key, which cannot decrypt"
     if key.startswith(("age-encryption.org/", "-----BEGIN AGE ENCRYPTED")):
         return "one that is itself encrypted with a passphrase (decrypt it first with `age -d`)"

@@ -35,6 +35,7 @@ Time = Annotated[datetime, time()]
 Line = Annotated[str, _line]
 Name = Annotated[str, _name]
 Texts = Annotated[dict[str, str], by_name(_name, _any_text)]
+Reason = Annotated[str, text("text of 1 to 200 characters without control characters", f"[^{_CONTROLS}]+", most=200)]
 Hash = Annotated[str, _hash]
 """SHA-256 or BLAKE3."""
 Guid = Annotated[

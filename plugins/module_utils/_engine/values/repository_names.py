@@ -21,9 +21,14 @@ MAX_LEVEL = 4
 IDENTITY_KEY = "zrb.json"
 MANIFEST_SUFFIX = ".json"
 PART_LIST_SUFFIX = ".parts"
+RETIREMENT_PREFIX = "retired-"
+"""Greater than the digits that a backup id begins with: a listing in key order shows what is removed before it shows
+the record that names it, which was written earlier. So it shows at least one of the two."""
+RETIREMENT_SUFFIX = ".record"
 BACKUP_ID_PATTERN = "[0-9]{8}T[0-9]{6}Z-L[0-4]-[0-9a-f]{8}"
 _PART_NAME = re.compile(r"snapshot\.part-([0-9]{6})\.age")
 _BACKUP_ID = re.compile(BACKUP_ID_PATTERN)
+_RETIREMENT = re.compile(rf"{RETIREMENT_PREFIX}[0-9]{{4}}-[0-9a-f]{{16}}{re.escape(RETIREMENT_SUFFIX)}")
 
 
 def new_backup_id(*, now: datetime, level: int, token: str) -> BackupId:
@@ -103,6 +108,11 @@ class Series:
         """Key of the list of parts of one backup."""
         return f"{self.manifest_prefix}{backup_id}{PART_LIST_SUFFIX}"
 
+    def retirement_key(self, count: int, envelope_sha256: str) -> str:
+        """Key of a retirement record of ``count`` backups. One that takes the place of another names more, and so comes
+        later in key order."""
+        return f"{self.manifest_prefix}{RETIREMENT_PREFIX}{count:04d}-{envelope_sha256[:16]}{RETIREMENT_SUFFIX}"
+
     def data_prefix(self, backup_id: BackupId, level: int) -> str:
         """Prefix of all parts of one backup, with a trailing slash."""
         return f"data/{self.path}/level{level}/{backup_id}/"
@@ -117,14 +127,39 @@ def parse_manifest_key(key: str, *, suffix: str = MANIFEST_SUFFIX) -> tuple[Seri
 
     Raises :class:`ManifestInvalid` if the format has no such key. Never use these names in a local path.
     """
+    series, file_name = _parse_place(key)
+    backup_id = file_name.removesuffix(suffix)
+    if file_name == f"{backup_id}{suffix}" and _BACKUP_ID.fullmatch(backup_id):
+        return series, BackupId(backup_id)
+    raise _no_such_key(key)
+
+
+def parse_series(key: str) -> Series:
+    """The series that an object under ``manifests/`` is of. Raises :class:`ManifestInvalid` for a key that is none."""
+    return _parse_place(key)[0]
+
+
+def parse_retirement_key(key: str) -> Series:
+    """The series that a retirement record under ``key`` is of. Raises :class:`ManifestInvalid` if the key is not one
+    that this format writes."""
+    series, file_name = _parse_place(key)
+    if _RETIREMENT.fullmatch(file_name):
+        return series
+    raise _no_such_key(key)
+
+
+def _parse_place(key: str) -> tuple[Series, str]:
+    """The series, and the last component."""
     pieces = key.split("/")
-    file_name = pieces[-1]
-    if len(pieces) >= 4 and all(pieces) and pieces[0] == "manifests" and file_name.endswith(suffix):
-        backup_id = file_name.removesuffix(suffix)
+    if len(pieces) >= 4 and all(pieces) and pieces[0] == "manifests":
         series = Series(host=unquote(pieces[1]), dataset="/".join(unquote(piece) for piece in pieces[2:-1]))
-        if _BACKUP_ID.fullmatch(backup_id) and f"{series.manifest_prefix}{backup_id}{suffix}" == key:
-            return series, BackupId(backup_id)
-    raise ManifestInvalid(
+        if f"{series.manifest_prefix}{pieces[-1]}" == key:
+            return series, pieces[-1]
+    raise _no_such_key(key)
+
+
+def _no_such_key(key: str) -> ManifestInvalid:
+    return ManifestInvalid(
         f"The object {key!r} is among the manifests, but is not named like one",
         subject=key,
         next_step="zrb did not write it: find out what did, and remove the object",

@@ -43,7 +43,15 @@ from ...values.progress import Progress
 from ...values.repository_names import BackupId, check_level, hold_tag
 from ...values.zfs import Snapshot, SnapshotFacts
 from ..context import Context
-from .commit import build_manifest, check_stream_edges, commit, finish_commit, list_parts, rehearse_manifest
+from .commit import (
+    build_manifest,
+    check_stream_edges,
+    commit,
+    finish_commit,
+    list_parts,
+    rehearse_manifest,
+    sign_manifest,
+)
 from .recovery import give_up, recover
 from .results import BackupOutcome, BackupPlan, BackupResult
 from .survey import Decision, Survey, binding_for, decide, look, survey_dataset
@@ -488,7 +496,8 @@ class _TaskRun:
             job=self.job,
         )
         try:
-            key = self._insist(lambda: commit(context, self.store, self.signing_key, survey, manifest))
+            envelope = sign_manifest(context, self.signing_key, manifest)
+            key = self._insist(lambda: commit(context, self.store, survey, manifest, envelope))
         except ObjectExists:
             # Something else took this id, so resuming would only end here again.
             give_up(self.store, work.journal, work.progress)

@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
 
-from ...errors import ManifestInvalid, NoSuchSnapshot, PartDamaged, PartMissing, StreamDamaged, explained
+from ...errors import ChainBroken, ManifestInvalid, NoSuchSnapshot, PartDamaged, PartMissing, StreamDamaged, explained
 from ...plan.chain import next_place
 from ...plan.holds import snapshots_to_release
 from ...plan.part_proof import beside_listing, proves
+from ...repository.catalogue import read_catalogue
 from ...repository.part_list import write_part_list
 from ...seal.signing import SigningKey
 from ...state.heads import highest_seen, remember
@@ -72,7 +73,7 @@ def build_manifest(
 ) -> Manifest:
     """The manifest of a stream that is stored completely; ``properties`` are the local ones of the dataset."""
     base = survey.committed(binding.base_id) if binding.base_id else None
-    seq, previous = next_place(survey.entries)
+    seq, previous = next_place(survey.entries, survey.retired)
     backup_id = BackupId(binding.backup_id)
     dataset = survey.dataset
     return Manifest(
@@ -175,16 +176,38 @@ def _holds(store: Store, part: Part) -> bool:
     return store.holds(part.key, size=part.bytes, sha256=part.sha256, expected=part.checksum) is not None
 
 
-def commit(context: Context, store: Store, signing_key: SigningKey, survey: Survey, manifest: Manifest) -> str:
-    """Sign and write the manifest, and return its key. From here on the backup exists."""
-    payload = encode_manifest(manifest)
-    key = survey.series.manifest_key(manifest.backup_id)
-    envelope = signing_key.sign(payload)
+def sign_manifest(context: Context, signing_key: SigningKey, manifest: Manifest) -> bytes:
+    """The envelope of the manifest. Signed once: hybrid keys sign otherwise each time, and after a lost reply the very
+    same object is compared."""
+    envelope = signing_key.sign(encode_manifest(manifest))
     context.checkpoint("manifest-signed")
-    storage_class = context.config.storage_classes.manifest
-    store.put(key, envelope, storage_class=storage_class)
+    return envelope
+
+
+def commit(context: Context, store: Store, survey: Survey, manifest: Manifest, envelope: bytes) -> str:
+    """Write the signed manifest; its key. From here on the backup exists.
+
+    Raises :class:`ChainBroken` if its base was retired since it was chosen, which may be days ago."""
+    _check_base(context, store, manifest)
+    key = survey.series.manifest_key(manifest.backup_id)
+    store.put(key, envelope, storage_class=context.config.storage_classes.manifest)
     context.checkpoint("manifest-stored")
     return key
+
+
+def _check_base(context: Context, store: Store, manifest: Manifest) -> None:
+    if manifest.base is None:
+        return
+    series, base_id = manifest.series, manifest.base.backup_id
+    now = read_catalogue(
+        store, trusted=context.trusted_signers(), host=series.host, dataset=series.dataset, records_only=True
+    )
+    if any(one.backup_id == base_id for one in now.retired(series)):
+        raise ChainBroken(
+            f"The base {base_id} of {manifest.backup_id} was retired while this backup was made",
+            subject=manifest.backup_id,
+            next_step="Nothing was committed. Run the same command again: it starts from another base",
+        )
 
 
 def finish_commit(context: Context, survey: Survey, manifest: Manifest, journal: Journal) -> list[str]:

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from ...errors import ManifestInvalid, NoSuchSnapshot, NotFound
+from ...errors import NoSuchSnapshot, NotFound
 from ...plan.chain import check_series, oldest_first
 from ...plan.levels import BaseChoice, choose_base, send_flags
-from ...repository.catalogue import read_catalogue
+from ...repository.catalogue import Catalogue, read_catalogue
 from ...repository.identity import RepositoryIdentity
 from ...state.heads import read_head
 from ...state.journal import Binding, Journal, JournalDamaged, backup_id_of, journals_in
@@ -27,7 +27,8 @@ from ...state.locks import dataset_state_dir
 from ...store.protocol import Store
 from ...values.config import Task
 from ...values.manifest import CataloguedManifest, Encryption, Manifest
-from ...values.repository_names import Series, new_backup_id, parse_manifest_key
+from ...values.repository_names import Series, new_backup_id
+from ...values.retirement import RetiredBackup
 from ...values.zfs import Bookmark, Dataset, Inventory, Pool, Snapshot
 from ...zfs.names import snapshot_name
 from ..context import Context
@@ -44,6 +45,7 @@ class Survey:
     snapshots: tuple[Snapshot, ...]
     bookmarks: tuple[Bookmark, ...]
     entries: tuple[CataloguedManifest, ...]
+    retired: tuple[RetiredBackup, ...]
     journals: tuple[Journal, ...]
     damaged_journals: tuple[Path, ...]
     orphans: tuple[Journal, ...]
@@ -65,6 +67,10 @@ class Survey:
     def committed(self, backup_id: str) -> Manifest | None:
         """The committed backup with this id."""
         return next((manifest for manifest in self.manifests if manifest.backup_id == backup_id), None)
+
+    def was_retired(self, backup_id: str) -> bool:
+        """Whether the backup of this id was committed and retired."""
+        return any(one.backup_id == backup_id for one in self.retired)
 
     @property
     def youngest_committed(self) -> Manifest | None:
@@ -125,10 +131,8 @@ class Landscape:
     pool: Pool | None
     inventories: dict[str, Inventory]
     """Empty, like ``pool``, if they could not be read together."""
-    repository_id: str
+    catalogue: Catalogue
     entries: dict[str, list[CataloguedManifest]]
-    problems: dict[str, list[str]]
-    """Sentences. Those under an empty name are about the repository."""
 
 
 def look(context: Context, store: Store, task: Task) -> Landscape:
@@ -149,17 +153,10 @@ def look(context: Context, store: Store, task: Task) -> Landscape:
     except Exception:  # noqa: BLE001 - each is read alone then, and whichever cannot be read fails alone
         pool, found = None, []
     inventories = {one.dataset.name: one for one in found}
-    entries, problems = defaultdict(list), defaultdict(list)
+    entries = defaultdict(list)
     for entry in catalogue.manifests:
         entries[entry.manifest.dataset.name].append(entry)
-    for problem in catalogue.problems:
-        try:
-            name = parse_manifest_key(problem.subject)[0].dataset
-        except ManifestInvalid:
-            name = ""
-        problems[name].append(problem.explain())
-    repository_id = catalogue.identity.repository_id if catalogue.identity else ""
-    return Landscape(pool, inventories, repository_id, entries, problems)
+    return Landscape(pool, inventories, catalogue, entries)
 
 
 def survey_dataset(context: Context, landscape: Landscape, dataset_name: str) -> Survey:
@@ -167,18 +164,20 @@ def survey_dataset(context: Context, landscape: Landscape, dataset_name: str) ->
     found = landscape.inventories.get(dataset_name) or context.zfs.inventory(dataset_name)[0]
     series = Series(host=context.config.host, dataset=dataset_name)
     entries = tuple(landscape.entries.get(dataset_name, ()))
-    repository_id, known = landscape.repository_id, context.known_repository
+    catalogue, known = landscape.catalogue, context.known_repository
+    repository_id = catalogue.identity.repository_id if catalogue.identity else ""
+    retired = catalogue.retired(series)
     journals, damaged = _load_journals(dataset_state_dir(context.base_dir, dataset_name))
     former = former_repositories(context.base_dir) - {repository_id}
-    problems = [*landscape.problems.get("", ()), *landscape.problems.get(dataset_name, ())]
-    warnings = [*problems]
+    problems = catalogue.problems_of(series)
+    warnings = [problem.explain() for problem in problems]
     if known and known.host not in ("", series.host) and not entries:
         warnings.append(
             f"This machine used to back up as the host {known.host}, and now begins a new series of {dataset_name} as "
             f"{series.host}. If only its name changed, set `host: {known.host}`."
         )
     head = read_head(context.base_dir, repository_id, series)
-    losses = check_series(entries, highest_seen=head.seq, refused=len(landscape.problems.get(dataset_name, ())))
+    losses = check_series(entries, retired, highest_seen=head.seq, refused=catalogue.refused(series))
     for loss in losses:
         if loss.newest and loss.key not in head.accepted:
             raise loss.error(series)
@@ -192,6 +191,7 @@ def survey_dataset(context: Context, landscape: Landscape, dataset_name: str) ->
         snapshots=found.snapshots,
         bookmarks=found.bookmarks,
         entries=entries,
+        retired=retired,
         journals=tuple(journal for journal in journals if journal.binding.repository_id == repository_id),
         damaged_journals=tuple(damaged),
         orphans=tuple(journal for journal in journals if journal.binding.repository_id in former),
@@ -212,6 +212,9 @@ def decide(
     resumable, obsolete = None, []
     for journal in reversed(survey.journals):
         held = survey.snapshot_with(journal.binding.snapshot_guid)
+        if survey.was_retired(journal.binding.backup_id):
+            obsolete.append(journal)  # committed, and removed since: under its id nothing may be written again
+            continue
         if survey.committed(journal.binding.backup_id) or (held and journal.binding.level != choice.level):
             continue
         part_size = context.config.limits.part_size or journal.binding.part_size

@@ -43,11 +43,11 @@ def write_age_key(path: Path, *, kind: KeyKind = "hybrid", now: datetime | None 
     return KeyWritten(path, public, created=True)
 
 
-def write_signing_key(path: Path, *, now: datetime | None = None) -> KeyWritten:
-    """Make a key pair that signs manifests, likewise."""
+def write_signing_key(path: Path, *, kind: KeyKind = "hybrid", now: datetime | None = None) -> KeyWritten:
+    """Make a key pair of ``kind`` that signs manifests, likewise."""
     if os.path.lexists(path):
         return KeyWritten(path, read_signing_key(path).public, created=False)
-    key = SigningKey.generate()
+    key = SigningKey.generate(kind)
     _write(path, key.text(created=_now(now)))
     return KeyWritten(path, key.public, created=True)
 

@@ -244,7 +244,12 @@ def _losses(
     for series, entries in shown.items():
         if covered_by_any(tasks, series.dataset):
             head = read_head(context.base_dir, repository_id, series)
-            known = check_series(entries, highest_seen=head.seq, refused=catalogue.refused(series))
+            known = check_series(
+                entries,
+                catalogue.retired(series),
+                highest_seen=head.seq,
+                refused=catalogue.refused(series),
+            )
             losses += [loss.error(series) for loss in known if loss.key not in head.accepted]
     return losses
 

@@ -12,7 +12,7 @@ from itertools import islice
 from typing import Any
 
 from ...errors import NoSuchBackup, PartDamaged, PartMissing, UsageError
-from ...plan.chain import check_series, resolve_chain, select_backup
+from ...plan.chain import check_not_retired, check_series, resolve_chain, select_backup
 from ...plan.part_proof import beside_listing
 from ...repository.catalogue import Catalogue, read_catalogue
 from ...repository.part_list import open_part_list
@@ -160,9 +160,12 @@ def read_plan(
 def choose_backup(catalogue: Catalogue, series: Series, selection: RestoreSelection) -> Manifest:
     """The selected one of the backups of ``series``. Raises :class:`NoSuchBackup`."""
     manifests = [entry.manifest for entry in catalogue.manifests]
+    retired = catalogue.retired(series)
+    check_not_retired(retired, selection.backup_id)
     if not manifests:
+        also = f"; {len(retired)} that it made were retired" if retired else ""
         raise NoSuchBackup(
-            f"There is no committed backup of {series.dataset} made by the host {series.host}",
+            f"There is no committed backup of {series.dataset} made by the host {series.host}{also}",
             subject=series.dataset,
             next_step="Give dataset and host as they were called then; `zrb list --host '*'` shows all backups",
         )
@@ -183,7 +186,13 @@ def _warnings(
     warnings = [problem.explain() for problem in catalogue.problems]
     repository_id = catalogue.identity.repository_id if catalogue.identity else ""
     head = read_head(context.base_dir, repository_id, series)
-    for loss in check_series(catalogue.manifests, highest_seen=head.seq, refused=catalogue.refused(series)):
+    losses = check_series(
+        catalogue.manifests,
+        catalogue.retired(series),
+        highest_seen=head.seq,
+        refused=catalogue.refused(series),
+    )
+    for loss in losses:
         if loss.key in head.accepted:
             continue
         if loss.newest and selection.backup_id is None:

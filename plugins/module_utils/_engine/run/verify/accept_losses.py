@@ -17,7 +17,7 @@ from ...state.heads import read_head, remember, series_seen
 from ...state.known_repositories import replace_repository
 from ...store.protocol import Store
 from ...values.config import Task
-from ...values.repository_names import parse_manifest_key
+from ...values.repository_names import parse_series
 from ..context import Context
 
 
@@ -40,7 +40,7 @@ def accept_what_is_there(context: Context, trusted: Sequence[str], *, host: str,
             if covered_by_any(tasks, series.dataset):
                 entries = [entry for entry in catalogue.manifests if entry.manifest.series == series]
                 head = read_head(context.base_dir, identity.repository_id, series)
-                losses = check_series(entries, highest_seen=head.seq)
+                losses = check_series(entries, catalogue.retired(series), highest_seen=head.seq)
                 told += [
                     f"Accepted: {series.dataset}: {loss.sentence}" for loss in losses if loss.key not in head.accepted
                 ]
@@ -84,19 +84,20 @@ def _accept_identity(
 def _is_of(host: str, problem: EngineError) -> bool:
     """Whether ``problem`` is about the backups of ``host``. Those of others may be signed by whomever they trust."""
     try:
-        return parse_manifest_key(problem.subject)[0].host == host
+        return parse_series(problem.subject).host == host
     except ManifestInvalid:
         return True
 
 
 def _signed_id(store: Store, catalogue: Catalogue, known: str | None) -> str | None:
     ids = {entry.manifest.repository_id for entry in catalogue.manifests}
+    ids |= {found.record.repository_id for found in catalogue.records}
     others = [problem for problem in catalogue.problems if not isinstance(problem, RepositoryChanged)]
     if known in ids or len(ids) == 1:
         return known if known in ids else ids.pop()
     if ids or others:
         raise RepositoryChanged(
-            f"The manifests in {store.location} do not tell which repository this is",
+            f"The manifests and records in {store.location} do not tell which repository this is",
             subject=store.location,
             answer=f"they name {', '.join(sorted(ids))}" if ids else "no trusted key signed any of them",
             next_step="Restore zrb.json from a copy, or add the signer to `trusted_signers`",

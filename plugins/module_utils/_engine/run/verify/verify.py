@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from ...config.tasks import as_tasks, covered_by_any
 from ...errors import EngineError, IntegrityError, LocalStateError, NoSuchBackup, ThawNeeded, UsageError
-from ...plan.chain import check_series, walk_chain
+from ...plan.chain import check_not_retired, check_series, next_place, walk_chain
 from ...repository.catalogue import Catalogue, read_catalogue
 from ...repository.part_list import open_part_list
 from ...seal.signing import no_trusted_signer
@@ -169,6 +169,8 @@ def verify(  # noqa: PLR0913 - the options of the command
         seen = series_seen(context.base_dir, catalogue.identity.repository_id, host)
         all_series |= {series: None for series in seen if covered_by_any(tasks, series.dataset)}
     if not all_series and not problems and not warnings:
+        for one in catalogue.records:
+            check_not_retired(one.record.backups, backup_id)
         raise _nothing_to_verify(host, backup_id)
     run = _Run(context, depth, share, tuple(identities))
     for series in all_series:
@@ -302,12 +304,12 @@ def _losses(
         return []  # that is a problem already, and a worse one
     repository_id = catalogue.identity.repository_id
     head = read_head(context.base_dir, repository_id, series)
+    retired = catalogue.retired(series)
     with suppress(OSError):  # a machine that only verifies may have no state directory: it then remembers no heads
-        newest = max((entry.manifest.seq for entry in found), default=0)
-        remember(context.base_dir, repository_id, series, newest)
+        remember(context.base_dir, repository_id, series, next_place(found, retired)[0] - 1)
     return [
         Problem(loss.error(series), dataset=series.dataset)
-        for loss in check_series(found, highest_seen=head.seq, refused=catalogue.refused(series))
+        for loss in check_series(found, retired, highest_seen=head.seq, refused=catalogue.refused(series))
         if loss.key not in head.accepted
     ]
 
