@@ -20,7 +20,7 @@ description:
     whole stream is right.
   - The new dataset is not mounted. It gets C(mountpoint=none) and C(canmount=noauto), so that it cannot cover anything,
     and C(sharenfs=off) and C(sharesmb=off), so that it is not shared as its parent may be.
-  - Never changes or overwrites anything in an existing dataset.
+  - Never changes or overwrites anything in an existing dataset, but for what O(only) and O(continue) add to it.
 extends_documentation_fragment:
   - zrb.fleet.engine
   - zrb.fleet.engine.zfs
@@ -36,8 +36,9 @@ attributes:
   idempotent:
     support: full
     details:
-      - A target whose newest snapshot is that of the chosen backup is left as it is. Any other target that exists is an
-        error.
+      - A target whose newest snapshot is that of the chosen backup is left as it is, if its restore was finished. With
+        O(continue=true), one that holds the first backups of the chain gets what is missing. Any other target that
+        exists is an error.
 options:
   dataset:
     description:
@@ -46,7 +47,7 @@ options:
     required: true
   target:
     description:
-      - Full name of the dataset to make. Its parent must exist.
+      - Full name of the dataset to make. Its parent must exist. The dataset itself must not, but for O(continue).
     type: str
     required: true
   host:
@@ -80,6 +81,18 @@ options:
       - Restore only the chosen backup, onto a O(target) that was restored up to its base before.
     type: bool
     default: false
+  continue:
+    description:
+      - Go on with a restore that was interrupted. If O(target) holds the first backups of the chain already, only those
+        that are missing are downloaded and received. The guids of the snapshots decide what is there.
+      - A backup that was cut off in its middle goes on there with OpenZFS, and only the parts that are missing are
+        downloaded. zfs-fuse receives it again from its start.
+      - A O(target) that has other snapshots, or was changed, is an error. Nothing is rolled back or destroyed.
+      - A O(target) that does not exist is restored as without this option.
+      - Cannot be used together with O(only).
+    type: bool
+    default: false
+    version_added: 0.1.0
   allow_unsigned:
     description:
       - Accept backups that no trusted key signed. Whoever can write to the repository then decides what is restored.
@@ -123,6 +136,14 @@ EXAMPLES = r"""
         path: /run/zrb/age.key
         state: absent
 
+- name: Restore, or go on after an interruption; as often as needed until nothing is left to do
+  zrb.fleet.zfs_restore:
+    config: /etc/zrb/config.yaml
+    dataset: tank/home
+    target: tank/restored
+    private_key: /run/zrb/age.key
+    continue: true
+
 - name: Restore the state of a certain day on another machine, whose own key is not known here
   zrb.fleet.zfs_restore:
     bucket: my-backup-bucket
@@ -152,10 +173,19 @@ restored:
       type: str
       sample: tank/restored@zrb_level1_20260131T020000Z
     links:
-      description: Names of the backups, in order.
+      description: Names of the backups that were received now, in order.
       type: list
       elements: str
       sample: [20260125T020000Z-L0-0b8f8e4c, 20260131T020000Z-L1-5d41402a]
+    present:
+      description: Names of the backups that were received before, in order. See O(continue).
+      type: list
+      elements: str
+      sample: []
+    changed:
+      description: Whether anything was left to do.
+      type: bool
+      sample: true
     stream_bytes:
       description: Size of all that was received.
       type: int
@@ -196,12 +226,18 @@ plan:
           parts: 20
           storage_class: STANDARD
           readable: true
+          present: false
+          fetched_bytes: 5296601344
+    done:
+      description: Whether nothing is left to do.
+      type: bool
+      sample: false
     stream_bytes:
-      description: Size of all that would be received.
+      description: Size of all that would be received. Backups that are V(present) do not count.
       type: int
       sample: 5295308800
     stored_bytes:
-      description: Size of all that would be downloaded.
+      description: Size of all that would be downloaded. Backups that are V(present) do not count.
       type: int
       sample: 5296601344
     warnings:

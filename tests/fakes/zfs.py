@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -31,7 +32,17 @@ from zrb.errors import (
     ZfsError,
     ZfsUnable,
 )
-from zrb.values.zfs import Bookmark, Capabilities, Dataset, DatasetType, Inventory, Pool, Snapshot, SnapshotFacts
+from zrb.values.zfs import (
+    Bookmark,
+    Capabilities,
+    Dataset,
+    DatasetType,
+    Inventory,
+    Pool,
+    ResumePoint,
+    Snapshot,
+    SnapshotFacts,
+)
 from zrb.zfs import names as check
 from zrb.zfs.child_processes import Ended
 from zrb.zfs.protected_receive import AT_REST, RECEIVED_BY
@@ -39,12 +50,12 @@ from zrb.zfs.real_zfs import check_send_flags
 from zrb.zfs.zfs_errors import zfs_failure
 
 from tests.fakes.zfs_streams import (
+    Arrived,
     FakeReceive,
     FakeSend,
     ReceiveFault,
     SendFault,
-    apply_stream,
-    begin_of,
+    arrive,
     make_stream,
 )
 
@@ -59,6 +70,7 @@ OPENZFS = Capabilities(
     multiple_snapshots=True,
     receive_unmounted=True,
     receive_properties=True,
+    receive_resumable=True,
     encryption=True,
 )
 ZFS_FUSE = Capabilities(
@@ -72,6 +84,7 @@ ZFS_FUSE = Capabilities(
     multiple_snapshots=False,
     receive_unmounted=False,
     receive_properties=False,
+    receive_resumable=False,
     encryption=False,
 )
 
@@ -101,6 +114,7 @@ class FakeZfs:
         self._datasets: dict[str, _Dataset] = {}
         self._snapshots: dict[str, _Snapshot] = {}
         self._bookmarks: dict[str, Bookmark] = {}
+        self._cut: dict[str, Arrived] = {}
         self._failures: dict[str, list[BaseException]] = {}
         self._sent = 0
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
@@ -281,12 +295,14 @@ class FakeZfs:
             stream, fault = b"", SendFault(0, stderr=failure.problem)
         return FakeSend(stream, fault, failure=self._stream_failure(SendFailed, f"zfs send of {snapshot}", snapshot))
 
-    def receive(self, target: str, *, type: DatasetType, first: bool, token: str = "") -> FakeReceive:
+    def receive(
+        self, target: str, *, type: DatasetType, first: bool, token: str = "", resumes: bool = False
+    ) -> FakeReceive:
         self._maybe_fail("receive")
         check.check_dataset_name(target)
-        if first and target in self._datasets:
-            raise TargetExists(f"{target} exists already", next_step="None: a fake", subject=target)
-        if first:
+        if first and not resumes:
+            if target in self._datasets:
+                raise TargetExists(f"{target} exists already", next_step="None: a fake", subject=target)
             self._get(target.rpartition("/")[0] or target)
 
         failure = self._stream_failure(ReceiveFailed, f"zfs receive into {target}", target)
@@ -299,7 +315,25 @@ class FakeZfs:
             except ValueError as refusal:
                 raise failure(Ended(1, "", str(refusal))) from refusal
 
-        return FakeReceive(commit, self.receive_fault, failure=failure)
+        def cut(stream: bytes) -> None:
+            if self._capabilities.receive_resumable and stream:
+                self._keep_cut(target, type, stream)
+                if first:
+                    self._mark(target, token)
+
+        return FakeReceive(commit, self.receive_fault, failure=failure, cut=cut)
+
+    def resume_point(self, dataset: str) -> ResumePoint | None:
+        self._maybe_fail("resume_point")
+        self._get(dataset)
+        cut = self._cut.get(dataset)
+        return ResumePoint(cut.begin.to_guid, cut.begin.from_guid, *cut.position) if cut else None
+
+    def abort_receive(self, dataset: str) -> None:
+        self._maybe_fail("abort_receive")
+        self._cut.pop(dataset)
+        if not self.snapshots(dataset):
+            del self._datasets[dataset]
 
     def protect_received(self, target: str, *, type: DatasetType) -> None:
         self._maybe_fail("protect_received")
@@ -396,17 +430,31 @@ class FakeZfs:
             self._datasets[target].properties[RECEIVED_BY] = token
 
     def _receive(self, target: str, type: DatasetType, stream: bytes) -> None:
-        begin = begin_of(stream)
+        arrived = self._arrive(target, stream)
+        if not arrived.ended:
+            raise ValueError("cannot receive: incomplete stream")
+        self._cut.pop(target, None)
+        self._add(Dataset(target, self._guid(), type))
+        self._datasets[target].content = arrived.whole
+        self._txg += 1
+        name = f"{target}@{arrived.begin.to_name.partition('@')[2]}"
+        self._snapshots[name] = _Snapshot(Snapshot(name, arrived.begin.to_guid, self._txg, self.now), arrived.whole)
+
+    def _keep_cut(self, target: str, type: DatasetType, stream: bytes) -> None:
+        """What ``receive -s`` keeps of a stream that was cut off, if it accepts it at all."""
+        try:
+            self._cut[target] = self._arrive(target, stream)
+        except ValueError:
+            return
+        self._add(Dataset(target, self._guid(), type))
+
+    def _arrive(self, target: str, stream: bytes) -> Arrived:
         known = self.snapshots(target) if target in self._datasets else []
         newest = known[-1] if known else None
         base_content = self._snapshots[newest.name].content if newest else b""
-        if begin.from_guid != (newest.guid if newest else None):
+        arrived = arrive(stream, base_content, deepcopy(self._cut.get(target)))
+        if arrived.begin.from_guid != (newest.guid if newest else None):
             raise ValueError(f"most recent snapshot of {target} does not match incremental source")
         if newest and self._datasets[target].content != base_content:
             raise ValueError(f"destination {target} has been modified since most recent snapshot")
-        content = apply_stream(stream, base_content)
-        self._add(Dataset(target, self._guid(), type))
-        self._datasets[target].content = content
-        self._txg += 1
-        name = f"{target}@{begin.to_name.partition('@')[2]}"
-        self._snapshots[name] = _Snapshot(Snapshot(name, begin.to_guid, self._txg, self.now), content)
+        return arrived

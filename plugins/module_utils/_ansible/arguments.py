@@ -134,6 +134,7 @@ RESTORE = REPOSITORY + ArgumentSpec(
         "backup_id": _TEXT,
         "at": _TEXT,
         "only": {"type": "bool", "default": False},
+        "continue": {"type": "bool", "default": False},
         "allow_unsigned": {"type": "bool", "default": False},
     },
     mutually_exclusive=(("level", "backup_id", "at"),),

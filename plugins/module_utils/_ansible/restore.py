@@ -34,13 +34,19 @@ def run_restore(module: AnsibleModule) -> dict[str, Any]:
     if module.check_mode:
         plan = plan_restore(context, selection, trusted=trusted, allow_unsigned=allow_unsigned).as_json()
         pass_on_warnings(module, plan["warnings"])
-        return {"changed": True, "plan": plan, "diff": _diff(plan["target"], [x["backup_id"] for x in plan["links"]])}
+        present = [link["backup_id"] for link in plan["links"] if link["present"]]
+        missing = [link["backup_id"] for link in plan["links"] if not link["present"]]
+        return {"changed": True, "plan": plan, "diff": _diff(plan["target"], present, missing)}
     identities = _identities(params)
     result = restore(
         context, selection, identities=identities, trusted=trusted, allow_unsigned=allow_unsigned
     ).as_json()
     pass_on_warnings(module, result["warnings"])
-    return {"changed": True, "restored": result, "diff": _diff(result["target"], result["links"])}
+    return {
+        "changed": result["changed"],
+        "restored": result,
+        "diff": _diff(result["target"], result["present"], result["links"]),
+    }
 
 
 def _selection(params: Params) -> RestoreSelection:
@@ -52,6 +58,7 @@ def _selection(params: Params) -> RestoreSelection:
         backup_id=params["backup_id"],
         at=parse_moment(params["at"], option="at") if params["at"] is not None else None,
         only=params["only"],
+        continues=params["continue"],
     )
 
 
@@ -65,5 +72,5 @@ def _identities(params: Params) -> list[str]:
     return read_identities(Path(params["private_key"]))
 
 
-def _diff(target: str, links: list[str]) -> dict[str, dict[str, Any]]:
-    return {"before": {"target": target, "restored": []}, "after": {"target": target, "restored": links}}
+def _diff(target: str, present: list[str], links: list[str]) -> dict[str, dict[str, Any]]:
+    return {"before": {"target": target, "restored": present}, "after": {"target": target, "restored": present + links}}

@@ -97,6 +97,26 @@ def test_an_older_state_comes_back(ansible: Ansible, nas: Nas, chain: list[Resul
     assert newer_onto_it["restored"]["links"] == [chain[1]["backup_id"]]
 
 
+def test_what_was_interrupted_goes_on_once(ansible: Ansible, nas: Nas, chain: list[Result]) -> None:
+    ids = [backup["backup_id"] for backup in chain]
+    (half,) = ansible.play([{RESTORE: restore_options(nas, level=0)}])
+    assert half["restored"]["links"] == ids[:1]
+    checked, restored, checked_again, restored_again = ansible.quad(RESTORE, restore_options(nas, **{"continue": True}))
+
+    assert (checked["changed"], restored["changed"]) == (True, True)
+    assert [link["present"] for link in checked["plan"]["links"]] == [True, False]
+    assert checked["plan"]["stream_bytes"] == chain[1]["stream_bytes"]
+    assert (restored["restored"]["present"], restored["restored"]["links"]) == (ids[:1], ids[1:])
+    assert restored["diff"]["before"]["restored"] == ids[:1]
+    assert restored["diff"]["after"]["restored"] == ids
+    assert (checked_again["changed"], restored_again["changed"]) == (False, False)
+
+    target = f"{nas.restore}/back"
+    command("zfs", "set", "canmount=on", target)
+    command("zfs", "set", f"mountpoint={nas.directory / 'back'}", target)
+    assert compare(describe_tree(nas.files), describe_tree(nas.directory / "back")) == []
+
+
 def test_a_target_that_holds_something_else_is_never_touched(ansible: Ansible, nas: Nas, chain: list[Result]) -> None:
     target = f"{nas.restore}/back"
     older, newer = ansible.play([{RESTORE: restore_options(nas, level=0)}, {RESTORE: restore_options(nas)}])

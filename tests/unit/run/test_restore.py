@@ -43,7 +43,7 @@ from zrb.zfs.protocol import ReceiveProcess
 
 from tests.fakes.fleet import DATASET, LIMITS, Fleet, Recorded, random_bytes
 from tests.fakes.store import MemoryStore
-from tests.fakes.zfs import ZFS_FUSE, FakeZfs, ReceiveFault
+from tests.fakes.zfs import OPENZFS, ZFS_FUSE, FakeZfs, ReceiveFault
 
 TARGET = "tank/restore/copy"
 Chain = tuple[Fleet, list[BackupResult], list[bytes]]
@@ -89,6 +89,8 @@ class TestReceived:
         assert document == {
             "target": TARGET,
             "links": [manifest.backup_id for manifest in manifests],
+            "present": [],
+            "changed": True,
             "snapshot": f"{TARGET}@{manifests[-1].snapshot.name.partition('@')[2]}",
             "stream_bytes": sum(manifest.stream.bytes for manifest in manifests),
             "warnings": [],
@@ -302,11 +304,14 @@ class TestPlan:
                     "parts": manifest.parts.count,
                     "storage_class": "STANDARD",
                     "readable": True,
+                    "present": False,
+                    "fetched_bytes": manifest.parts.stored_bytes,
                 }
                 for manifest in manifests
             ],
             "stream_bytes": sum(manifest.stream.bytes for manifest in manifests),
             "stored_bytes": sum(manifest.parts.stored_bytes for manifest in manifests),
+            "done": False,
             "warnings": [],
         }
         assert fleet.store.closed
@@ -332,10 +337,13 @@ class TestPlan:
 
 
 class EagerZfs(FakeZfs):
-    """As a real ZFS does it: the target is there as soon as its first receive has begun."""
+    """As a real ZFS does it: the target is there as soon as its first receive has begun. It cannot resume."""
 
-    def receive(self, target: str, *, type: DatasetType, first: bool, token: str = "") -> Any:
-        process: ReceiveProcess = super().receive(target, type=type, first=first, token=token)
+    def __init__(self) -> None:
+        super().__init__(capabilities=replace(OPENZFS, receive_resumable=False))
+
+    def receive(self, target: str, *, type: DatasetType, first: bool, token: str = "", resumes: bool = False) -> Any:
+        process: ReceiveProcess = super().receive(target, type=type, first=first, token=token, resumes=resumes)
         if first:
             self.add_dataset(target, type=type)
             self._mark(target, token)
@@ -429,7 +437,7 @@ class TestFailed:
         fleet.store.corrupt(fleet.parts(results[0].manifest)[0].key)
         error = fails(fleet)
         assert type(error) is PartDamaged
-        assert "--only" not in error.explain()
+        assert "--continue" not in error.explain()
         assert not fleet.zfs.exists(TARGET)
         assert fleet.progress.finished == [("failed", error.facts())]
 
@@ -440,14 +448,13 @@ class TestFailed:
         fleet.store.corrupt(key)
         error = fails(fleet)
         assert f"{TARGET} holds this chain up to {ids[0]}" in error.next_step
-        assert f"`zrb restore --only --backup-id {ids[1]} --target {TARGET}`" in error.next_step
+        assert "--continue" in error.next_step
         assert fleet.zfs.content(TARGET) == contents[0]
         again = fails(fleet)
         assert type(again) is TargetExists
-        assert f"--only --backup-id {ids[1]} " in again.explain()
+        assert f"up to {ids[0]}; to go on from there, repeat this restore with --continue" in again.explain()
         fleet.store.corrupt(key)  # the same bits once more: as it was
-        for backup_id in ids[1:]:
-            fleet.restore(backup_id=backup_id, only=True)
+        assert fleet.restore(continues=True).links == tuple(ids[1:])
         assert fleet.zfs.content(TARGET) == contents[2]
 
     def test_the_wrong_identity_names_the_right_one(self, chain: Chain) -> None:
@@ -457,14 +464,21 @@ class TestFailed:
         assert fleet.config.recipients[0] in error.next_step
         assert not fleet.zfs.exists(TARGET)
 
+    @pytest.mark.parametrize("keeps", [False, True])
     @pytest.mark.parametrize("after_bytes", [0, 1000, 150 * KIB])
-    def test_zfs_receive_gives_up(self, chain: Chain, after_bytes: int) -> None:
-        fleet, _, _ = chain
+    def test_zfs_receive_gives_up(self, chain: Chain, after_bytes: int, keeps: bool) -> None:
+        """What it has got by then stays only in a ZFS that can go on from there."""
+        fleet, _, contents = chain
+        fleet.zfs._capabilities = replace(OPENZFS, receive_resumable=keeps)
         fleet.zfs.receive_fault = ReceiveFault(after_bytes)
         error = fails(fleet)
         assert type(error) is ReceiveFailed
         assert "out of space" in error.explain()
-        assert not fleet.zfs.exists(TARGET)
+        assert fleet.zfs.exists(TARGET) is (keeps and after_bytes > 0)
+        assert ("--continue" in error.next_step) is fleet.zfs.exists(TARGET)
+        fleet.zfs.receive_fault = None
+        fleet.restore(continues=True)
+        assert fleet.zfs.content(TARGET) == contents[-1]
 
     def test_what_a_failed_receive_created_is_destroyed(self, tmp_path: Path) -> None:
         fleet = with_late_damage(tmp_path)
@@ -511,8 +525,8 @@ class TestFailed:
         class HastyZfs(EagerZfs):
             """Its receive ends at once, and well."""
 
-            def receive(self, target: str, *, type: DatasetType, first: bool, token: str = "") -> Any:
-                super().receive(target, type=type, first=first, token=token).kill()
+            def receive(self, target: str, **options: Any) -> Any:
+                super().receive(target, **options).kill()
                 return ReceiveChild(["true"], failure=lambda ended: ZfsError(str(ended), next_step="None"))
 
         fleet = Fleet(tmp_path, zfs=HastyZfs())

@@ -524,6 +524,33 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+FEATURE = "zpool get -H -o value feature@extensible_dataset tank"
+RESUMABLE = {FEATURE: said("active\n")}
+
+
+class TestCutOff:
+    TOKEN = "zfs get -H -p -o property,value receive_resume_token tank/r"
+
+    def test_nothing_was_cut_off(self) -> None:
+        zfs, _ = openzfs({self.TOKEN: said("receive_resume_token\t-\n")})
+        assert zfs.resume_point("tank/r") is None
+
+    def test_a_zfs_that_cannot_resume_is_not_asked(self) -> None:
+        zfs, line = zfs_fuse({})
+        assert zfs.resume_point("tank/r") is None
+        assert not any("resume" in asked for asked in line.asked)
+
+    def test_a_token_that_is_not_understood(self) -> None:
+        zfs, _ = openzfs({self.TOKEN: said("receive_resume_token\t9-a-b-c\n")})
+        with pytest.raises(ZfsError, match="tank/r"):
+            zfs.resume_point("tank/r")
+
+    def test_giving_up(self) -> None:
+        zfs, line = openzfs({"zfs receive -A tank/r": said("")})
+        zfs.abort_receive("tank/r")
+        assert line.asked[-1] == "zfs receive -A tank/r"
+
+
 class TestStreams:
     def test_send_from_a_bookmark_with_flags(self, programs: Path) -> None:
         (programs / "act").write_text("printf stream")
@@ -547,29 +574,44 @@ class TestStreams:
 
     def test_receive_with_options(self, programs: Path) -> None:
         (programs / "act").write_text("exit 0")
-        zfs, _ = openzfs({})
+        zfs, _ = openzfs(RESUMABLE)
         process = zfs.receive("tank/r/new", type="filesystem", first=False)
         with open(process.fileno(), "wb", closefd=False) as pipe:
             pipe.write(b"stream")
         process.finish()
-        assert (programs / "arguments").read_text().split() == ["receive", "-u", "tank/r/new"]
+        assert (programs / "arguments").read_text().split() == ["receive", "-s", "-u", "tank/r/new"]
         assert (programs / "stdin").read_bytes() == b"stream"
 
     def test_a_failed_receive_says_target_status_and_stderr(self, programs: Path) -> None:
         (programs / "act").write_text("echo 'internal error' >&2; exit 2")
-        zfs, _ = openzfs({})
+        zfs, _ = openzfs(RESUMABLE)
         process = zfs.receive("tank/r/new", type="volume", first=False)
         with pytest.raises(ReceiveFailed) as failure:
             process.finish()
         assert failure.value.subject == "tank/r/new" and "status 2" in failure.value.problem
         assert failure.value.answer == "internal error"
-        assert "restore again" in failure.value.next_step
+        assert "--continue" in failure.value.next_step
 
     def test_a_stream_that_finds_its_target_taken_is_a_failed_receive(self, programs: Path) -> None:
         (programs / "act").write_text("echo \"destination 'tank/r/new' exists\" >&2; exit 1")
-        zfs, _ = openzfs({})
+        zfs, _ = openzfs(RESUMABLE)
         with pytest.raises(ReceiveFailed, match="never overwrites"):
             zfs.receive("tank/r/new", type="volume", first=False).finish()
+
+    @pytest.mark.parametrize("feature", [said("disabled\n"), said("-\n"), failed("bad property list")])
+    def test_a_pool_that_is_older_than_resuming(self, programs: Path, feature: Ended) -> None:
+        (programs / "act").write_text("exit 0")
+        zfs, _ = openzfs({FEATURE: feature})
+        zfs.receive("tank/r/new", type="volume", first=False).finish()
+        assert (programs / "arguments").read_text().split() == ["receive", "-u", "tank/r/new"]
+
+    def test_the_rest_of_a_stream_goes_to_a_target_that_is_there(self, programs: Path) -> None:
+        (programs / "act").write_text("exit 0")
+        zfs, _ = openzfs(RESUMABLE)
+        zfs.receive("tank/r/new", type="volume", first=True, token="ours", resumes=True).finish()
+        assert (programs / "arguments").read_text().split() == [
+            "receive", "-s", "-u", "-o", "readonly=on", "-o", "zrb:received-by=ours", "tank/r/new"
+        ]  # fmt: skip
 
     def test_a_killed_receive_of_zfs_fuse_waits_for_its_daemon(self, programs: Path) -> None:
         (programs / "act").write_text(f"touch '{programs}/ended'")
@@ -579,7 +621,7 @@ class TestStreams:
 
     def test_a_killed_receive_of_openzfs_never_sees_the_end_of_the_stream(self, programs: Path) -> None:
         (programs / "act").write_text(f"touch '{programs}/ended'")
-        zfs, _ = openzfs({})
+        zfs, _ = openzfs(RESUMABLE)
         zfs.receive("tank/r/new", type="volume", first=False).kill()
         assert not (programs / "ended").exists()
 

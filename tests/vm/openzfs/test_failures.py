@@ -112,7 +112,7 @@ def test_a_killed_send_commits_nothing_and_the_next_run_resumes(local_nas: Nas) 
     assert len(snapshot_names(nas.dataset.name)) == 1, "the interrupted snapshot is sent, not another one"
 
 
-def test_restoring_into_a_full_dataset_leaves_nothing(local_nas: Nas) -> None:
+def test_restoring_into_a_full_dataset_goes_on_once_there_is_space(local_nas: Nas) -> None:
     with_incompressible_data(local_nas)
     fill(local_nas)
     local_nas.back_up(0)
@@ -120,9 +120,9 @@ def test_restoring_into_a_full_dataset_leaves_nothing(local_nas: Nas) -> None:
     with pytest.raises(ReceiveFailed) as raised:
         local_nas.restore()
     assert "quota" in raised.value.next_step
-    assert attempt("zfs", "list", local_nas.target()).returncode != 0
     command("zfs", "set", "quota=none", local_nas.pool.restore)
-    local_nas.restore()
+    local_nas.restore(continues=True)
+    local_nas.assert_restored(local_nas.target(), describe_tree(local_nas.dataset.mountpoint))
 
 
 def test_a_link_without_space_keeps_the_links_before_and_says_how_to_go_on(local_nas: Nas) -> None:
@@ -136,9 +136,9 @@ def test_a_link_without_space_keeps_the_links_before_and_says_how_to_go_on(local
     with pytest.raises(ReceiveFailed) as raised:
         nas.restore()
     assert snapshot_names(nas.target()) == [first.snapshot.name.partition("@")[2]]
-    assert f"--only --backup-id {second.backup_id}" in raised.value.next_step
+    assert "--continue" in raised.value.next_step
     command("zfs", "set", "quota=none", nas.pool.restore)
-    nas.restore(only=True, backup_id=second.backup_id)
+    assert nas.restore(continues=True).links == (second.backup_id,)
     nas.assert_restored(nas.target(), files)
 
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 _EXAMPLE = """\
   zrb restore --dataset tank/data --target tank/restored --private-key /media/usb/zrb-age.key
-  zrb restore --task example_task --target tank/restored --at 2026-01-31T00:00Z --dry-run"""
+  zrb restore --task example_task --target tank/restored --at 2026-01-31T00:00Z --dry-run
+  zrb restore --dataset tank/data --target tank/restored --private-key /media/usb/zrb-age.key --continue"""
 
 
 def add_to(commands: Any) -> None:
@@ -34,7 +35,9 @@ def add_to(commands: Any) -> None:
         example=_EXAMPLE,
         dry_run=True,
     )
-    parser.add_argument("--target", metavar="POOL/NEW", required=True, help="dataset to create; it must not exist")
+    parser.add_argument(
+        "--target", metavar="POOL/NEW", required=True, help="dataset to create; it must not exist, but for --continue"
+    )
     add_tasks(parser, what="restore the dataset of this task")
     parser.add_argument(
         "--dataset", metavar="POOL/NAME", help="restore the dataset that had this name when it was backed up"
@@ -51,6 +54,12 @@ def add_to(commands: Any) -> None:
     )
     parser.add_argument(
         "--only", action="store_true", help="restore this backup alone, into a target that has its base"
+    )
+    parser.add_argument(
+        "--continue",
+        dest="continues",
+        action="store_true",
+        help="go on if the target holds the first backups already; what is there is not downloaded again",
     )
     parser.add_argument(
         "--allow-unsigned",
@@ -81,6 +90,7 @@ def run(session: Session) -> int:
             backup_id=args.backup_id,
             at=args.at,
             only=args.only,
+            continues=args.continues,
         )
         trusted = (*args.trusted_signer, *context.trusted_signers())
         if args.dry_run:
@@ -118,7 +128,18 @@ def _time(text: str) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
+def _state(link: dict[str, Any]) -> str:
+    if link["present"]:
+        return "received already"
+    if link["readable"] and link["fetched_bytes"] < link["stored_bytes"]:
+        return f"yes, {human_size(link['fetched_bytes'])} are missing"
+    return "yes" if link["readable"] else "archived: thaw first"
+
+
 def _show_plan(plan: dict[str, Any]) -> None:
+    if plan["done"]:
+        put(f"{plan['dataset']} is already restored into {plan['target']}: nothing to do")
+        return
     put(f"{plan['dataset']} would be restored into {plan['target']} from {len(plan['links'])} backup(s):")
     show_table(
         ("BACKUP", "LEVEL", "SNAPSHOT", "STREAM", "STORED", "PARTS", "CLASS", "READABLE"),
@@ -131,7 +152,7 @@ def _show_plan(plan: dict[str, Any]) -> None:
                 human_size(link["stored_bytes"]),
                 str(link["parts"]),
                 link["storage_class"],
-                "yes" if link["readable"] else "archived: thaw first",
+                _state(link),
             )
             for link in plan["links"]
         ],
@@ -142,6 +163,9 @@ def _show_plan(plan: dict[str, Any]) -> None:
 
 
 def _show_result(result: dict[str, Any]) -> None:
+    if not result["changed"]:
+        put(f"already restored: {result['snapshot']}")
+        return
     put(f"restored {result['snapshot']} into {result['target']}")
     put(
         f"  {human_size(result['stream_bytes'])} in {len(result['links'])} backup(s) "

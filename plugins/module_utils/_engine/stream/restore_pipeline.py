@@ -54,14 +54,17 @@ class RestorePipeline:
         self.opener = opener
         self.downloaders = downloaders
 
-    def fetch_stream(self, manifest: Manifest, parts: Iterable[Part], source: Source, write: Write) -> None:
+    def fetch_stream(
+        self, manifest: Manifest, parts: Iterable[Part], source: Source, write: Write, *, start: int = 0
+    ) -> None:
         """Give the stream of ``manifest`` to ``write``, in order, in pieces of at most a block. ``parts`` are those of
-        its proven list; three threads read them, each for itself.
+        its proven list; three threads read them, each for itself. They begin at byte ``start`` of the stream: if that
+        is not its first one, the hash of the whole stream cannot be checked, and those of the parts are.
 
         Raises ``PartMissing``, ``PartDamaged``, ``StreamDamaged``, ``WrongIdentity``, or what ``write`` and the store
         raise. On any failure everything stops.
         """
-        stream = _Stream(self, manifest, parts, source, write)
+        stream = _Stream(self, parts, source, _OrderedWriter(manifest, write, start=start))
         try:
             stream.fetch()
         finally:
@@ -72,7 +75,11 @@ class _Stream:
     """One stream on its way: its buffers and its threads."""
 
     def __init__(
-        self, pipeline: RestorePipeline, manifest: Manifest, parts: Iterable[Part], source: Source, write: Write
+        self,
+        pipeline: RestorePipeline,
+        parts: Iterable[Part],
+        source: Source,
+        out: _OrderedWriter,
     ) -> None:
         layout = pipeline.layout
         self._opener = pipeline.opener
@@ -89,7 +96,7 @@ class _Stream:
         self._ahead: deque[_Block] = deque()
         """Blocks that are decrypted, or will be, in the order of the stream."""
 
-        self._out = _OrderedWriter(manifest, write)
+        self._out = out
         source.store.regulate(lambda _length: break_off_after(self._failure))
 
     def fetch(self) -> None:
@@ -197,12 +204,13 @@ class _Scratch(threading.local):
 class _OrderedWriter:
     """Hands out the stream, and holds its end back until the whole is known to be right."""
 
-    def __init__(self, manifest: Manifest, write: Write) -> None:
+    def __init__(self, manifest: Manifest, write: Write, *, start: int) -> None:
         self._manifest = manifest
         self._write = write
+        self._start = start
         self._hash = stream_hasher()
         self._open_bytes = max(0, manifest.stream.bytes - HELD_BACK_BYTES)
-        self._seen = 0
+        self._seen = start
         self._held = bytearray()
 
     def write(self, view: memoryview) -> None:
@@ -217,7 +225,7 @@ class _OrderedWriter:
     def finish(self) -> None:
         """Hand out the end, if all is as the manifest states."""
         stream = self._manifest.stream
-        if (self._seen, self._hash.hexdigest()) != (stream.bytes, stream.blake3):
+        if self._seen != stream.bytes or (not self._start and self._hash.hexdigest() != stream.blake3):
             raise StreamDamaged(
                 f"The stream of backup {self._manifest.backup_id} does not have the BLAKE3 that its manifest states",
                 subject=self._manifest.backup_id,

@@ -87,6 +87,17 @@ class SnapshotFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class ResumePoint:
+    """Where a receive that was cut off stands: at the record of its stream that writes ``object`` at ``offset``, the
+    last one that is safely there. Guids as in :class:`Snapshot`; ``from_guid`` is ``None`` in a full stream."""
+
+    to_guid: str
+    from_guid: str | None
+    object: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
 class Capabilities:
     """What the ZFS of this machine can do. Probed once, never derived from the platform's name."""
 
@@ -109,5 +120,7 @@ class Capabilities:
     """``zfs receive -u``."""
     receive_properties: bool
     """``zfs receive -o property=value`` and ``-x property``."""
+    receive_resumable: bool
+    """``zfs receive -s`` and the property ``receive_resume_token``."""
     encryption: bool
     """Datasets have the property ``encryption``."""

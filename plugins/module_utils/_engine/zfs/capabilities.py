@@ -25,7 +25,7 @@ def probe_capabilities(commands: ShortCommands) -> Capabilities:
     asked = commands.ask("zfs", "version")
     version = asked.stdout.partition("\n")[0].strip()
     if asked.status == 0 and version:
-        return Capabilities(version, _platform(), *[True] * 9)
+        return Capabilities(version, _platform(), *[True] * 10)
     usage = asked.stdout + asked.stderr
     if not _synopsis(usage, "snapshot"):
         raise zfs_failure(
@@ -52,6 +52,7 @@ def read_capabilities(*, usage: str, version: str, platform_name: str) -> Capabi
         bookmarks=bool(_synopsis(usage, "bookmark")),
         multiple_snapshots=_synopsis(usage, "snapshot").endswith("> ..."),
         receive_unmounted="u" in _options(usage, "receive"),
+        receive_resumable="s" in _options(usage, "receive"),
         receive_properties="[-o <property>=<value>]" in receive and "[-x <property>]" in receive,
         encryption="w" in send,
     )

@@ -39,9 +39,12 @@ RECEIVED_BY: Final = "zrb:received-by"
 """The user property with the token of the run that received a dataset."""
 
 
-def receive_options(capabilities: Capabilities, *, kind: DatasetType, first: bool, token: str = "") -> list[str]:
+def receive_options(
+    capabilities: Capabilities, *, kind: DatasetType, first: bool, token: str = "", resumable: bool = False
+) -> list[str]:
     """Options of ``zfs receive``. What the first link sets is local to the target, so later links keep it."""
-    options = ["-u"] if capabilities.receive_unmounted else []
+    options = ["-s"] if resumable else []
+    options += ["-u"] if capabilities.receive_unmounted else []
     if capabilities.receive_properties:
         settings = AT_REST[kind] | ({RECEIVED_BY: token} if token else {}) if first else {}
         for name, value in settings.items():

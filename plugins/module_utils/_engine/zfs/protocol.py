@@ -9,7 +9,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from ..values.zfs import Bookmark, Capabilities, Dataset, DatasetType, Inventory, Pool, Snapshot, SnapshotFacts
+from ..values.zfs import (
+    Bookmark,
+    Capabilities,
+    Dataset,
+    DatasetType,
+    Inventory,
+    Pool,
+    ResumePoint,
+    Snapshot,
+    SnapshotFacts,
+)
 
 
 class SendProcess(Protocol):
@@ -101,10 +111,19 @@ class Zfs(Protocol):
     def send(self, snapshot: str, *, base: str | None, flags: Sequence[str]) -> SendProcess:
         """Start ``zfs send``; ``base`` is a snapshot's or bookmark's full name."""
 
-    def receive(self, target: str, *, type: DatasetType, first: bool, token: str = "") -> ReceiveProcess:
+    def receive(
+        self, target: str, *, type: DatasetType, first: bool, token: str = "", resumes: bool = False
+    ) -> ReceiveProcess:
         """Start ``zfs receive`` into ``target``, without ``-F``. It mounts and shares nothing. ``first`` says that this
         stream creates the dataset. If this ZFS can, it then sets the user property ``zrb:received-by`` to ``token`` in
-        the same moment."""
+        the same moment. If it can resume, it keeps what it has of a stream that is cut off; ``resumes`` says that this
+        is the rest of one."""
+
+    def resume_point(self, dataset: str) -> ResumePoint | None:
+        """Where a receive into ``dataset`` that was cut off stands, if there is one."""
+
+    def abort_receive(self, dataset: str) -> None:
+        """``zfs receive -A``: give up what was received of a stream that was cut off."""
 
     def protect_received(self, target: str, *, type: DatasetType) -> None:
         """Protect ``target`` after a link was received, also on a ZFS without ``receive -u`` and ``-o``: it is not

@@ -12,7 +12,17 @@ from functools import cached_property
 from typing import Final
 
 from ..errors import EngineError, ReceiveFailed, SendFailed, UsageError, ZfsUnable
-from ..values.zfs import Bookmark, Capabilities, Dataset, DatasetType, Inventory, Pool, Snapshot, SnapshotFacts
+from ..values.zfs import (
+    Bookmark,
+    Capabilities,
+    Dataset,
+    DatasetType,
+    Inventory,
+    Pool,
+    ResumePoint,
+    Snapshot,
+    SnapshotFacts,
+)
 from .capabilities import probe_capabilities
 from .child_processes import Ended, ReceiveChild, SendChild
 from .names import (
@@ -33,8 +43,10 @@ from .reading import (
     read_inventory,
     read_local_properties,
     read_pool,
+    read_properties,
     read_snapshots,
 )
+from .resume_token import parse_token
 from .send_estimate import read_changed_bytes
 from .short_commands import ShortCommands
 from .snapshotting import take_snapshots
@@ -178,10 +190,12 @@ class RealZfs:
 
         return SendChild(["zfs", "send", *arguments], failure=failure)
 
-    def receive(self, target: str, *, type: DatasetType, first: bool, token: str = "") -> ReceiveChild:
+    def receive(
+        self, target: str, *, type: DatasetType, first: bool, token: str = "", resumes: bool = False
+    ) -> ReceiveChild:
         """See the protocol."""
         check_dataset_name(target)
-        if first:
+        if first and not resumes:
             check_new_target(
                 self._commands, target, kind=type, capabilities=self.capabilities, exists=self.exists(target)
             )
@@ -193,13 +207,27 @@ class RealZfs:
                 subject=target,
                 otherwise=ReceiveFailed,
                 always=True,
-                next_step="Nothing of this link was kept, earlier links are; check `zpool status`, then restore again",
+                next_step="Earlier links are kept; check `zpool status`, then repeat this restore with --continue",
             )
 
-        options = receive_options(self.capabilities, kind=type, first=first, token=token)
+        resumable = self._keeps_what_is_cut_off(target)
+        options = receive_options(self.capabilities, kind=type, first=first, token=token, resumable=resumable)
         # Of all that can be asked, a missing -u is what tells zfs-fuse, whose daemon reads the stream.
         in_daemon = not self.capabilities.receive_unmounted
         return ReceiveChild(["zfs", "receive", *options, target], failure=failure, outlives_kill=in_daemon)
+
+    def resume_point(self, dataset: str) -> ResumePoint | None:
+        """See the protocol."""
+        check_dataset_name(dataset)
+        if not self.capabilities.receive_resumable:
+            return None
+        token = read_properties(self._commands, dataset, "receive_resume_token").get("receive_resume_token", "-")
+        return None if token in ("", "-") else parse_token(token, subject=dataset)
+
+    def abort_receive(self, dataset: str) -> None:
+        """See the protocol."""
+        problem = f"Cannot give up what was received of a stream into {check_dataset_name(dataset)}"
+        self._commands.run("zfs", "receive", "-A", dataset, problem=problem, subject=dataset)
 
     def protect_received(self, target: str, *, type: DatasetType) -> None:
         """See the protocol."""
@@ -221,6 +249,14 @@ class RealZfs:
         """See the protocol."""
         problem = f"Cannot destroy {check_dataset_name(dataset)}"
         self._commands.run("zfs", "destroy", dataset, problem=problem, subject=dataset)
+
+    def _keeps_what_is_cut_off(self, target: str) -> bool:
+        """Whether ``zfs receive -s`` works there: a pool that is older than it refuses the option."""
+        if not self.capabilities.receive_resumable:
+            return False
+        feature = "feature@extensible_dataset"
+        ended = self._commands.ask("zpool", "get", "-H", "-o", "value", feature, target.partition("/")[0])
+        return ended.status == 0 and ended.stdout.strip() in ("enabled", "active")
 
     def _guid(self, name: str) -> str:
         problem = f"Cannot read {name}"

@@ -75,6 +75,11 @@ _CAUSES: Final = (
         "Choose a target that does not exist: a restore never overwrites a dataset",
     ),
     _cause(
+        r"partially.complete state",
+        None,
+        "A stream was cut off there: go on with it by --continue, or give it up with `zfs receive -A`",
+    ),
+    _cause(
         r"has been modified",
         None,
         "Something changed the target after its last link was received. Roll it back to its newest snapshot with"

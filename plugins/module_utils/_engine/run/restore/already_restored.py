@@ -12,12 +12,14 @@ from ...repository.catalogue import read_catalogue
 from ...values.repository_names import Series
 from ..context import Context
 from .plan import RestoreSelection, choose_backup
+from .presence import count_links, is_unfinished
 
 
 def restored_guid(
     context: Context, selection: RestoreSelection, *, trusted: Sequence[str], allow_unsigned: bool = False
 ) -> str | None:
-    """The guid of the selected backup's snapshot, if that is the newest snapshot of the target; else ``None``.
+    """The guid of the selected backup's snapshot, if that is the newest snapshot of the target, and the restore that
+    brought it said its last word; else ``None``.
 
     Downloads manifests only, and only if the target exists. Raises ``NoSuchBackup``, and what the catalogue and
     ZFS raise.
@@ -38,6 +40,6 @@ def restored_guid(
     finally:
         store.close()
     chosen = choose_backup(catalogue, series, selection)
-    snapshots = context.zfs.snapshots(selection.target)
-    newest = snapshots[-1].guid if snapshots else None
-    return newest if newest == chosen.snapshot.guid else None
+    if not count_links(context.zfs.snapshots(selection.target), [chosen]) or is_unfinished(context, selection.target):
+        return None
+    return chosen.snapshot.guid

@@ -18,11 +18,12 @@ from ..context import Context
 class LazyReceive:
     """``zfs receive``, started by the first verified bytes: what fails before them creates nothing."""
 
-    def __init__(self, context: Context, target: str, manifest: Manifest) -> None:
+    def __init__(self, context: Context, target: str, manifest: Manifest, *, token: str, resumes: bool) -> None:
         self._context = context
-        self._token = context.token()
+        self._token = token
         self._target = target
         self._manifest = manifest
+        self._resumes = resumes
         self._process: ReceiveProcess | None = None
         self._fd = -1
 
@@ -30,7 +31,11 @@ class LazyReceive:
         """Give ``view`` to ``zfs receive``."""
         if self._process is None:
             self._process = self._context.zfs.receive(
-                self._target, type=self._manifest.dataset.type, first=self._manifest.base is None, token=self._token
+                self._target,
+                type=self._manifest.dataset.type,
+                first=self._manifest.base is None,
+                token=self._token,
+                resumes=self._resumes,
             )
             self._fd = self._process.fileno()
         try:
@@ -51,25 +56,40 @@ class LazyReceive:
             self._process.finish()
             self._process = None
 
-    def abandon(self) -> None:
-        """End ``zfs receive`` before it sees the end of its stream, and remove a dataset that it alone created.
+    def abandon(self, *, give_up: bool) -> bool:
+        """End ``zfs receive`` before it sees the end of its stream; whether what it has got is kept, to go on there.
 
-        ZFS removes it by itself. What is there all the same may be another's, created since the target was checked:
-        it is destroyed only if it bears the token of this run.
+        ZFS keeps it if it can, and else removes it by itself. With ``give_up``, and if a dataset without snapshots is
+        there all the same, we remove it. That may be another's, created since the target was checked: so only what
+        bears the token of this run is removed.
         """
         if self._process is None:
-            return
+            return False
         self._process.kill()
         self._process = None
-        if self._manifest.base is None:
-            zfs, target = self._context.zfs, self._target
-            try:
-                if not zfs.exists(target) or zfs.snapshots(target):
-                    return
-                if zfs.local_properties(target).get(RECEIVED_BY) == self._token:
-                    zfs.destroy_dataset(target)
-                    return
-                reason = "it does not bear the token of this run. If nobody else made it, destroy it by hand."
-            except EngineError as error:
-                reason = error.explain()
-            self._context.progress.log(f"{target} was not removed: {reason}", level="warning")
+        try:
+            return self._clear_away(give_up=give_up)
+        except EngineError as error:
+            self._warn(error.explain())
+            return False
+
+    def _clear_away(self, *, give_up: bool) -> bool:
+        zfs, target = self._context.zfs, self._target
+        if not zfs.exists(target):
+            return False
+        point = zfs.resume_point(target)
+        cut = point is not None and point.to_guid == self._manifest.snapshot.guid
+        if cut and not give_up:
+            return True
+        if not cut and (self._manifest.base is not None or zfs.snapshots(target)):
+            return False
+        if zfs.local_properties(target).get(RECEIVED_BY) != self._token:
+            self._warn("it does not bear the token of this run. If nobody else made it, destroy it by hand.")
+        elif cut:
+            zfs.abort_receive(target)
+        else:
+            zfs.destroy_dataset(target)
+        return False
+
+    def _warn(self, reason: str) -> None:
+        self._context.progress.log(f"{self._target} was not removed: {reason}", level="warning")

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
-from ...errors import NoSuchBackup, PartDamaged, PartMissing
+from ...errors import NoSuchBackup, PartDamaged, PartMissing, UsageError
 from ...plan.chain import check_not_retired, check_series, resolve_chain, select_backup
 from ...plan.part_proof import beside_listing
 from ...repository.catalogue import Catalogue, read_catalogue
@@ -20,12 +21,15 @@ from ...store.protocol import Store, StoredObject
 from ...values.manifest import Manifest
 from ...values.repository_names import Series
 from ..context import Context
+from .passage import Resumption, find_resumption
+from .presence import Presence, find_presence
 
 
 @dataclass(frozen=True, slots=True)
 class RestoreSelection:
     """What to restore to where. ``dataset`` is the full name it had; ``host`` defaults to this machine's. Without
-    ``level``, ``backup_id`` and ``at`` it is the newest backup. ``only`` receives that one link alone."""
+    ``level``, ``backup_id`` and ``at`` it is the newest backup. ``only`` receives that one link alone; ``continues``
+    goes on if the target holds the first links already."""
 
     dataset: str
     target: str
@@ -34,15 +38,26 @@ class RestoreSelection:
     backup_id: str | None = None
     at: datetime | None = None
     only: bool = False
+    continues: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class RestoreLink:
-    """One stream to receive. ``readable`` is false while one of its parts has to be thawed."""
+    """One stream to receive. ``readable`` is false while one of its parts has to be thawed. A ``present`` one was
+    received before: nobody looked for its parts. ``fetched_bytes`` are to download, and ``resumption`` says how to go
+    on if it was cut off."""
 
     manifest: Manifest
     storage_class: str
     readable: bool
+    fetched_bytes: int
+    present: bool = False
+    resumption: Resumption | None = None
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it is read from the middle of its stream."""
+        return self.resumption is not None and self.resumption.since is not None
 
     def as_json(self) -> dict[str, Any]:
         """The link for machines."""
@@ -57,27 +72,41 @@ class RestoreLink:
             "parts": manifest.parts.count,
             "storage_class": self.storage_class,
             "readable": self.readable,
+            "present": self.present,
+            "fetched_bytes": self.fetched_bytes,
         }
 
 
 @dataclass(frozen=True, slots=True)
 class RestorePlan:
-    """The links to receive, in order, into ``target``."""
+    """The links of a chain, in order, and what of them ``target`` holds already."""
 
     dataset: str
     target: str
     links: tuple[RestoreLink, ...]
     warnings: tuple[str, ...]
+    presence: Presence = Presence()
+
+    @property
+    def missing(self) -> tuple[RestoreLink, ...]:
+        """The links to receive."""
+        return self.links[self.presence.links :]
+
+    @property
+    def done(self) -> bool:
+        """Whether everything is there, and nothing is left to do."""
+        return not self.missing and self.presence.finished
 
     @property
     def stream_bytes(self) -> int:
         """Bytes that ``zfs receive`` will read."""
-        return sum(link.manifest.stream.bytes for link in self.links)
+        passed = sum(link.resumption.passed_bytes for link in self.missing if link.resumption)
+        return sum(link.manifest.stream.bytes for link in self.missing) - passed
 
     @property
     def stored_bytes(self) -> int:
         """Bytes to download."""
-        return sum(link.manifest.parts.stored_bytes for link in self.links)
+        return sum(link.fetched_bytes for link in self.links)
 
     def as_json(self) -> dict[str, Any]:
         """The plan for machines."""
@@ -87,6 +116,7 @@ class RestorePlan:
             "links": [link.as_json() for link in self.links],
             "stream_bytes": self.stream_bytes,
             "stored_bytes": self.stored_bytes,
+            "done": self.done,
             "warnings": list(self.warnings),
         }
 
@@ -94,8 +124,10 @@ class RestorePlan:
 def read_plan(
     context: Context, store: Store, selection: RestoreSelection, *, trusted: tuple[str, ...], allow_unsigned: bool
 ) -> RestorePlan:
-    """The plan for ``selection``. Raises ``NoSuchBackup``, ``ChainBroken``, ``PartMissing``, ``PartDamaged``, and
-    what the store raises."""
+    """The plan for ``selection``. Raises ``NoSuchBackup``, ``ChainBroken``, ``PartMissing``, ``PartDamaged``,
+    ``TargetExists``, and what the store raises."""
+    if selection.only and selection.continues:
+        raise UsageError("--only and --continue cannot be used together", next_step="Use one of them")
     series = Series(host=selection.host or context.config.host, dataset=selection.dataset)
     catalogue = read_catalogue(
         store,
@@ -109,11 +141,19 @@ def read_plan(
     target = choose_backup(catalogue, series, selection)
     manifests = [entry.manifest for entry in catalogue.manifests]
     chain = (target,) if selection.only else resolve_chain(manifests, target.backup_id)
+    presence = find_presence(context, selection.target, chain) if selection.continues else Presence()
+    links = [_present_link(manifest) for manifest in chain[: presence.links]]
+    for manifest in chain[presence.links :]:
+        resumption = None
+        if presence.cut_at and len(links) == presence.links:
+            resumption = find_resumption(context, selection.target, manifest, presence.cut_at)
+        links.append(_link(store, manifest, resumption))
     return RestorePlan(
         dataset=selection.dataset,
         target=selection.target,
-        links=tuple(_link(store, manifest) for manifest in chain),
+        links=tuple(links),
         warnings=tuple(_warnings(context, catalogue, series, selection, allow_unsigned)),
+        presence=presence,
     )
 
 
@@ -168,12 +208,18 @@ def _warnings(
     return warnings
 
 
-def _link(store: Store, manifest: Manifest) -> RestoreLink:
+def _present_link(manifest: Manifest) -> RestoreLink:
+    return RestoreLink(manifest=manifest, storage_class="", readable=True, fetched_bytes=0, present=True)
+
+
+def _link(store: Store, manifest: Manifest, resumption: Resumption | None) -> RestoreLink:
     prefix = manifest.series.data_prefix(manifest.backup_id, manifest.level)
     classes: set[str] = set()
     readable = True
+    fetched_bytes = 0
+    first = resumption.first_part if resumption else 0
     with open_part_list(store, manifest) as parts:
-        for part, item in beside_listing(parts, store.list(prefix)):
+        for part, item in beside_listing(islice(parts, first, None), store.list(prefix)):
             if item is None:
                 raise PartMissing(
                     f"Part {part.index} of backup {manifest.backup_id} ({part.key}) is not in {store.location}",
@@ -186,9 +232,16 @@ def _link(store: Store, manifest: Manifest) -> RestoreLink:
                     subject=part.key,
                     next_step="The object was replaced or cut short: choose another backup with `zrb list`",
                 )
+            fetched_bytes += part.bytes
             classes.add(item.storage_class)
             readable = readable and _readable(store, item)
-    return RestoreLink(manifest=manifest, storage_class="+".join(sorted(classes)), readable=readable)
+    return RestoreLink(
+        manifest=manifest,
+        storage_class="+".join(sorted(classes)),
+        readable=readable,
+        fetched_bytes=fetched_bytes,
+        resumption=resumption,
+    )
 
 
 def _readable(store: Store, item: StoredObject) -> bool:

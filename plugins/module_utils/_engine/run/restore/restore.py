@@ -13,12 +13,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any
 
 from ...errors import (
     EngineError,
+    IntegrityError,
     LocalStateError,
     ReceiveFailed,
     ThawNeeded,
@@ -29,6 +30,9 @@ from ...plan.restored_properties import restorable_properties
 from ...repository.part_list import open_part_list
 from ...seal.age import AgeOpener
 from ...state.heads import remember
+from ...state.locks import dataset_locks
+from ...state.restore_trail import forget_trail, keep_trail
+from ...state.restore_under_way import forget_restore, note_restore
 from ...state.spool import Spool
 from ...store.protocol import Store
 from ...stream.part_downloads import Source
@@ -39,6 +43,7 @@ from ...values.recipients import shown
 from ...zfs.protected_receive import RECEIVED_BY
 from ..context import Context
 from .lazy_receive import LazyReceive
+from .passage import Passage
 from .plan import RestoreLink, RestorePlan, RestoreSelection, read_plan
 from .target import check_target, way_on
 
@@ -47,10 +52,13 @@ __all__ = ["RestorePlan", "RestoreResult", "RestoreSelection", "plan_restore", "
 
 @dataclass(frozen=True, slots=True)
 class RestoreResult:
-    """A dataset that was restored up to its last link."""
+    """A dataset that was restored up to its last link. ``links`` were received now, ``present`` ones before;
+    ``changed`` says whether anything was left to do."""
 
     target: str
     links: tuple[str, ...]
+    present: tuple[str, ...]
+    changed: bool
     snapshot: str
     stream_bytes: int
     duration_s: float
@@ -66,6 +74,8 @@ class RestoreResult:
         return {
             "target": self.target,
             "links": list(self.links),
+            "present": list(self.present),
+            "changed": self.changed,
             "snapshot": self.snapshot,
             "stream_bytes": self.stream_bytes,
             "duration_s": round(self.duration_s, 3),
@@ -97,25 +107,45 @@ def restore(
     trusted: Sequence[str],
     allow_unsigned: bool = False,
 ) -> RestoreResult:
-    """Receive the chain up to the selected backup into a new dataset.
+    """Receive the chain up to the selected backup into a new dataset, or what is missing of it.
 
     Raises, before anything is created, ``SignatureInvalid``, ``NoSuchBackup``, ``ChainBroken``, ``PartMissing``,
-    ``TargetExists``, ``ThawNeeded``, ``ZfsUnable``; and while a link is received ``PartDamaged``, ``StreamDamaged``,
-    ``WrongIdentity``, ``ReceiveFailed``: that link then leaves nothing behind, and those before it stay.
+    ``TargetExists``, ``Locked``, ``ThawNeeded``, ``ZfsUnable``; and while a link is received ``PartDamaged``,
+    ``StreamDamaged``, ``WrongIdentity``, ``ReceiveFailed``: that link then leaves nothing behind, and those before it
+    stay.
     """
     started = time.monotonic()
     limits = context.config.limits
     layout = plan_restore_buffers(limits, cores=usable_cores())
     pipeline = RestorePipeline(layout, opener=AgeOpener(identities), downloaders=limits.workers)
-    with Spool(context.base_dir) as spool:
+    with Spool(context.base_dir) as spool, dataset_locks(context.base_dir) as locks:
+        locks.take(selection.target)
         store = context.open_store()
         try:
             plan = read_plan(context, store, selection, trusted=tuple(trusted), allow_unsigned=allow_unsigned)
             check_target(context, plan)
             _check_readable(plan)
+            if plan.done:
+                with suppress(OSError):
+                    forget_restore(context.base_dir, plan.target)  # a run that was killed with its last word said
+                return _result(plan, started, changed=False, warnings=plan.warnings)
             return _Restore(context, store, pipeline, spool, plan).run(started)
         finally:
             store.close()
+
+
+def _result(plan: RestorePlan, started: float, *, changed: bool, warnings: Sequence[str]) -> RestoreResult:
+    last = plan.links[-1].manifest
+    return RestoreResult(
+        target=plan.target,
+        links=tuple(link.manifest.backup_id for link in plan.missing),
+        present=tuple(link.manifest.backup_id for link in plan.links if link.present),
+        changed=changed,
+        snapshot=f"{plan.target}@{last.snapshot.name.partition('@')[2]}",
+        stream_bytes=plan.stream_bytes,
+        duration_s=time.monotonic() - started,
+        warnings=tuple(warnings),
+    )
 
 
 def _check_readable(plan: RestorePlan) -> None:
@@ -143,11 +173,12 @@ class _Restore:
         self._pipeline = pipeline
         self._spool = spool
         self._plan = plan
+        self._token = context.token()
         self._lock = threading.Lock()
         self._moved = 0
 
     def run(self, started: float) -> RestoreResult:
-        """Receive every link."""
+        """Receive every link that is missing."""
         plan, progress = self._plan, self._context.progress
         progress.start(
             "restore",
@@ -157,42 +188,52 @@ class _Restore:
         for warning in plan.warnings:
             progress.log(warning, level="warning")
         try:
+            self._take_over()
             for number, link in enumerate(plan.links):
-                self._receive(link.manifest)
-                self._context.checkpoint(f"link-{number}-received")
+                if not link.present:
+                    self._receive(link)
+                    self._context.checkpoint(f"link-{number}-received")
         except EngineError as error:
             progress.finish(status="failed", result=dict(error.facts()))
             raise
-        warnings = [*plan.warnings, *self._make_writable(), *self._reapply_properties(plan.links[-1])]
-        last = plan.links[-1].manifest
-        result = RestoreResult(
-            target=plan.target,
-            links=tuple(link.manifest.backup_id for link in plan.links),
-            snapshot=f"{plan.target}@{last.snapshot.name.partition('@')[2]}",
-            stream_bytes=plan.stream_bytes,
-            duration_s=time.monotonic() - started,
-            warnings=tuple(warnings),
-        )
+        warnings = [*plan.warnings, *self._give()]
+        result = _result(plan, started, changed=True, warnings=warnings)
         progress.finish(status="warning" if warnings else "ok", result=result.as_json())
         return result
 
-    def _receive(self, manifest: Manifest) -> None:
-        receiver = LazyReceive(self._context, self._plan.target, manifest)
+    def _take_over(self) -> None:
+        """Say whose the target is from now on; and if an earlier run left something there, take it as its own."""
+        context, plan, zfs = self._context, self._plan, self._context.zfs
+        if plan.presence.remains:
+            zfs.destroy_dataset(plan.target)
+        note_restore(context.base_dir, plan.target, token=self._token)
+        if plan.presence.links or plan.links[0].manifest.base is not None:
+            zfs.set_properties(plan.target, {RECEIVED_BY: self._token})
+            zfs.protect_received(plan.target, type=plan.links[0].manifest.dataset.type)
+        context.checkpoint("target-taken-over")
+
+    def _receive(self, link: RestoreLink) -> None:
+        context, manifest, target = self._context, link.manifest, self._plan.target
+        resumption = link.resumption
+        receiver = LazyReceive(context, target, manifest, token=self._token, resumes=resumption is not None)
         try:
-            patience = self._context.patience
+            patience = context.patience
             source = Source(self._store, self._spool.directory, self._count, patience)
             with ExitStack() as stack:
                 parts = patience.insist(lambda: stack.enter_context(open_part_list(self._store, manifest)))
-                self._pipeline.fetch_stream(manifest, parts, source, receiver.write)
-            self._context.checkpoint("stream-written")
+                trail = keep_trail(context.base_dir, target, manifest.backup_id, goes_on=link.goes_on)
+                passage = Passage(parts, stack.enter_context(trail), receiver.write, resumption=resumption)
+                self._pipeline.fetch_stream(manifest, passage.parts, source, passage.take, start=passage.start)
+            context.checkpoint("stream-written")
             receiver.finish()
         except BaseException as error:
-            receiver.abandon()
+            kept = receiver.abandon(give_up=isinstance(error, IntegrityError))
             if isinstance(error, EngineError):
-                _add_way_on(error, self._plan, manifest)
+                _add_way_on(error, self._plan, link, kept=kept)
             raise
         self._check_received(manifest)
-        self._context.zfs.protect_received(self._plan.target, type=manifest.dataset.type)
+        context.zfs.protect_received(target, type=manifest.dataset.type)
+        forget_trail(context.base_dir, target)
         self._remember(manifest)
 
     def _check_received(self, manifest: Manifest) -> None:
@@ -211,17 +252,25 @@ class _Restore:
         except (OSError, LocalStateError) as error:
             self._context.progress.log(f"The number of this backup could not be remembered: {error}", level="warning")
 
-    def _make_writable(self) -> list[str]:
-        # Between two links nothing may change the dataset; after the last one it is the user's.
+    def _give(self) -> list[str]:
+        """Between two links nothing may change the dataset; after the last one it is the user's.
+
+        The mark goes last: as long as it is there, the next run does all of this again.
+        """
+        context, target = self._context, self._plan.target
+        warnings = self._reapply_properties(self._plan.links[-1].manifest)
+        context.checkpoint("properties-set-again")
         try:
             for name in ("readonly", RECEIVED_BY):
-                self._context.zfs.inherit_property(self._plan.target, name)
+                context.zfs.inherit_property(target, name)
+            forget_restore(context.base_dir, target)
         except EngineError as error:
-            return [f"The dataset stayed read-only: {error.explain()}"]
-        return []
+            warnings.append(f"The dataset stayed read-only: {error.explain()}")
+        except OSError as error:
+            warnings.append(f"The note of this restore could not be removed: {error}")
+        return warnings
 
-    def _reapply_properties(self, link: RestoreLink) -> list[str]:
-        manifest = link.manifest
+    def _reapply_properties(self, manifest: Manifest) -> list[str]:
         wanted = restorable_properties(manifest.properties, volume=manifest.dataset.type == "volume")
         warnings = []
         for name, value in wanted.items():
@@ -237,9 +286,14 @@ class _Restore:
             self._context.progress.advance("receive", current=self._moved, total=self._plan.stored_bytes)
 
 
-def _add_way_on(error: EngineError, plan: RestorePlan, manifest: Manifest) -> None:
+def _add_way_on(error: EngineError, plan: RestorePlan, link: RestoreLink, *, kept: bool) -> None:
     if isinstance(error, WrongIdentity):
-        error.next_step += f". The backup is encrypted for {', '.join(map(shown, manifest.encryption.recipients))}"
-    position = [link.manifest.backup_id for link in plan.links].index(manifest.backup_id)
-    if position:
+        error.next_step += f". The backup is encrypted for {', '.join(map(shown, link.manifest.encryption.recipients))}"
+    if kept:
+        error.next_step += ". What was received is kept: to go on from there, repeat this restore with --continue"
+        if plan.links[0].manifest.base is not None:
+            error.next_step += " in place of --only"
+        if link.resumption:
+            error.next_step += f". If that fails again, first give up this link with `zfs receive -A {plan.target}`"
+    elif position := plan.links.index(link):
         error.next_step += f". {way_on(plan, position)}"

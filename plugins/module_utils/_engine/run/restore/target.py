@@ -11,6 +11,7 @@ from ...plan.levels import unsupported_flags
 from ...values.manifest import Manifest
 from ..context import Context
 from .plan import RestorePlan
+from .presence import find_presence
 
 
 def check_target(context: Context, plan: RestorePlan) -> None:
@@ -19,9 +20,11 @@ def check_target(context: Context, plan: RestorePlan) -> None:
     ``TargetExists``, ``NoSuchDataset``, ``NoSuchSnapshot``, ``ZfsUnable``, ``UsageError``.
     """
     target, first = plan.target, plan.links[0].manifest
-    if first.base is not None:
+    if plan.presence.links or plan.presence.cut_at:
+        pass  # what is there was looked at when the plan was made
+    elif first.base is not None:
         _check_continues(context, target, first)
-    elif context.zfs.exists(target):
+    elif context.zfs.exists(target) and not plan.presence.remains:
         raise _target_exists(context, target, plan)
     else:
         parent = target.rpartition("/")[0]
@@ -39,7 +42,7 @@ def check_target(context: Context, plan: RestorePlan) -> None:
                 subject=parent,
                 next_step=f"Create it with `zfs create -o mountpoint=none {parent}`, or choose another --target",
             ) from error
-    for link in plan.links:
+    for link in plan.missing:
         if missing := unsupported_flags(context.zfs.capabilities, link.manifest.send.flags):
             raise ZfsUnable(
                 f"Backup {link.manifest.backup_id} was sent with {' '.join(missing)}, and "
@@ -50,20 +53,32 @@ def check_target(context: Context, plan: RestorePlan) -> None:
 
 
 def _target_exists(context: Context, target: str, plan: RestorePlan) -> TargetExists:
-    snapshots = context.zfs.snapshots(target)
-    next_step = "Choose a name that does not exist with --target, or rename the dataset first"
-    for position, link in enumerate(plan.links[:-1], start=1):
-        if snapshots and snapshots[-1].guid == link.manifest.snapshot.guid:
-            next_step = way_on(plan, position)
-    return TargetExists(f"{target} exists already, and a restore never overwrites", subject=target, next_step=next_step)
+    return TargetExists(
+        f"{target} exists already, and a restore never overwrites",
+        subject=target,
+        next_step=_way_on_from(context, target, plan)
+        or "Choose a name that does not exist with --target, or rename the dataset first",
+    )
 
 
-def way_on(plan: RestorePlan, position: int) -> str:
-    """How to go on at link ``position`` (from 1) of a restore that was cut off."""
-    held, following = plan.links[position - 1].manifest, plan.links[position].manifest
+def _way_on_from(context: Context, target: str, plan: RestorePlan) -> str:
+    """How to go on with what an earlier restore left in the target; empty if there is nothing to go on with."""
+    try:
+        presence = find_presence(context, target, [link.manifest for link in plan.links])
+    except TargetExists:
+        return ""
+    if not presence.links:
+        return "An earlier restore was cut off there: repeat this restore with --continue"
+    if presence.finished and presence.links == len(plan.links):
+        return ""
+    return way_on(plan, presence.links)
+
+
+def way_on(plan: RestorePlan, present: int) -> str:
+    """How to go on with a restore whose first ``present`` links were received."""
     return (
-        f"{plan.target} holds this chain up to {held.backup_id}; to go on from there, receive one link after the "
-        f"other: `zrb restore --only --backup-id {following.backup_id} --target {plan.target}`"
+        f"{plan.target} holds this chain up to {plan.links[present - 1].manifest.backup_id}; to go on from there, "
+        "repeat this restore with --continue"
     )
 
 
