@@ -236,6 +236,8 @@ class AnythingMayHappen(RuleBasedStateMachine):
     def change_repository(self, how: str) -> None:
         """Its one unsigned object is lost; another repository is there, or an older state of this one; these
         credentials may never abort an upload, which is a right that a backup does not need."""
+        if how not in {"remember", "deny"}:
+            self.damaged.add("zrb.json")  # what is there is not what the machines know, and they say so
         if how == "identity" and "zrb.json" in self.store.keys:
             self.store.remove("zrb.json")
         elif how == "wipe":
