@@ -240,7 +240,7 @@ def _missing_before(ordered: Sequence[CataloguedManifest], numbers: Sequence[int
         # Of older gaps it is not known whether the series began anew after them.
         oldest = max((number for number in numbers if number < first.seq), default=0)
     for begin, end in _gaps([oldest, *(number for number in numbers if oldest < number <= newest)]):
-        after = next(entry.manifest for entry in ordered if entry.manifest.seq > end)
+        after, *_later = (entry.manifest for entry in ordered if entry.manifest.seq > end)
         gap = f"{begin} to {end}" if end > begin else f"{begin}"
         sentence = f"Before the backup {after.backup_id} number {gap} of its series is missing, and was not retired."
         yield Loss(f"{begin} to {end}", sentence)
