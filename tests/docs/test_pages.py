@@ -255,7 +255,7 @@ def test_restore_by_hand_with_the_program(stage: Stage, home: MadeDataset, zpool
     "page",
     [
         *("configuration.md", "cli.md", "servers.md", "format.md"),
-        *("threat-model.md", "reliability.md", "architecture.md"),
+        *("threat-model.md", "reliability.md", "performance.md", "architecture.md"),
     ],
 )
 def test_pages_of_reference(stage: Stage, page: str) -> None:

@@ -27,6 +27,7 @@ PAGES = {
     "Why it can be trusted": (
         "docs/threat-model",
         "docs/reliability",
+        "docs/performance",
         "docs/architecture",
     ),
     "Work on it": (

@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The manifest of one backup: the payload of docs/format.md as values. The types of the fields say what may stand
-in them; ``manifest_json`` reads and writes them."""
+"""The manifest of one backup: the payload of docs/format.md as values. The types of the fields say what they
+may hold; ``manifest_json`` reads and writes them."""
 
 from __future__ import annotations
 
