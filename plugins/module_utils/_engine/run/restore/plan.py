@@ -18,7 +18,7 @@ from ...repository.catalogue import Catalogue, read_catalogue
 from ...repository.part_list import open_part_list
 from ...state.heads import read_head
 from ...store.protocol import Store, StoredObject
-from ...values.manifest import Manifest
+from ...values.manifest import Manifest, Part
 from ...values.repository_names import Series
 from ..context import Context
 from .passage import Resumption, find_resumption
@@ -44,14 +44,15 @@ class RestoreSelection:
 @dataclass(frozen=True, slots=True)
 class RestoreLink:
     """One stream to receive. ``readable`` is false while one of its parts has to be thawed. A ``present`` one was
-    received before: nobody looked for its parts. ``fetched_bytes`` are to download, and ``resumption`` says how to go
-    on if it was cut off."""
+    received before: nobody looked for its parts. ``fetched_bytes`` are to download, ``first_part`` is the first one of
+    these parts, and ``resumption`` says how to go on if it was cut off."""
 
     manifest: Manifest
     storage_class: str
     readable: bool
     fetched_bytes: int
     present: bool = False
+    first_part: Part | None = None
     resumption: Resumption | None = None
 
     @property
@@ -217,9 +218,10 @@ def _link(store: Store, manifest: Manifest, resumption: Resumption | None) -> Re
     classes: set[str] = set()
     readable = True
     fetched_bytes = 0
-    first = resumption.first_part if resumption else 0
+    first_part: Part | None = None
+    begin = resumption.first_part if resumption else 0
     with open_part_list(store, manifest) as parts:
-        for part, item in beside_listing(islice(parts, first, None), store.list(prefix)):
+        for part, item in beside_listing(islice(parts, begin, None), store.list(prefix)):
             if item is None:
                 raise PartMissing(
                     f"Part {part.index} of backup {manifest.backup_id} ({part.key}) is not in {store.location}",
@@ -232,6 +234,7 @@ def _link(store: Store, manifest: Manifest, resumption: Resumption | None) -> Re
                     subject=part.key,
                     next_step="The object was replaced or cut short: choose another backup with `zrb list`",
                 )
+            first_part = first_part or part
             fetched_bytes += part.bytes
             classes.add(item.storage_class)
             readable = readable and _readable(store, item)
@@ -240,6 +243,7 @@ def _link(store: Store, manifest: Manifest, resumption: Resumption | None) -> Re
         storage_class="+".join(sorted(classes)),
         readable=readable,
         fetched_bytes=fetched_bytes,
+        first_part=first_part,
         resumption=resumption,
     )
 
