@@ -29,6 +29,7 @@ from zrb.run.verify import DEPTHS
 from zrb.stream.patience import Patience
 from zrb.values.clock import utc_now
 from zrb.values.config import MIB, S3Credentials, S3Settings
+from zrb.values.repository_names import Series
 
 from tests.conftest import ROOT
 from tests.fakes.fleet import DATASET
@@ -61,6 +62,9 @@ def versioned(own_minio: Server) -> Server:
     client.create_bucket(Bucket=BUCKET)
     client.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
     return own_minio
+
+
+RECORD = "nas/" + Series("nas1", "tank/home").retirement_key(1, 64 * "0")
 
 
 def limited_to(policy: str, server: Server) -> S3Credentials:
@@ -98,6 +102,7 @@ ACTIONS: dict[str, Callable[[Any, str], object]] = {
     "read elsewhere": lambda client, _: client.get_object(Bucket=BUCKET, Key="other/data/old"),
     "write": lambda client, _: client.put_object(Bucket=BUCKET, Key="nas/data/new", Body=b"new"),
     "write elsewhere": lambda client, _: client.put_object(Bucket=BUCKET, Key="other/data/new", Body=b"new"),
+    "write a record": lambda client, _: client.put_object(Bucket=BUCKET, Key=RECORD, Body=b"signed"),
     "upload and abort": lambda client, _: _begin_upload(client),
     "delete": lambda client, _: client.delete_object(Bucket=BUCKET, Key="nas/data/old"),
     "delete the identity": lambda client, _: client.delete_object(Bucket=BUCKET, Key="nas/zrb.json"),
@@ -113,7 +118,7 @@ ACTIONS: dict[str, Callable[[Any, str], object]] = {
 ALLOWED = {
     "writer": {"list", "read", "write", "upload and abort"},
     "reader": {"list", "read"},
-    "cleaner": {"list", "read", "delete"},
+    "cleaner": {"list", "read", "delete", "write a record"},
 }
 
 
