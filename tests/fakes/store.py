@@ -27,7 +27,7 @@ from zrb.errors import (
     StoreUnavailable,
 )
 from zrb.store.object_keys import check_key, check_prefix
-from zrb.store.protocol import Buffer, Flow, StoredObject, free_flow
+from zrb.store.protocol import Buffer, Ending, Flow, StoredObject, free_flow
 from zrb.store.written_chunks import WrittenChunk, WrittenChunks
 from zrb.values.manifest import Checksum
 
@@ -104,6 +104,9 @@ class MemoryStore:
     @property
     def location(self) -> str:
         return self._location
+
+    def until(self, end: Ending) -> MemoryStore:
+        return self
 
     def regulate(self, flow: Flow) -> None:
         self._flow = flow

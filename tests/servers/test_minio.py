@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -234,8 +233,8 @@ def test_a_server_that_is_killed_and_comes_back_is_waited_for(own_minio: Server,
     def tell(message: str) -> None:
         (back if "again" in message and "is away" not in message else away).set()
 
-    def wait_a_little(_pause_s: float, failure: Any) -> bool:
-        return bool(failure.wait(0.2) if failure else time.sleep(0.2))
+    def wait_a_little(_pause_s: float, end: Any) -> bool:
+        return bool(end.wait(0.2))
 
     killing = _before_each_chunk(fleet, killed_before_chunk(own_minio, 3))
     with ThreadPoolExecutor(1) as pool:

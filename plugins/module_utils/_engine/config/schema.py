@@ -192,7 +192,7 @@ ROOT: Keys = {
     "memory_limit": Key(size(), "all buffers together"),
     "workers": Key(whole(1, 64), "uploads or downloads at once"),
     "bandwidth_limit": Key(size(least=0), "bytes per second for uploads; 0 is no limit"),
-    "patience": Key(duration, "how long a transfer waits for an endpoint that is away; default: 6h, at a terminal 5m"),
+    "patience": Key(duration, "how long a run waits for an endpoint that is away; default: 6h, at a terminal 5m"),
     "proof": Key(flag, "decrypts again what a backup stores, to find bits that flip in memory"),
     "tasks": Key(_tasks, ""),
 }

@@ -8,9 +8,10 @@ names that one proves; and what is wrong with other objects."""
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Final, TypeAlias
@@ -121,14 +122,17 @@ def read_catalogue(  # noqa: PLR0913 - what is read, and who is believed
         raise no_trusted_signer()
     prefix = _prefix(host, dataset) + (RETIREMENT_PREFIX if records_only else "")
     read: dict[str, _Read] = {}
-    with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="catalogue") as pool:
+    stop = threading.Event()
+    store = store.until(stop)
+    with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="catalogue") as pool, _set_by_failure(stop):
         for _look in range(_MOST_LOOKS):
             problems: list[EngineError] = []
             listed = _list(store, prefix, None if recursive else dataset, problems)
             identity = _identity(store, problems, known=known, has_manifests=bool(listed.manifests or listed.records))
             reader = _Reader(store, identity, trusted, allow_unsigned=allow_unsigned)
-            read.update(pool.map(reader.manifest, [place for place in listed.manifests if place[0] not in read]))
-            read.update(pool.map(reader.record, [key for key in listed.records if key not in read]))
+            manifest, record = _set_by_failure(stop)(reader.manifest), _set_by_failure(stop)(reader.record)
+            read.update(pool.map(manifest, [place for place in listed.manifests if place[0] not in read]))
+            read.update(pool.map(record, [key for key in listed.records if key not in read]))
             # Somebody removes what is retired, or merges records: another look shows the record that says so.
             gone = [key for key, one in read.items() if isinstance(one, ObjectMissing)]
             if not gone:
@@ -136,6 +140,16 @@ def read_catalogue(  # noqa: PLR0913 - what is read, and who is believed
             for key in gone:
                 del read[key]
     return _catalogue(listed, read, problems, identity)
+
+
+@contextmanager
+def _set_by_failure(stop: threading.Event) -> Iterator[None]:
+    """Set ``stop`` if the block raises anything: nobody waits then any more for a storage that is away."""
+    try:
+        yield
+    except BaseException:
+        stop.set()
+        raise
 
 
 _Read: TypeAlias = "CataloguedManifest | CataloguedRecord | EngineError | None"

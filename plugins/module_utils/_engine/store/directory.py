@@ -21,7 +21,7 @@ from ..values.manifest import Checksum
 from .directory_upload import NO_CHECKSUM, PIECE_BYTES, TEMP_NAME, DirectoryUpload, sync_directory
 from .object_keys import check_key, check_prefix
 from .os_errors import check_inside, explained, missing_root, open_regular
-from .protocol import Buffer, Flow, StoredObject, free_flow
+from .protocol import Buffer, Ending, Flow, StoredObject, free_flow
 
 
 class DirectoryStore:
@@ -43,6 +43,10 @@ class DirectoryStore:
     def location(self) -> str:
         """The directory."""
         return str(self._root)
+
+    def until(self, end: Ending) -> DirectoryStore:  # noqa: ARG002 - it never waits
+        """See :class:`.protocol.Store`."""
+        return self
 
     def regulate(self, flow: Flow) -> None:
         """See :class:`.protocol.Store`."""

@@ -71,6 +71,13 @@ class Upload(Protocol):
         """Discard what was written. Never raises; may be called twice, and after ``complete``."""
 
 
+class Ending(Protocol):
+    """What may come while somebody waits."""
+
+    def wait(self, timeout_s: float, /) -> bool:
+        """Wait for it, and return whether it has come."""
+
+
 class Store(Protocol):
     """A repository's storage."""
 
@@ -81,6 +88,10 @@ class Store(Protocol):
     @property
     def location(self) -> str:
         """For people: ``s3://bucket/prefix/`` or ``/mnt/usb/zrb``."""
+
+    def until(self, end: Ending) -> Store:
+        """The same storage, whose calls wait for nothing any more once ``end`` has come: for threads that must not
+        outlive the failure of another one."""
 
     def regulate(self, flow: Flow) -> None:
         """From now on call ``flow`` for all bytes of ``put``, ``put_chunk`` and ``read_into``, in the thread that

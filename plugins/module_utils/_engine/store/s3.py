@@ -17,7 +17,7 @@ from ..values.manifest import Checksum
 from ..values.repository_names import IDENTITY_KEY
 from ..values.storage_classes import ARCHIVE_CLASSES
 from .object_keys import check_key, check_prefix
-from .protocol import Buffer, Flow, StoredObject
+from .protocol import Buffer, Ending, Flow, StoredObject
 from .s3_comparison import ExpectedContent, checksum_of, same_content
 from .s3_endpoint_features import UNGUARDED, EndpointFeatures, WriteGuards, write_guards
 from .s3_errors import NotImplementedThere, PreconditionRefused, where
@@ -49,6 +49,10 @@ class S3Store:
     def features(self, *, fresh: bool = False) -> EndpointFeatures:
         """What the endpoint can do: cached, or learnt now. ``fresh`` ignores the cache."""
         return self._probe.features(fresh=fresh)
+
+    def until(self, end: Ending) -> S3Store:  # noqa: ARG002 - it never waits
+        """See :class:`.protocol.Store`."""
+        return self
 
     def regulate(self, flow: Flow) -> None:
         """See :class:`.protocol.Store`."""

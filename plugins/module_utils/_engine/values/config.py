@@ -14,7 +14,8 @@ KIB = 1024
 MIB = 1024 * KIB
 
 PATIENCE_S = 6 * 3600
-PATIENCE_AT_A_TERMINAL_S = 5 * 60
+PATIENCE_TO_LOOK_S = 5 * 60
+"""At a terminal, and of what only looks."""
 
 ChecksumMode = Literal["auto", "required", "off"]
 RawMode = Literal["auto", "always", "never"]

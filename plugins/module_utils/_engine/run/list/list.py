@@ -120,7 +120,7 @@ def list_backups(
     ask = compile_query(query) if query is not None else None
     trusted = context.trusted_signers()
     tasks = as_tasks(task)
-    store = context.open_store()
+    store = context.store_to_look_at()
     try:
         catalogue = read_catalogue(
             store,

@@ -90,7 +90,7 @@ def plan_restore(
 
     Raises what :func:`restore` raises before it begins, but for objects that must be thawed: the plan shows them.
     """
-    store = context.open_store()
+    store = context.store_to_look_at()
     try:
         plan = read_plan(context, store, selection, trusted=tuple(trusted), allow_unsigned=allow_unsigned)
         check_target(context, plan)
@@ -121,7 +121,7 @@ def restore(
     pipeline = RestorePipeline(layout, opener=opener, downloaders=limits.workers)
     with Spool(context.base_dir) as spool, dataset_locks(context.base_dir) as locks:
         locks.take(selection.target)
-        store = context.open_store()
+        store = context.patient_store()
         try:
             plan = read_plan(context, store, selection, trusted=tuple(trusted), allow_unsigned=allow_unsigned)
             check_target(context, plan)
@@ -130,7 +130,7 @@ def restore(
                 with suppress(OSError):
                     forget_restore(context.base_dir, plan.target)  # a run that was killed with its last word said
                 return _result(plan, started, changed=False, warnings=plan.warnings)
-            context.patience.insist(lambda: _check_keys(store, plan, opener))
+            _check_keys(store, plan, opener)
             return _Restore(context, store, pipeline, spool, plan).run(started)
         finally:
             store.close()
@@ -234,10 +234,9 @@ class _Restore:
         resumption = link.resumption
         receiver = LazyReceive(context, target, manifest, token=self._token, resumes=resumption is not None)
         try:
-            patience = context.patience
-            source = Source(self._store, self._spool.directory, self._count, patience)
+            source = Source(self._store, self._spool.directory, self._count)
             with ExitStack() as stack:
-                parts = patience.insist(lambda: stack.enter_context(open_part_list(self._store, manifest)))
+                parts = stack.enter_context(open_part_list(self._store, manifest))
                 trail = keep_trail(context.base_dir, target, manifest.backup_id, goes_on=link.goes_on)
                 passage = Passage(parts, stack.enter_context(trail), receiver.write, resumption=resumption)
                 self._pipeline.fetch_stream(manifest, passage.parts, source, passage.take, start=passage.start)

@@ -218,7 +218,7 @@ class _Run:
         if self._depth == "signature":
             return []
         with ExitStack() as stack:
-            store = stack.enter_context(closing(self._context.open_store()))
+            store = stack.enter_context(closing(self._context.patient_store()))
             decrypt = self._decrypt_checks(store, stack) if self._depth == "decrypt" else None
             return [problem for manifest in manifests for problem in self._check(store, manifest, decrypt)]
 
@@ -286,7 +286,7 @@ class _Selected:
 
 
 def _read_catalogue(context: Context, signers: Sequence[str], host: str) -> Catalogue:
-    store = context.open_store()
+    store = context.patient_store()
     try:
         catalogue = read_catalogue(store, trusted=signers, host=host, known=context.known_id)
     finally:
