@@ -32,6 +32,7 @@ SPECS = {
     "zfs_backup_info": arguments.BACKUP_INFO,
     "zfs_restore": arguments.RESTORE,
     "zfs_snapshot": arguments.SNAPSHOT,
+    "zfs_verify": arguments.VERIFY,
 }
 
 

@@ -139,6 +139,19 @@ RESTORE = REPOSITORY + ArgumentSpec(
     },
     mutually_exclusive=(("level", "backup_id", "at"),),
 )
+VERIFY = REPOSITORY + ArgumentSpec(
+    options={
+        "task": _TEXT,
+        "dataset": _TEXT,
+        "level": _LEVEL,
+        "backup_id": _TEXT,
+        "depth": {"type": "str", "choices": ["signature", "exists", "checksum", "decrypt"], "default": "exists"},
+        "subset": _TEXT,
+        "private_key": {"type": "path", "no_log": False},
+    },
+    mutually_exclusive=(("task", "dataset"),),
+    required_by={"task": ("config",)},
+)
 SNAPSHOT = ArgumentSpec(options={"config": _PATH}) + _SOURCE
 KEY_FILE = ArgumentSpec(
     options={
