@@ -152,6 +152,9 @@ VERIFY = REPOSITORY + ArgumentSpec(
     mutually_exclusive=(("task", "dataset"),),
     required_by={"task": ("config",)},
 )
+JOB_INFO = ArgumentSpec(
+    options={"config": _PATH, "base_dir": _PATH, "job_id": _TEXT}, mutually_exclusive=(("config", "base_dir"),)
+)
 SNAPSHOT = ArgumentSpec(options={"config": _PATH}) + _SOURCE
 KEY_FILE = ArgumentSpec(
     options={

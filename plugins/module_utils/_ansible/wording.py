@@ -12,6 +12,7 @@ import re
 MODULE_OF = {
     "backup": "zfs_backup",
     "genkey": "age_keygen",
+    "jobs": "job_info",
     "list": "zfs_backup_info",
     "restore": "zfs_restore",
     "signing-key": "signing_keygen",

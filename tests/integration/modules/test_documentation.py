@@ -28,6 +28,7 @@ IN_ORDER = [
     "zfs_backup_info",
     "zfs_verify",
     "zfs_restore",
+    "job_info",
 ]
 """All modules; what an example needs, those before it have made."""
 ACTION_GROUPS = yaml.safe_load((ROOT / "meta/runtime.yml").read_text())["action_groups"]
