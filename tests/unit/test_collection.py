@@ -26,12 +26,14 @@ ROOT = Path(__file__).resolve().parents[2]
 MODULES = sorted(path.stem for path in (ROOT / "plugins/modules").glob("*.py"))
 SPECS = {
     "age_keygen": arguments.KEY_FILE,
+    "job_info": arguments.JOB_INFO,
     "s3_lifecycle": arguments.LIFECYCLE,
     "signing_keygen": arguments.KEY_FILE,
     "zfs_backup": arguments.BACKUP,
     "zfs_backup_info": arguments.BACKUP_INFO,
     "zfs_restore": arguments.RESTORE,
     "zfs_snapshot": arguments.SNAPSHOT,
+    "zfs_verify": arguments.VERIFY,
 }
 
 

@@ -139,6 +139,22 @@ RESTORE = REPOSITORY + ArgumentSpec(
     },
     mutually_exclusive=(("level", "backup_id", "at"),),
 )
+VERIFY = REPOSITORY + ArgumentSpec(
+    options={
+        "task": _TEXT,
+        "dataset": _TEXT,
+        "level": _LEVEL,
+        "backup_id": _TEXT,
+        "depth": {"type": "str", "choices": ["signature", "exists", "checksum", "decrypt"], "default": "exists"},
+        "subset": _TEXT,
+        "private_key": {"type": "path", "no_log": False},
+    },
+    mutually_exclusive=(("task", "dataset"),),
+    required_by={"task": ("config",)},
+)
+JOB_INFO = ArgumentSpec(
+    options={"config": _PATH, "base_dir": _PATH, "job_id": _TEXT}, mutually_exclusive=(("config", "base_dir"),)
+)
 SNAPSHOT = ArgumentSpec(options={"config": _PATH}) + _SOURCE
 KEY_FILE = ArgumentSpec(
     options={

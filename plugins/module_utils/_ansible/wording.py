@@ -12,12 +12,14 @@ import re
 MODULE_OF = {
     "backup": "zfs_backup",
     "genkey": "age_keygen",
+    "jobs": "job_info",
     "list": "zfs_backup_info",
     "restore": "zfs_restore",
     "signing-key": "signing_keygen",
     "snapshot": "zfs_snapshot",
 }
-"""Commands that are modules too. The others stay what they are: commands on the machine itself."""
+"""Commands that are modules too, but for `verify`: what the engine says of it is how to accept a loss, and a module
+leaves that to a human. The others stay what they are: commands on the machine itself."""
 RENAMED = {"dry-run": "check_mode", "output": "path", "trusted-signer": "trusted_signers"}
 """Options of the command that a module has under another name; all others differ in their hyphens alone."""
 

@@ -231,6 +231,10 @@ class NoSuchTask(NotFound):
     """The configuration has no such task."""
 
 
+class NoSuchJob(NotFound):
+    """No job has this id."""
+
+
 class NoSuchRepository(NotFound):
     """The bucket or the directory of the repository does not exist."""
 
@@ -341,6 +345,10 @@ class ObjectArchived(StoreError):
 
 class LocalStateError(EngineError):
     """A file of the state directory (journal, lock, log, spool) cannot be written or read."""
+
+
+class JobLost(EngineError):
+    """The process of a job has ended without a result: it was killed, or the machine was restarted."""
 
 
 class MemoryFault(EngineError):

@@ -26,7 +26,9 @@ IN_ORDER = [
     "zfs_snapshot",
     "zfs_backup",
     "zfs_backup_info",
+    "zfs_verify",
     "zfs_restore",
+    "job_info",
 ]
 """All modules; what an example needs, those before it have made."""
 ACTION_GROUPS = yaml.safe_load((ROOT / "meta/runtime.yml").read_text())["action_groups"]
@@ -142,7 +144,7 @@ def here(examples: str, module: str, nas: Nas, bucket: LocalBucket) -> str:
         replacements["    level: "] = "    host: nas1\n    level: "
     for written, meant in replacements.items():
         examples = examples.replace(written, meant)
-    if module in {"zfs_backup_info", "zfs_restore"}:
+    if module in {"zfs_backup_info", "zfs_restore", "zfs_verify"}:
         examples = re.sub(
             rf"^( +)config: {nas.config}$", rf"\1config: {nas.config}\n\1host: nas1", examples, flags=re.MULTILINE
         )

@@ -20,6 +20,7 @@ PAGES = {
         "docs/configuration",
         "docs/servers",
         "docs/cli",
+        "docs/jobs",
         "reference/zrb",
         "reference/modules",
         "docs/format",

@@ -28,7 +28,10 @@ from tests.fixtures.committed_repository import CommittedRepository
 
 from .conftest import Zrb
 
-COMMANDS = ("backup", "list", "restore", "verify", "snapshot", "genkey", "signing-key", "validate-config")
+COMMANDS = (
+    *("backup", "list", "restore", "verify", "snapshot", "jobs", "attach", "cancel"),
+    *("genkey", "signing-key", "validate-config"),
+)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

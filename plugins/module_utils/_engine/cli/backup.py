@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from ..errors import explained
-from .options import add_command, add_level, add_tasks
+from .options import add_command, add_detach, add_level, add_tasks
 from .output import put, show_failures
 from .session import Session
 from .tables import human_size, show_table
@@ -34,6 +34,7 @@ def add_to(commands: Any) -> None:
         example=_EXAMPLE,
         dry_run=True,
     )
+    add_detach(parser)
     add_tasks(parser, what="back up this task (default: all enabled tasks)")
     add_level(parser, what="0: full; N: incremental from the newest backup of level N-1", required=True)
     parser.add_argument(

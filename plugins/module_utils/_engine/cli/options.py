@@ -69,3 +69,12 @@ def add_tasks(parser: argparse.ArgumentParser, *, what: str) -> None:
 def add_level(parser: argparse._ActionsContainer, *, what: str, required: bool = False) -> None:
     """Add ``--level N``."""
     parser.add_argument("--level", metavar="N", type=int, choices=range(5), required=required, help=what)
+
+
+def add_detach(parser: argparse.ArgumentParser) -> None:
+    """Add ``--detach``."""
+    parser.add_argument(
+        "--detach",
+        action="store_true",
+        help="run as a job that outlives this terminal or connection, and print its id: see `zrb attach`",
+    )

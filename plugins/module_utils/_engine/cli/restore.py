@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
-from .options import add_command, add_level, add_tasks
+from .options import add_command, add_detach, add_level, add_tasks
 from .output import put
 from .session import Session
 from .tables import human_size, show_table
@@ -35,6 +35,7 @@ def add_to(commands: Any) -> None:
         example=_EXAMPLE,
         dry_run=True,
     )
+    add_detach(parser)
     parser.add_argument(
         "--target", metavar="POOL/NEW", required=True, help="dataset to create; it must not exist, but for --continue"
     )

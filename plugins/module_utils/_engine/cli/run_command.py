@@ -10,7 +10,7 @@ import json
 import sys
 import traceback
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ..errors import EngineError, Explained, Interrupted, explained
 from .all_commands import build_parser
@@ -23,19 +23,34 @@ def run_command_line(argv: Sequence[str]) -> int:
     """Run ``argv`` and return the exit code. Never raises."""
     open_missing_streams()
     _write_any_character()
-    as_json, verbose = "--json" in argv, "-v" in argv or "--verbose" in argv
-    try:
+
+    def run() -> int:
         with stopping_on_signals():
             args = None
             with printing():
                 args = _parse(argv)
-            return int(args.run(Session(args))) if args else 0
+            if args is None:
+                return 0
+            if getattr(args, "detach", False):
+                from .detach import detach
+
+                return detach(Session(args), argv, carry_out)
+            return int(args.run(Session(args)))
+
+    try:
+        return carry_out(run, as_json="--json" in argv, verbose="-v" in argv or "--verbose" in argv)
+    finally:
+        flush_errors()
+
+
+def carry_out(run: Callable[[], int], *, as_json: bool, verbose: bool) -> int:
+    """Return the exit code of ``run``. What it raises is reported."""
+    try:
+        return run()
     except (EngineError, Interrupted) as error:
         return _report(error, as_json=as_json, verbose=verbose)
     except Exception as error:  # noqa: BLE001 - the one place where a defect becomes a message
         return _report(explained(error), as_json=as_json, verbose=verbose)
-    finally:
-        flush_errors()
 
 
 def _parse(argv: Sequence[str]) -> Namespace | None:

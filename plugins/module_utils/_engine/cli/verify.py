@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from .options import add_command, add_level, add_tasks
+from .options import add_command, add_detach, add_level, add_tasks
 from .output import put, show_failures
 from .session import Session
 from .tables import human_size
@@ -30,6 +30,7 @@ def add_to(commands: Any) -> None:
         example=_EXAMPLE,
         dry_run=False,
     )
+    add_detach(parser)
     add_tasks(parser, what="only backups of this task's datasets")
     add_level(parser, what="only backups of this level")
     parser.add_argument("--backup-id", metavar="ID", help="only this backup and its chain of manifests")

@@ -40,6 +40,15 @@ def redact(text: str, secrets: Sequence[str] = ()) -> str:
     return _SECRETS.sub(REDACTED, text)
 
 
+def redacted(value: Any) -> Any:
+    """A JSON document with :func:`redact` on each of its texts."""
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, dict):
+        return {key: redacted(one) for key, one in value.items()}
+    return [redacted(one) for one in value] if isinstance(value, list | tuple) else value
+
+
 def log_file(log_dir: Path, dataset: str, day: datetime) -> Path:
     """Return the log file of ``dataset`` (full name) for one UTC day."""
     components = (encode_component(part) for part in dataset.split("/"))

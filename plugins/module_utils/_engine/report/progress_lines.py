@@ -21,6 +21,7 @@ from typing import Any, Literal, TextIO
 from ..values.clock import utc_now
 from ..values.progress import Phase, Progress, Silent
 from ..values.size_text import human_size
+from .logs import redacted
 from .progress_queue import Queued
 from .screen import Screen, log_line, own_copy
 
@@ -89,7 +90,7 @@ class JsonLines:
             "message": message,
             **more,
         }
-        self._screen.write_line(json.dumps(record, default=str))
+        self._screen.write_line(json.dumps(redacted(record), default=str))
 
 
 class Lines:
@@ -162,9 +163,11 @@ class _ReportRate:
 
 
 @contextmanager
-def open_progress(mode: ProgressMode, *, stream: TextIO, job_id: str = "", verbose: bool = False) -> Iterator[Progress]:
+def open_progress(
+    mode: ProgressMode, *, stream: TextIO, job_id: str = "", verbose: bool = False, interval_s: float = 1.0
+) -> Iterator[Progress]:
     """Provide the :class:`Progress` for ``mode`` on ``stream``. ``auto`` is a bar if the terminal can move its cursor,
-    otherwise lines."""
+    otherwise lines. ``interval_s`` is that of :class:`JsonLines`."""
     if mode == "none":
         yield Silent()
         return
@@ -181,7 +184,7 @@ def open_progress(mode: ProgressMode, *, stream: TextIO, job_id: str = "", verbo
         shown = drawn
         at_end.callback(drawn.close)
     else:
-        shown = JsonLines(copy, job_id) if mode == "json" else Lines(copy, verbose=verbose)
+        shown = JsonLines(copy, job_id, interval_s=interval_s) if mode == "json" else Lines(copy, verbose=verbose)
     queued = Queued(shown, at_end=at_end.close)
     try:
         yield queued

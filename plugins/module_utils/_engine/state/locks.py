@@ -73,6 +73,17 @@ def dataset_locks(base_dir: Path) -> Iterator[DatasetLocks]:
 
 
 @contextmanager
+def alone_in(directory: Path) -> Iterator[None]:
+    """Wait until no other process is inside such a block for ``directory``. Raises :class:`OSError`."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
 def _explained(base_dir: Path) -> Iterator[None]:
     try:
         yield

@@ -10,12 +10,11 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import LocalStateError
 from .durable_files import make_private
+from .locks import alone_in
 
 _PREFIX = "restore-"
 
@@ -45,7 +44,7 @@ class Spool:
         if self._own is None:
             try:
                 make_private(self._root)
-                with _alone(self._root):  # a new directory has no lock yet, so it looks abandoned
+                with alone_in(self._root):  # a new directory has no lock yet, so it looks abandoned
                     self._remove_stale()
                     own = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=self._root))
                     self._lock_fd = os.open(own / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -74,13 +73,3 @@ class Spool:
                 pass  # another restore is using it
             finally:
                 os.close(descriptor)
-
-
-@contextmanager
-def _alone(directory: Path) -> Iterator[None]:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
