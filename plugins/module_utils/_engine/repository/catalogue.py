@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from itertools import chain
 from typing import Final, TypeAlias
 
 from ..errors import (
@@ -26,8 +25,8 @@ from ..errors import (
     ThawNeeded,
 )
 from ..seal.signing import MANIFEST, MAX_ENVELOPE_BYTES, RETIREMENT, PayloadKind, no_trusted_signer, open_envelope
-from ..store.protocol import Store
-from ..values.manifest import CataloguedManifest
+from ..store.protocol import Store, StoredObject
+from ..values.manifest import CataloguedManifest, Manifest
 from ..values.manifest_json import decode_manifest
 from ..values.repository_names import (
     IDENTITY_KEY,
@@ -45,7 +44,7 @@ from ..values.repository_names import (
 from ..values.retirement import RetiredBackup, RetirementRecord, decode_retirement, merge_retired
 from .identity import RepositoryIdentity, identity_problem, read_identity
 
-__all__ = ["Catalogue", "CataloguedManifest", "CataloguedRecord", "read_catalogue"]
+__all__ = ["Catalogue", "CataloguedManifest", "CataloguedRecord", "read_catalogue", "read_manifest"]
 
 _MOST_LOOKS: Final = 5
 """How often a repository is listed, while something that was listed is gone when it is to be read."""
@@ -62,9 +61,9 @@ class CataloguedRecord:
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """``manifests`` of the backups that are not retired, by host and dataset, then by number in their series;
-    ``problems`` are those of single objects; ``records`` say what is retired, and ``retired_backups`` the same by
-    series."""
+    """``manifests``, as summaries, of the backups that are not retired, by host and dataset, then by number in their
+    series; ``problems`` are those of single objects; ``records`` say what is retired, and ``retired_backups`` the same
+    by series."""
 
     manifests: tuple[CataloguedManifest, ...]
     problems: tuple[EngineError, ...]
@@ -121,25 +120,40 @@ def read_catalogue(  # noqa: PLR0913 - what is read, and who is believed
     if not trusted and not allow_unsigned:
         raise no_trusted_signer()
     prefix = _prefix(host, dataset) + (RETIREMENT_PREFIX if records_only else "")
-    read: dict[str, _Read] = {}
+    read = _Read()
     stop = threading.Event()
     store = store.until(stop)
     with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="catalogue") as pool, _set_by_failure(stop):
         for _look in range(_MOST_LOOKS):
             problems: list[EngineError] = []
             listed = _list(store, prefix, None if recursive else dataset, problems)
-            identity = _identity(store, problems, known=known, has_manifests=bool(listed.manifests or listed.records))
+            has_manifests = any(one.manifests or one.records for one in listed.values())
+            identity = _identity(store, problems, known=known, has_manifests=has_manifests)
             reader = _Reader(store, identity, trusted, allow_unsigned=allow_unsigned)
             manifest, record = _set_by_failure(stop)(reader.manifest), _set_by_failure(stop)(reader.record)
-            read.update(pool.map(manifest, [place for place in listed.manifests if place[0] not in read]))
-            read.update(pool.map(record, [key for key in listed.records if key not in read]))
+            read.manifests.update(pool.map(manifest, read.missing_manifests(listed)))
+            read.records.update(pool.map(record, read.missing_records(listed)))
             # Somebody removes what is retired, or merges records: another look shows the record that says so.
-            gone = [key for key, one in read.items() if isinstance(one, ObjectMissing)]
-            if not gone:
+            if not read.forget_gone():
                 break
-            for key in gone:
-                del read[key]
     return _catalogue(listed, read, problems, identity)
+
+
+def read_manifest(store: Store, found: CataloguedManifest) -> Manifest:
+    """The whole manifest of a backup that a catalogue of this run proved. Raises :class:`ManifestInvalid` if another
+    one stands in its place since, and what the store raises."""
+    try:
+        payload = open_envelope(store.get(found.key, limit=MAX_ENVELOPE_BYTES), trusted=(), allow_unsigned=True).payload
+        if hashlib.sha256(payload).hexdigest() == found.payload_sha256:
+            return decode_manifest(payload)
+    except (ObjectMissing, IntegrityError):
+        pass
+    raise ManifestInvalid(
+        f"The manifest {found.key} was removed or exchanged while it was in use",
+        subject=found.key,
+        next_step="If it was retired meanwhile, run the same command again; if not, find out who can write to the "
+        "repository",
+    )
 
 
 @contextmanager
@@ -152,74 +166,126 @@ def _set_by_failure(stop: threading.Event) -> Iterator[None]:
         raise
 
 
-_Read: TypeAlias = "CataloguedManifest | CataloguedRecord | EngineError | None"
-"""What an object among the manifests turned out to be: ``None`` is a record that counts for nothing."""
+_Place: TypeAlias = tuple[Series, BackupId]
+_Record: TypeAlias = "CataloguedRecord | EngineError | None"
+"""What a retirement record turned out to be: ``None`` counts for nothing."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Listed:
-    """What is among the manifests, by its keys; and the lengths of the lists of parts."""
+    """What is among the manifests of one series: the ids of manifests, the keys of records, and the lengths of the
+    lists of parts. A list without a manifest is being written or removed, or a killed run left it."""
 
-    manifests: list[tuple[str, Series, BackupId]] = field(default_factory=list)
+    manifests: list[BackupId] = field(default_factory=list)
     records: list[str] = field(default_factory=list)
-    list_sizes: dict[str, int] = field(default_factory=dict)
+    list_bytes: dict[BackupId, int] = field(default_factory=dict)
 
 
-def _list(store: Store, prefix: str, dataset: str | None, problems: list[EngineError]) -> _Listed:
-    listed = _Listed()
+@dataclass(slots=True)
+class _Read:
+    """What was read so far."""
+
+    manifests: dict[_Place, CataloguedManifest | EngineError] = field(default_factory=dict)
+    records: dict[str, _Record] = field(default_factory=dict)
+
+    def missing_manifests(self, listed: Mapping[Series, _Listed]) -> Iterator[_Place]:
+        """Those that are listed and were not read."""
+        for series, there in listed.items():
+            yield from ((series, one) for one in there.manifests if (series, one) not in self.manifests)
+
+    def missing_records(self, listed: Mapping[Series, _Listed]) -> Iterator[str]:
+        """As :meth:`missing_manifests`."""
+        for there in listed.values():
+            yield from (key for key in there.records if key not in self.records)
+
+    def forget_gone(self) -> bool:
+        """Forget what was gone when it was to be read, and return whether there was any."""
+        gone = [place for place, one in self.manifests.items() if isinstance(one, ObjectMissing)]
+        gone_records = [key for key, one in self.records.items() if isinstance(one, ObjectMissing)]
+        for place in gone:
+            del self.manifests[place]
+        for key in gone_records:
+            del self.records[key]
+        return bool(gone or gone_records)
+
+
+def _list(store: Store, prefix: str, dataset: str | None, problems: list[EngineError]) -> dict[Series, _Listed]:
+    listed: dict[Series, _Listed] = {}
     items = store.list(prefix)
     if store.kind == "directory":
         # A directory is not read in the order of its keys. A second look shows what was written during the first one:
         # the record of a manifest that is gone by then.
-        items = iter({item.key: item for item in chain(items, store.list(prefix))}.values())
+        items = _each_once(items, store.list(prefix))
     for item in items:
         if not item.key.endswith((MANIFEST_SUFFIX, PART_LIST_SUFFIX, RETIREMENT_SUFFIX)):
             continue  # what file managers and copy programs leave
         try:
             if item.key.endswith(RETIREMENT_SUFFIX):
                 series = parse_retirement_key(item.key)
-                if dataset in (None, series.dataset):
-                    listed.records.append(item.key)
-                continue
-            is_list = item.key.endswith(PART_LIST_SUFFIX)
-            series, backup_id = parse_manifest_key(item.key, suffix=PART_LIST_SUFFIX if is_list else MANIFEST_SUFFIX)
+            else:
+                is_list = item.key.endswith(PART_LIST_SUFFIX)
+                suffix = PART_LIST_SUFFIX if is_list else MANIFEST_SUFFIX
+                series, backup_id = parse_manifest_key(item.key, suffix=suffix)
         except ManifestInvalid as error:
             problems.append(error)
             continue
-        if is_list:
-            # Without a manifest it is being written or removed, or a killed run left it.
-            listed.list_sizes[item.key] = item.bytes
         # The manifests of child datasets lie under the prefix of their parent.
-        elif dataset in (None, series.dataset):
-            listed.manifests.append((item.key, series, backup_id))
+        if dataset not in (None, series.dataset):
+            continue
+        there = listed.setdefault(series, _Listed())
+        if item.key.endswith(RETIREMENT_SUFFIX):
+            there.records.append(item.key)
+        elif is_list:
+            there.list_bytes[backup_id] = item.bytes
+        else:
+            there.manifests.append(backup_id)
     return listed
 
 
+def _each_once(first: Iterable[StoredObject], second: Iterable[StoredObject]) -> Iterator[StoredObject]:
+    seen = set()
+    for item in first:
+        seen.add(item.key)
+        yield item
+    yield from (item for item in second if item.key not in seen)
+
+
 def _catalogue(
-    listed: _Listed,
-    read: Mapping[str, _Read],
+    listed: Mapping[Series, _Listed],
+    read: _Read,
     problems: list[EngineError],
     identity: RepositoryIdentity | None,
 ) -> Catalogue:
     manifests: list[CataloguedManifest] = []
     records: list[CataloguedRecord] = []
-    for key in (*(place[0] for place in listed.manifests), *listed.records):
-        match read.get(key):
-            case CataloguedManifest() as found:
-                parts = found.manifest.parts
-                manifests.append(replace(found, has_part_list=listed.list_sizes.get(parts.key) == parts.bytes))
-            case CataloguedRecord() as record:
+    for series, there in listed.items():
+        for backup_id in there.manifests:
+            found = read.manifests.get((series, backup_id))
+            if isinstance(found, CataloguedManifest):
+                is_there = there.list_bytes.get(backup_id) == found.manifest.list_bytes
+                manifests.append(found if is_there else replace(found, has_part_list=False))
+            elif found is not None:
+                problems.append(found)
+    for there in listed.values():
+        for key in there.records:
+            record = read.records.get(key)
+            if isinstance(record, CataloguedRecord):
                 records.append(record)
-            case EngineError() as problem:
-                problems.append(problem)
+            elif record is not None:
+                problems.append(record)
     named = {
         (found.record.repository_id, found.record.series, one.backup_id, one.manifest_sha256)
         for found in records
         for one in found.record.backups
     }
     manifests = [found for found in manifests if _place_of(found) not in named]
-    manifests.sort(key=lambda entry: (entry.manifest.host, entry.manifest.dataset.name, entry.manifest.seq, entry.key))
+    manifests.sort(key=_order)
     return Catalogue(tuple(manifests), tuple(problems), identity, tuple(records), _retired(records, manifests))
+
+
+def _order(found: CataloguedManifest) -> tuple[str, str, int, str]:
+    manifest = found.manifest
+    return manifest.series.host, manifest.series.dataset, manifest.seq, manifest.backup_id
 
 
 def _place_of(found: CataloguedManifest) -> tuple[str, Series, BackupId, str]:
@@ -264,29 +330,31 @@ def _identity(
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
-    """Reads single objects. Each answer begins with the key."""
+    """Reads single objects. Each answer begins with the place."""
 
     store: Store
     identity: RepositoryIdentity | None
     trusted: Sequence[str]
     allow_unsigned: bool = field(kw_only=True)
 
-    def manifest(self, place: tuple[str, Series, BackupId]) -> tuple[str, _Read]:
-        """The manifest, or what is wrong with it."""
-        key, series, backup_id = place
+    def manifest(self, place: _Place) -> tuple[_Place, CataloguedManifest | EngineError]:
+        """The summary of a manifest, or what is wrong with it."""
+        series, backup_id = place
+        key = series.manifest_key(backup_id)
         try:
             envelope = self.store.get(key, limit=MAX_ENVELOPE_BYTES)
             opened = open_envelope(envelope, trusted=self.trusted, allow_unsigned=self.allow_unsigned)
             manifest = decode_manifest(opened.payload)
-            if (manifest.series, manifest.backup_id) != (series, backup_id):
+            if (manifest.series, manifest.backup_id) != place:
                 named = f"{manifest.backup_id} of {manifest.dataset.name} on {manifest.host}"
                 raise _misplaced(MANIFEST, f"says that it is {named}")
             self._check_repository(MANIFEST, manifest.repository_id)
         except (ObjectMissing, ObjectArchived, IntegrityError) as error:
-            return key, _about(key, MANIFEST, error)
-        return key, CataloguedManifest(manifest, key, opened.signer, hashlib.sha256(opened.payload).hexdigest())
+            return place, _about(key, MANIFEST, error)
+        digest = hashlib.sha256(opened.payload).hexdigest()
+        return place, CataloguedManifest(manifest.summary, opened.signer, digest)
 
-    def record(self, key: str) -> tuple[str, _Read]:
+    def record(self, key: str) -> tuple[str, _Record]:
         """The retirement record, or what is wrong with it."""
         if not self.trusted:
             return key, None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import NewType
 from urllib.parse import quote, unquote
 
@@ -150,12 +151,21 @@ def parse_retirement_key(key: str) -> Series:
 
 def _parse_place(key: str) -> tuple[Series, str]:
     """The series, and the last component."""
-    pieces = key.split("/")
-    if len(pieces) >= 4 and all(pieces) and pieces[0] == "manifests":
-        series = Series(host=unquote(pieces[1]), dataset="/".join(unquote(piece) for piece in pieces[2:-1]))
-        if f"{series.manifest_prefix}{pieces[-1]}" == key:
-            return series, pieces[-1]
-    raise _no_such_key(key)
+    directory, _slash, name = key.rpartition("/")
+    series = _series_at(directory)
+    if series is None or not name:
+        raise _no_such_key(key)
+    return series, name
+
+
+@lru_cache(maxsize=1024)
+def _series_at(directory: str) -> Series | None:
+    """The series whose manifests lie there. Remembered, since there are many keys of one series."""
+    pieces = directory.split("/")
+    if len(pieces) < 3 or not all(pieces) or pieces[0] != "manifests":
+        return None
+    series = Series(host=unquote(pieces[1]), dataset="/".join(unquote(piece) for piece in pieces[2:]))
+    return series if series.manifest_prefix == f"{directory}/" else None
 
 
 def _no_such_key(key: str) -> ManifestInvalid:

@@ -501,7 +501,7 @@ class _TaskRun:
         held = replace(work.snapshot, user_holds=max(1, work.snapshot.user_holds))
         others = (one for one in survey.snapshots if one.guid != held.guid)
         survey = replace(survey, snapshots=(*others, held))
-        warnings = [*work.decision.warnings, *finish_commit(context, survey, manifest, work.journal)]
+        warnings = [*work.decision.warnings, *finish_commit(context, survey, manifest.summary, work.journal)]
         warnings += work.progress.warnings
         result = BackupResult(
             task=self.task.name,

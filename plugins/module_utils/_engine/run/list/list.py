@@ -7,9 +7,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from functools import cache
+from typing import Any, TypeAlias
 
 from ...config.tasks import as_tasks, covered_by_any
 from ...errors import BackupsVanished, ChainBroken, EngineError, PartMissing, UsageError
@@ -135,91 +136,117 @@ def list_backups(
             if (level is None or found.manifest.level == level) and covered_by_any(tasks, found.manifest.dataset.name)
         ]
         chains = _chains(chosen, catalogue.manifests)
-        links = {link.key: link for chain in chains.values() for link in chain.links}
-        stored = _stored_parts(store, list(links.values()))
+        stored = _stored_parts(store, (link for chain in chains for link in chain.links))
         location = store.location
     finally:
         store.close()
     problems = [
         *catalogue.problems,
-        *(chain.broken for chain in chains.values() if chain.broken),
-        *(_incomplete(link, stored[link.key], location) for link in links.values() if not stored[link.key].whole),
+        *(chain.broken for chain in chains if chain.broken),
+        *(_incomplete(parts, location) for parts in stored.values() if not parts.whole),
         *_losses(context, catalogue, tasks, host=None if host == ALL_HOSTS else host or context.config.host),
     ]
-    listing = Listing(tuple(_entry(found, chains[found.key], stored) for found in chosen), tuple(problems))
+    listing = Listing(tuple(_entry(chain, stored) for chain in chains), tuple(problems))
     return Listing(listing.entries, listing.problems, ask(listing.as_json())) if ask else listing
+
+
+_Place: TypeAlias = tuple[Series, BackupId]
 
 
 @dataclass(frozen=True, slots=True)
 class _Chain:
-    """The known backups that one needs, itself included, and the error if they are not a complete chain."""
+    """The known backups that ``target`` needs, itself included, and the error if they are not a complete chain."""
 
+    target: CataloguedManifest
     links: tuple[CataloguedManifest, ...]
     broken: ChainBroken | None = None
 
 
-def _chains(chosen: Iterable[CataloguedManifest], known: Iterable[CataloguedManifest]) -> dict[str, _Chain]:
-    """By the key of the manifest."""
+def _chains(chosen: Iterable[CataloguedManifest], known: Iterable[CataloguedManifest]) -> list[_Chain]:
+    """The chain of each of ``chosen``."""
     by_series: dict[Series, dict[BackupId, CataloguedManifest]] = {}
     for one in known:
         by_series.setdefault(one.manifest.series, {})[one.manifest.backup_id] = one
-    manifests = {
+    summaries = {
         series: {backup_id: one.manifest for backup_id, one in found.items()} for series, found in by_series.items()
     }
-    chains = {}
+    chains = []
     for one in chosen:
         series = one.manifest.series
         try:
-            links = walk_chain(one.manifest, manifests[series])
-            chains[one.key] = _Chain(tuple(by_series[series][link.backup_id] for link in links))
+            links = walk_chain(one.manifest, summaries[series])
+            chains.append(_Chain(one, tuple(by_series[series][link.backup_id] for link in links)))
         except ChainBroken as error:
-            chains[one.key] = _Chain((one,), error)
+            chains.append(_Chain(one, (one,), error))
     return chains
 
 
-@dataclass
+_NO_CLASS: frozenset[str] = frozenset()
+
+
+@cache
+def _with(classes: frozenset[str], one: str) -> frozenset[str]:
+    """``classes`` and ``one``: the same object for the same classes, since there are many backups and few classes."""
+    return classes | {one}
+
+
+@dataclass(slots=True)
 class _StoredParts:
     """What a listing shows about the parts of one backup."""
 
-    wanted: int
-    has_list: bool
+    of: CataloguedManifest
     count: int = 0
-    classes: set[str] = field(default_factory=set)
+    classes: frozenset[str] = _NO_CLASS
     readable: bool = True
 
     @property
+    def missing(self) -> int:
+        return self.of.manifest.part_count - self.count
+
+    @property
     def whole(self) -> bool:
-        return self.has_list and self.count == self.wanted
+        return self.of.has_part_list and not self.missing
 
 
-def _stored_parts(store: Store, backups: Sequence[CataloguedManifest]) -> dict[str, _StoredParts]:
-    """By the key of the manifest. Makes one listing per series and level, with a thousand objects per request: one
+def _stored_parts(store: Store, backups: Iterable[CataloguedManifest]) -> dict[_Place, _StoredParts]:
+    """The parts of each backup. Makes one listing per series and level, with a thousand objects per request: one
     request per part would take hours."""
-    stored = {one.key: _StoredParts(one.manifest.parts.count, one.has_part_list) for one in backups}
-    by_prefix = {
-        one.manifest.series.data_prefix(one.manifest.backup_id, one.manifest.level): stored[one.key] for one in backups
-    }
+    stored: dict[_Place, _StoredParts] = {}
+    by_prefix: dict[str, dict[BackupId, _StoredParts]] = {}
+    of_level: dict[tuple[Series, int], dict[BackupId, _StoredParts]] = {}
+    for one in backups:
+        summary = one.manifest
+        series, backup_id, level = summary.series, summary.backup_id, summary.level
+        if (series, backup_id) not in stored:
+            if (series, level) not in of_level:
+                of_level[series, level] = by_prefix[_above(series.data_prefix(backup_id, level))] = {}
+            of_level[series, level][backup_id] = stored[series, backup_id] = _StoredParts(one)
     done = "/"
-    for above in sorted(prefix[: prefix.rindex("/", 0, -1) + 1] for prefix in by_prefix):
-        if above.startswith(done):
-            continue  # listed already: for another backup of the level, or with a dataset named like a level
-        done = above
-        for item in store.list(above):
-            prefix, name = item.key[: item.key.rindex("/") + 1], item.key.rpartition("/")[2]
-            index, found = part_index(name), by_prefix.get(prefix)
-            if found is not None and index is not None and index < found.wanted:
+    for prefix in sorted(by_prefix):
+        if prefix.startswith(done):
+            continue  # listed already, with a dataset named like a level
+        done = prefix
+        for item in store.list(prefix):
+            directory, _slash, name = item.key.rpartition("/")
+            found = by_prefix.get(_above(directory), {}).get(BackupId(directory.rpartition("/")[2]))
+            index = part_index(name)
+            if found is not None and index is not None and index < found.of.manifest.part_count:
                 found.count += 1
-                found.classes.add(item.storage_class)
+                found.classes = _with(found.classes, item.storage_class)
                 found.readable = found.readable and item.readable
     return stored
 
 
-def _incomplete(one: CataloguedManifest, stored: _StoredParts, location: str) -> PartMissing:
-    manifest = one.manifest
-    missing = stored.wanted - stored.count
+def _above(path: str) -> str:
+    """The directory above ``path``, with a slash."""
+    return path.rstrip("/").rpartition("/")[0] + "/"
+
+
+def _incomplete(stored: _StoredParts, location: str) -> PartMissing:
+    manifest, missing = stored.of.manifest, stored.missing
     name = f"backup {manifest.backup_id} of {manifest.dataset.name}"
     return PartMissing(
-        f"{missing} of {stored.wanted} parts of {name} are not in {location}"
+        f"{missing} of {manifest.part_count} parts of {name} are not in {location}"
         if missing
         else f"The list of parts of {name} is not in {location}, or has another length",
         subject=manifest.backup_id,
@@ -254,13 +281,16 @@ def _losses(
     return losses
 
 
-def _entry(found: CataloguedManifest, chain: _Chain, stored: dict[str, _StoredParts]) -> ListedBackup:
-    manifest, own = found.manifest, stored[found.key]
-    complete = chain.broken is None and all(stored[link.key].whole for link in chain.links)
+def _entry(chain: _Chain, stored: dict[_Place, _StoredParts]) -> ListedBackup:
+    manifest = chain.target.manifest
+    series = manifest.series
+    own = stored[series, manifest.backup_id]
+    links = [stored[series, link.manifest.backup_id] for link in chain.links]
+    complete = chain.broken is None and all(link.whole for link in links)
     return ListedBackup(
         backup_id=manifest.backup_id,
-        host=manifest.host,
-        dataset=manifest.dataset.name,
+        host=series.host,
+        dataset=series.dataset,
         level=manifest.level,
         level_requested=manifest.level_requested,
         base=manifest.base,
@@ -270,14 +300,14 @@ def _entry(found: CataloguedManifest, chain: _Chain, stored: dict[str, _StoredPa
         snapshot=manifest.snapshot.name,
         snapshot_guid=manifest.snapshot.guid,
         snapshot_creation=manifest.snapshot.creation,
-        stream_bytes=manifest.stream.bytes,
-        stored_bytes=manifest.parts.stored_bytes,
-        parts=manifest.parts.count,
-        missing_parts=own.wanted - own.count,
+        stream_bytes=manifest.stream_bytes,
+        stored_bytes=manifest.stored_bytes,
+        parts=manifest.part_count,
+        missing_parts=own.missing,
         storage_class="+".join(sorted(own.classes)) or "-",
         complete=complete,
-        readable=complete and all(stored[link.key].readable for link in chain.links),
-        signer=found.signer,
+        readable=complete and all(link.readable for link in links),
+        signer=chain.target.signer,
     )
 
 

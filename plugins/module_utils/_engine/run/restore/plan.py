@@ -14,11 +14,11 @@ from typing import Any
 from ...errors import NoSuchBackup, PartDamaged, PartMissing, UsageError
 from ...plan.chain import check_not_retired, check_series, resolve_chain, select_backup
 from ...plan.part_proof import beside_listing
-from ...repository.catalogue import Catalogue, read_catalogue
+from ...repository.catalogue import Catalogue, read_catalogue, read_manifest
 from ...repository.part_list import open_part_list
 from ...state.heads import read_head
 from ...store.protocol import Store, StoredObject
-from ...values.manifest import Manifest, Part
+from ...values.manifest import BackupSummary, Manifest, Part
 from ...values.repository_names import Series
 from ..context import Context
 from .passage import Resumption, find_resumption
@@ -140,8 +140,10 @@ def read_plan(
     )
     _check_problems(catalogue, selection)
     target = choose_backup(catalogue, series, selection)
-    manifests = [entry.manifest for entry in catalogue.manifests]
-    chain = (target,) if selection.only else resolve_chain(manifests, target.backup_id)
+    summaries = [entry.manifest for entry in catalogue.manifests]
+    resolved = (target,) if selection.only else resolve_chain(summaries, target.backup_id)
+    by_id = {entry.manifest.backup_id: entry for entry in catalogue.manifests}
+    chain = [read_manifest(store, by_id[link.backup_id]) for link in resolved]
     presence = find_presence(context, selection.target, chain) if selection.continues else Presence()
     links = [_present_link(manifest) for manifest in chain[: presence.links]]
     for manifest in chain[presence.links :]:
@@ -158,7 +160,7 @@ def read_plan(
     )
 
 
-def choose_backup(catalogue: Catalogue, series: Series, selection: RestoreSelection) -> Manifest:
+def choose_backup(catalogue: Catalogue, series: Series, selection: RestoreSelection) -> BackupSummary:
     """The selected one of the backups of ``series``. Raises :class:`NoSuchBackup`."""
     manifests = [entry.manifest for entry in catalogue.manifests]
     retired = catalogue.retired(series)
