@@ -139,6 +139,15 @@ RESTORE = REPOSITORY + ArgumentSpec(
     },
     mutually_exclusive=(("level", "backup_id", "at"),),
 )
+CLEANUP = S3 + ArgumentSpec(
+    options={
+        "config": {"type": "path", "required": True},
+        "task": _TEXT,
+        "host": _TEXT,
+        "max_removals": _INT,
+        "pay_early_deletion": {"type": "bool", "default": False},
+    }
+)
 SNAPSHOT = ArgumentSpec(options={"config": _PATH}) + _SOURCE
 KEY_FILE = ArgumentSpec(
     options={

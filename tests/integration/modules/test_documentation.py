@@ -26,6 +26,7 @@ IN_ORDER = [
     "zfs_snapshot",
     "zfs_backup",
     "zfs_backup_info",
+    "zfs_cleanup",
     "zfs_restore",
 ]
 """All modules; what an example needs, those before it have made."""
@@ -142,7 +143,7 @@ def here(examples: str, module: str, nas: Nas, bucket: LocalBucket) -> str:
         replacements["    level: "] = "    host: nas1\n    level: "
     for written, meant in replacements.items():
         examples = examples.replace(written, meant)
-    if module in {"zfs_backup_info", "zfs_restore"}:
+    if module in {"zfs_backup_info", "zfs_cleanup", "zfs_restore"}:
         examples = re.sub(
             rf"^( +)config: {nas.config}$", rf"\1config: {nas.config}\n\1host: nas1", examples, flags=re.MULTILINE
         )

@@ -267,11 +267,14 @@ def _obstacles(one: StoredBackup, *, pay_early_deletion: bool) -> Iterator[tuple
     if one.locked_until is not None:
         yield "object_lock", one.locked_until
     if not pay_early_deletion:
-        yield from (("minimum_duration", _charged_until(parts)) for parts in one.parts)
+        yield from (("minimum_duration", until) for _parts, until in _charged_until(one.parts))
 
 
-def _charged_until(parts: StoredParts) -> datetime:
-    return parts.written + timedelta(days=least_days(parts.storage_class))
+def _charged_until(stored: Iterable[StoredParts]) -> Iterator[tuple[StoredParts, datetime]]:
+    """What lies in classes that are charged for a shortest time, and until when."""
+    for parts in stored:
+        if days := least_days(parts.storage_class):
+            yield parts, parts.written + timedelta(days=days)
 
 
 def _month_price(stored: Iterable[StoredParts], prices: Mapping[str, float]) -> float | None:
@@ -284,12 +287,12 @@ def _month_price(stored: Iterable[StoredParts], prices: Mapping[str, float]) -> 
 def _early_fee(stored: Iterable[StoredParts], prices: Mapping[str, float], now: datetime) -> float | None:
     """S3 charges what storing the objects for the rest of the shortest time would have cost."""
     fee = 0.0
-    for parts in stored:
-        rest_days = (_charged_until(parts) - now) / timedelta(days=1)
-        if rest_days > 0 and least_days(parts.storage_class):
+    for parts, until in _charged_until(stored):
+        if until > now:
             if parts.storage_class not in prices:
                 return None
-            fee += parts.bytes / _GB * prices[parts.storage_class] * rest_days / _MONTH_DAYS
+            rest_months = (until - now) / timedelta(days=_MONTH_DAYS)
+            fee += parts.bytes / _GB * prices[parts.storage_class] * rest_months
     return fee
 
 
