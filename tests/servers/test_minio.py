@@ -22,13 +22,14 @@ import pytest
 from botocore.exceptions import ClientError
 from zrb.errors import PartMissing, StoreDenied, StoreFull, StoreUnavailable, TlsFailure
 from zrb.run.backup import back_up
+from zrb.run.cleanup import clean_up
 from zrb.run.snapshot import take_snapshot
 from zrb.run.validate.repository import repository_checks
 from zrb.run.verify import DEPTHS
 from zrb.stream.patience import Patience
 from zrb.values.clock import utc_now
 from zrb.values.config import MIB, S3Credentials, S3Settings
-from zrb.values.repository_names import Series
+from zrb.values.retention import Retention
 
 from tests.conftest import ROOT
 from tests.fakes.fleet import DATASET
@@ -40,6 +41,7 @@ from tests.servers.served_fleet import ServedFleet
 
 BUCKET = "my-backup-bucket"
 """Of the policies in docs/policies, which are used as they are."""
+RECORD = "manifests/nas1/tank/data/retired-0001-0123456789abcdef.record"
 
 
 @pytest.fixture
@@ -61,9 +63,6 @@ def versioned(own_minio: Server) -> Server:
     client.create_bucket(Bucket=BUCKET)
     client.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
     return own_minio
-
-
-RECORD = "nas/" + Series("nas1", "tank/home").retirement_key(1, 64 * "0")
 
 
 def limited_to(policy: str, server: Server) -> S3Credentials:
@@ -100,8 +99,8 @@ ACTIONS: dict[str, Callable[[Any, str], object]] = {
     "read": lambda client, _: client.get_object(Bucket=BUCKET, Key="nas/data/old"),
     "read elsewhere": lambda client, _: client.get_object(Bucket=BUCKET, Key="other/data/old"),
     "write": lambda client, _: client.put_object(Bucket=BUCKET, Key="nas/data/new", Body=b"new"),
+    "write a record": lambda client, _: client.put_object(Bucket=BUCKET, Key=f"{PREFIX}{RECORD}", Body=b"new"),
     "write elsewhere": lambda client, _: client.put_object(Bucket=BUCKET, Key="other/data/new", Body=b"new"),
-    "write a record": lambda client, _: client.put_object(Bucket=BUCKET, Key=RECORD, Body=b"signed"),
     "upload and abort": lambda client, _: _begin_upload(client),
     "delete": lambda client, _: client.delete_object(Bucket=BUCKET, Key="nas/data/old"),
     "delete the identity": lambda client, _: client.delete_object(Bucket=BUCKET, Key="nas/zrb.json"),
@@ -117,7 +116,7 @@ ACTIONS: dict[str, Callable[[Any, str], object]] = {
 ALLOWED = {
     "writer": {"list", "read", "write", "upload and abort"},
     "reader": {"list", "read"},
-    "cleaner": {"list", "read", "delete", "write a record"},
+    "cleaner": {"list", "read", "write a record", "delete"},
 }
 
 
@@ -185,6 +184,26 @@ def test_who_may_not_write_verifies_and_restores(versioned: Server, tmp_path: Pa
     fleet.use(versioned.settings(BUCKET))
     assert [entry.key for entry in fleet.store.list("")] == before
     assert [found.backup_id for found in fleet.manifests()] == [manifest.backup_id]
+
+
+def test_the_cleaner_cleans_up_and_the_writer_cannot(versioned: Server, tmp_path: Path) -> None:
+    fleet = ServedFleet(tmp_path, settings=with_policy(versioned, "writer"))
+    fleet.change_config(tasks=(fleet.task,), retention=Retention(keep_last=1))
+    old = fleet.back_up(0).manifest
+    fleet.write_more()
+    new = fleet.back_up(0).manifest
+    refused = clean_up(fleet.context(clock=utc_now))
+    assert [type(error) for _series, error in refused.failures] == [StoreDenied]
+    assert "s3:DeleteObject" in refused.failures[0][1].next_step
+    assert any(old.backup_id in entry.key for entry in fleet.store.list(""))
+    fleet.use(with_policy(versioned, "cleaner"))
+    done = clean_up(fleet.context(clock=utc_now))
+    assert (done.failures, done.plan.refused, done.exit_code) == ((), (), 4)
+    assert "older versions" in done.warnings[0]
+    assert not any(old.backup_id in entry.key for entry in fleet.store.list(""))
+    fleet.use(versioned.settings(BUCKET))
+    assert [found.backup_id for found in fleet.manifests()] == [new.backup_id]
+    fleet.verify("decrypt")
 
 
 # --- versions that nobody can delete ---

@@ -152,6 +152,15 @@ VERIFY = REPOSITORY + ArgumentSpec(
     mutually_exclusive=(("task", "dataset"),),
     required_by={"task": ("config",)},
 )
+CLEANUP = S3 + ArgumentSpec(
+    options={
+        "config": {"type": "path", "required": True},
+        "task": _TEXT,
+        "host": _TEXT,
+        "max_removals": _INT,
+        "pay_early_deletion": {"type": "bool", "default": False},
+    }
+)
 JOB_INFO = ArgumentSpec(
     options={"config": _PATH, "base_dir": _PATH, "job_id": _TEXT}, mutually_exclusive=(("config", "base_dir"),)
 )

@@ -15,6 +15,7 @@ PAGES = {
         "docs/first-backup",
         "docs/restore-a-nas-from-nothing",
         "docs/restore-by-hand",
+        "docs/retention",
     ),
     "Reference": (
         "docs/configuration",

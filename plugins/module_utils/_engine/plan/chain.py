@@ -35,14 +35,21 @@ def resolve_chain(manifests: Sequence[BackupSummary], target_id: str) -> tuple[B
 def walk_chain(target: BackupSummary, by_id: Mapping[BackupId, BackupSummary]) -> tuple[BackupSummary, ...]:
     """As :func:`resolve_chain`, for manifests that are sorted by id already. Raises :class:`ChainBroken`."""
     links = [target]
-    while (base := links[-1].base) is not None:
-        child, parent = links[-1], by_id.get(base.backup_id)
-        if parent is None:
-            raise _missing_link(child, base.backup_id)
-        if misfit := _misfit(child, parent):
-            raise _broken(child, misfit)
+    while (parent := base_of(links[-1], by_id)) is not None:
         links.append(parent)
     return tuple(reversed(links))
+
+
+def base_of(child: BackupSummary, by_id: Mapping[BackupId, BackupSummary]) -> BackupSummary | None:
+    """The link before ``child``; ``None`` for a level 0. Raises :class:`ChainBroken`."""
+    if child.base is None:
+        return None
+    parent = by_id.get(child.base.backup_id)
+    if parent is None:
+        raise _missing_link(child, child.base.backup_id)
+    if misfit := _misfit(child, parent):
+        raise _broken(child, misfit)
+    return parent
 
 
 def _misfit(child: BackupSummary, parent: BackupSummary) -> str:

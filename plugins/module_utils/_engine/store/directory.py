@@ -11,17 +11,18 @@ import os
 import secrets
 import stat
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from ..errors import IntegrityError, ObjectExists, PartDamaged, StoreError
+from ..errors import EngineError, IntegrityError, ObjectExists, PartDamaged, StoreError
 from ..values.manifest import Checksum
 from .directory_upload import NO_CHECKSUM, PIECE_BYTES, TEMP_NAME, DirectoryUpload, sync_directory
 from .object_keys import check_key, check_prefix
 from .os_errors import check_inside, explained, missing_root, open_regular
-from .protocol import Buffer, Ending, Flow, StoredObject, free_flow
+from .protocol import Buffer, Ending, Flow, Removed, StoredObject, free_flow
 
 
 class DirectoryStore:
@@ -204,6 +205,34 @@ class DirectoryStore:
                 path.mkdir(mode=0o700, exist_ok=True)
                 sync_directory(parent)
             self._durable.add(directory)
+
+
+class DirectoryRemover:
+    """Implements :class:`.protocol.Remover` in the directory ``root``, which must exist."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def remove(self, keys: Sequence[str]) -> Removed:
+        """See :class:`.protocol.Remover`. Also removes the directory of a backup's parts with the last of them."""
+        if not self._root.is_dir():
+            raise missing_root(self._root)
+        failures: list[EngineError] = []
+        for key in keys:
+            path = self._root / check_key(key)
+            try:
+                check_inside(path, key, self._root)
+                with explained("Removing", key, self._root):
+                    path.unlink(missing_ok=True)
+            except EngineError as error:
+                failures.append(error)
+                continue
+            with suppress(OSError):  # it is not empty
+                path.parent.rmdir()
+        return Removed(tuple(failures))
+
+    def close(self) -> None:
+        """See :class:`.protocol.Remover`. There is nothing to release."""
 
 
 def _stored(key: str, status: os.stat_result) -> StoredObject:

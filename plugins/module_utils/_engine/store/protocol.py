@@ -10,11 +10,12 @@ All failures are typed errors of ``errors``: no exception of boto3 or of the ope
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol, TypeAlias
 
+from ..errors import EngineError
 from ..values.manifest import Checksum
 
 Buffer: TypeAlias = "bytes | bytearray | memoryview"
@@ -45,6 +46,18 @@ class StoredObject:
     readable: bool = True
     """False while the object is in an archive class and has not been thawed."""
     thawing: bool = False
+    locked_until: datetime | None = None
+    """By Object Lock, as far as these credentials may know. Only :meth:`Store.head` says it."""
+    legal_hold: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What became of objects that were to be removed: the error of each that is still there. ``hidden`` is how many are
+    only hidden, because the bucket keeps what is deleted as an older version."""
+
+    failures: tuple[EngineError, ...] = ()
+    hidden: int = 0
 
 
 class Upload(Protocol):
@@ -126,6 +139,16 @@ class Store(Protocol):
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         """All objects whose key starts with ``prefix``, in key order."""
+
+    def close(self) -> None:
+        """Release connections."""
+
+
+class Remover(Protocol):
+    """Deletes objects. It is no part of a :class:`Store`, so that who is given one cannot."""
+
+    def remove(self, keys: Sequence[str]) -> Removed:
+        """Delete these objects; one that is gone already is no error. Raises what concerns all of them."""
 
     def close(self) -> None:
         """Release connections."""

@@ -6,9 +6,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Literal
+
+from .retention import Retention
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -85,6 +88,8 @@ class Task:
     snapshot_prefix: str = "zrb"
     take_snapshot: bool = True
     raw: RawMode = "auto"
+    retention: Retention | None = None
+    """``None``: that of the configuration."""
 
     @property
     def dataset_name(self) -> str:
@@ -126,6 +131,10 @@ class Config:
     limits: Limits = Limits()
     patience_s: int | None = None
     """How long a transfer waits for a store that is away. ``None``: the caller decides."""
+    retention: Retention = Retention()
+    """Of all tasks that have none of their own."""
+    prices: Mapping[str, float] = field(default_factory=dict)
+    """Of a GB (10**9 bytes) for a month, by storage class, in the owner's currency. What is not here is unknown."""
     tasks: tuple[Task, ...] = ()
 
     @property

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-Phase = Literal["plan", "resume", "send", "upload", "commit", "check", "fetch", "receive", "verify"]
+Phase = Literal["plan", "resume", "send", "upload", "commit", "check", "fetch", "receive", "verify", "remove"]
 
 
 class Progress(Protocol):

@@ -48,6 +48,11 @@ def parse_backup_id(text: str) -> BackupId:
     return BackupId(text)
 
 
+def level_of(backup_id: BackupId) -> int:
+    """The level in a backup id."""
+    return int(backup_id.partition("-L")[2][0])
+
+
 def check_level(level: int) -> int:
     """Return ``level`` if it is 0 to 4. Raises :class:`UsageError` otherwise."""
     if not 0 <= level <= MAX_LEVEL:
