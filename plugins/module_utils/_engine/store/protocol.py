@@ -45,6 +45,9 @@ class StoredObject:
     readable: bool = True
     """False while the object is in an archive class and has not been thawed."""
     thawing: bool = False
+    version: str = ""
+    """In a listing: another one if the object is another one, as far as the storage shows it without reading: an ETag,
+    or in a directory times and inode. Empty if it shows nothing."""
 
 
 class Upload(Protocol):

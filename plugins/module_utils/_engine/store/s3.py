@@ -220,4 +220,5 @@ def _listed(key: str, entry: Mapping[str, Any]) -> StoredObject:
         modified=_moment(entry),
         readable=thawed or storage_class not in ARCHIVE_CLASSES,
         thawing=thawing,
+        version=str(entry.get("ETag", "")),
     )
