@@ -171,7 +171,7 @@ class MemoryStore:
         with _Call(self, "list", prefix):
             found = sorted((key, _stored(key, entry)) for key, entry in self._objects.items() if key.startswith(prefix))
         for _, entry in found:
-            yield replace(entry, checksum=Checksum("none", "", entry.checksum.etag))
+            yield replace(entry, checksum=Checksum("none", "", entry.checksum.etag), version=entry.checksum.etag)
 
     def close(self) -> None:
         self.closed = True

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from typing import Final, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from ..errors import (
     EngineError,
@@ -48,6 +48,19 @@ __all__ = ["Catalogue", "CataloguedManifest", "CataloguedRecord", "read_catalogu
 
 _MOST_LOOKS: Final = 5
 """How often a repository is listed, while something that was listed is gone when it is to be read."""
+
+
+class SummaryCache(Protocol):
+    """Remembers summaries, each with a stamp: as long as an object has it, it is the same as far as a listing shows."""
+
+    def load(self, series: Series) -> Mapping[BackupId, tuple[str, CataloguedManifest]]:
+        """What is remembered of ``series``; nothing if that is not certain."""
+
+    def save(self, series: Series, entries: Mapping[BackupId, tuple[str, CataloguedManifest]]) -> None:
+        """Remember this of ``series``, and nothing else. Never fails."""
+
+    def keep_only(self, kept: Collection[Series], *, host: str | None) -> None:
+        """Forget all series of ``host``, or of all hosts, but these. Never fails."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +118,14 @@ def read_catalogue(  # noqa: PLR0913 - what is read, and who is believed
     records_only: bool = False,
     allow_unsigned: bool = False,
     known: str | None = None,
+    open_cache: Callable[[str], SummaryCache] | None = None,
     workers: int = 8,
 ) -> Catalogue:
     """All committed backups, of one ``host`` or one ``dataset`` (full name) if given; ``recursive``: and those of all
     datasets below it; ``records_only``: of one dataset the retirement records alone, by one listing, however many
     backups it has. ``known`` is the id that this machine remembers of the repository: another one, or none, is a
-    problem.
+    problem. ``open_cache`` gives what is remembered of a repository (id) by those who trust the same signers: what the
+    listing shows to be unchanged is taken from there, and proves nothing about the store.
 
     A manifest or retirement record that is damaged, that nobody trusted signed, or that stands under another key than
     its own is left out and reported. ``allow_unsigned`` is about manifests alone: a record that no trusted key proves
@@ -130,12 +145,18 @@ def read_catalogue(  # noqa: PLR0913 - what is read, and who is believed
             has_manifests = any(one.manifests or one.records for one in listed.values())
             identity = _identity(store, problems, known=known, has_manifests=has_manifests)
             reader = _Reader(store, identity, trusted, allow_unsigned=allow_unsigned)
+            if identity and open_cache and trusted and not allow_unsigned:
+                read.recall(open_cache(identity.repository_id), listed)
             manifest, record = _set_by_failure(stop)(reader.manifest), _set_by_failure(stop)(reader.record)
             read.manifests.update(pool.map(manifest, read.missing_manifests(listed)))
             read.records.update(pool.map(record, read.missing_records(listed)))
             # Somebody removes what is retired, or merges records: another look shows the record that says so.
             if not read.forget_gone():
                 break
+    if identity and open_cache and trusted and not allow_unsigned:
+        read.remember(open_cache(identity.repository_id), listed)
+        if dataset is None:
+            open_cache(identity.repository_id).keep_only(listed, host=host)
     return _catalogue(listed, read, problems, identity)
 
 
@@ -173,20 +194,45 @@ _Record: TypeAlias = "CataloguedRecord | EngineError | None"
 
 @dataclass(slots=True)
 class _Listed:
-    """What is among the manifests of one series: the ids of manifests, the keys of records, and the lengths of the
-    lists of parts. A list without a manifest is being written or removed, or a killed run left it."""
+    """What is among the manifests of one series: the ids of manifests with their stamps, which are empty if the listing
+    gives none, the keys of records, and the lengths of the lists of parts. A list without a manifest is being written
+    or removed, or a killed run left it."""
 
-    manifests: list[BackupId] = field(default_factory=list)
+    manifests: dict[BackupId, str] = field(default_factory=dict)
     records: list[str] = field(default_factory=list)
     list_bytes: dict[BackupId, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class _Read:
-    """What was read so far."""
+    """What was read so far. ``recalled`` is how much of it, of each series, a cache remembered."""
 
     manifests: dict[_Place, CataloguedManifest | EngineError] = field(default_factory=dict)
     records: dict[str, _Record] = field(default_factory=dict)
+    recalled: dict[Series, tuple[int, int]] = field(default_factory=dict)
+
+    def recall(self, cache: SummaryCache, listed: Mapping[Series, _Listed]) -> None:
+        """Take from ``cache`` what the listing shows to be unchanged."""
+        for series, there in listed.items():
+            if series not in self.recalled:
+                remembered = cache.load(series)
+                used = 0
+                for backup_id, (stamp, entry) in remembered.items():
+                    if stamp and there.manifests.get(backup_id) == stamp:
+                        self.manifests[series, backup_id] = entry
+                        used += 1
+                self.recalled[series] = used, len(remembered)
+
+    def remember(self, cache: SummaryCache, listed: Mapping[Series, _Listed]) -> None:
+        """Put what was read into ``cache``, where it is not there already."""
+        for series, there in listed.items():
+            entries = {
+                backup_id: (stamp, found)
+                for backup_id, stamp in there.manifests.items()
+                if stamp and isinstance(found := self.manifests.get((series, backup_id)), CataloguedManifest)
+            }
+            if self.recalled.get(series) != (len(entries), len(entries)):
+                cache.save(series, entries)
 
     def missing_manifests(self, listed: Mapping[Series, _Listed]) -> Iterator[_Place]:
         """Those that are listed and were not read."""
@@ -238,7 +284,7 @@ def _list(store: Store, prefix: str, dataset: str | None, problems: list[EngineE
         elif is_list:
             there.list_bytes[backup_id] = item.bytes
         else:
-            there.manifests.append(backup_id)
+            there.manifests[backup_id] = f"{item.bytes} {item.version}" if item.version else ""
     return listed
 
 

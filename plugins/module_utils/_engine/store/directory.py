@@ -236,4 +236,9 @@ class DirectoryRemover:
 
 
 def _stored(key: str, status: os.stat_result) -> StoredObject:
-    return StoredObject(key=key, bytes=status.st_size, modified=datetime.fromtimestamp(status.st_mtime, UTC))
+    return StoredObject(
+        key=key,
+        bytes=status.st_size,
+        modified=datetime.fromtimestamp(status.st_mtime, UTC),
+        version=f"{status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}",
+    )

@@ -46,6 +46,9 @@ class StoredObject:
     readable: bool = True
     """False while the object is in an archive class and has not been thawed."""
     thawing: bool = False
+    version: str = ""
+    """In a listing: another one if the object is another one, as far as the storage shows it without reading: an ETag,
+    or in a directory times and inode. Empty if it shows nothing."""
     locked_until: datetime | None = None
     """By Object Lock, as far as these credentials may know. Only :meth:`Store.head` says it."""
     legal_hold: bool = False

@@ -271,4 +271,5 @@ def _listed(key: str, entry: Mapping[str, Any]) -> StoredObject:
         modified=_time(entry, "LastModified"),
         readable=thawed or storage_class not in ARCHIVE_CLASSES,
         thawing=thawing,
+        version=str(entry.get("ETag", "")),
     )

@@ -16,6 +16,7 @@ from ...config.tasks import as_tasks, covered_by_any
 from ...errors import BackupsVanished, ChainBroken, EngineError, PartMissing, UsageError
 from ...plan.chain import check_series, walk_chain
 from ...repository.catalogue import Catalogue, read_catalogue
+from ...state.catalogue_cache import CatalogueCache
 from ...state.heads import read_head, series_seen
 from ...store.protocol import Store
 from ...values.config import Task
@@ -129,6 +130,9 @@ def list_backups(
             host=None if host == ALL_HOSTS else host or context.config.host,
             allow_unsigned=not trusted,
             known=context.known_id,
+            open_cache=lambda repository_id: CatalogueCache(
+                context.base_dir, repository_id=repository_id, trusted=trusted
+            ),
         )
         chosen = [
             found
