@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
@@ -136,6 +136,18 @@ def test_backups_of_another_machine_are_its_own_affair(fleet: Fleet) -> None:
     fleet.change_config(host="nas2")
     assert clean(fleet).plan.series == ()
     assert len(clean(fleet, host="nas1").removed) == 1
+
+
+def test_a_machine_that_only_cleans_up_notices_what_vanished(fleet: Fleet, tmp_path: Path) -> None:
+    *_others, newest = made(fleet, [0, 0, 0])
+    fleet.change_config(host="management", base_dir=PurePosixPath(tmp_path / "management"))
+    clean(fleet, host="nas1", max_removals=2)
+    for key in keys_of(fleet, newest):
+        fleet.store.remove(key)
+    before = fleet.store.keys
+    outcome = clean(fleet, host="nas1")
+    assert [type(error) for _series, error in outcome.plan.refused] == [BackupsVanished]
+    assert fleet.store.keys == before
 
 
 def test_all_machines_are_cleaned_up_at_once(fleet: Fleet) -> None:

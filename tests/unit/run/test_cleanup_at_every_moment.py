@@ -10,12 +10,14 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import timedelta
 from itertools import count
 from pathlib import Path
+from random import Random
 
 import pytest
 from zrb.errors import EngineError, StoreDenied
-from zrb.run.cleanup import CleanupOutcome, clean_up
+from zrb.run.cleanup import CleanupOutcome, clean_up, plan_cleanup
 from zrb.run.list import list_backups
 from zrb.run.verify import verify
 from zrb.values.retention import Retention
@@ -81,13 +83,14 @@ def homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Homes]:
     yield Homes(tmp_path_factory.mktemp("nas"))
 
 
-def clean(fleet: Fleet, life: Life | None = None) -> CleanupOutcome:
+def clean(fleet: Fleet, life: Life | None = None, *, max_removals: int = 9) -> CleanupOutcome:
     """One cleanup, which may be killed."""
     if life is None:
-        return clean_up(fleet.context(), max_removals=9, open_remover=lambda _config: MemoryRemover(fleet.store))
+        remover = MemoryRemover(fleet.store)
+        return clean_up(fleet.context(), max_removals=max_removals, open_remover=lambda _config: remover)
     return clean_up(
         life.context(fleet.context()),
-        max_removals=9,
+        max_removals=max_removals,
         open_remover=lambda _config: MemoryRemover(fleet.store, life.moment),
     )
 
@@ -156,3 +159,31 @@ def test_backups_go_on_after_a_kill(homes: Homes) -> None:
         assert made.seq == len(LEVELS) + 1
         assert list_backups(homes.fleet.context()).problems == ()
         nth += 9
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_life_of_backups_and_cleanups(tmp_path: Path, seed: int) -> None:
+    """Backups at any level, cleanups by any policy, some of them killed: whatever a plan keeps is there afterwards, and
+    at the end everything that is left restores to what was backed up."""
+    chance = Random(seed)
+    fleet = Fleet(tmp_path, tick=timedelta(hours=5))
+    contents: dict[str, bytes] = {}
+    for day in range(16):
+        content = fleet.write(day + 1)
+        contents[fleet.back_up(chance.choice([0, 1, 1, 2, 2, 3])).manifest.backup_id] = content
+        policy = Retention(
+            keep_last=chance.randint(1, 3), keep_daily=chance.randint(0, 4), keep_weekly=chance.randint(0, 2)
+        )
+        fleet.change_config(tasks=(fleet.task,), retention=policy)
+        plan = plan_cleanup(fleet.context()).series[0]
+        if chance.random() < 0.5:
+            killed(fleet, chance.randint(1, 60))
+        clean(fleet, max_removals=99)
+        left = {one.manifest.backup_id for one in plan.backups} - {one.manifest.backup_id for one in plan.removals}
+        listing = list_backups(fleet.context())
+        assert {entry.backup_id for entry in listing.entries} == left
+        assert listing.problems == ()
+        assert all(entry.complete for entry in listing.entries)
+    for number, entry in enumerate(listing.entries):
+        fleet.restore(f"tank/restore/{number}", backup_id=entry.backup_id)
+        assert fleet.zfs.content(f"tank/restore/{number}") == contents[entry.backup_id]

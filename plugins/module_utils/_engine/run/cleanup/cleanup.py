@@ -13,10 +13,12 @@ from contextlib import closing
 from pathlib import Path
 
 from ...config.key_files import read_signing_key
-from ...errors import ConfigError, EngineError, Locked, explained
+from ...errors import ConfigError, EngineError, LocalStateError, Locked, explained
+from ...plan.chain import next_place
 from ...plan.retention import SeriesPlan
 from ...repository.retirement import RecordWriter
 from ...seal.signing import SigningKey
+from ...state.heads import remember
 from ...state.journal import Journal, JournalDamaged, journals_in
 from ...state.locks import DatasetLocks, dataset_locks, dataset_state_dir
 from ...store.open_store import open_remover
@@ -65,6 +67,7 @@ def clean_up(
             context, store, signing_key, tasks=tasks, host=host, pay_early_deletion=pay_early_deletion, busy=busy
         )
         found.plan.check_confirmed(max_removals)
+        _remember(context, found)
         with closing(open_remover(context.config)) as remover:
             return _CleanupRun(context, store, remover, signing_key, found).run()
 
@@ -119,6 +122,26 @@ def _lock(context: Context, store: Store, locks: DatasetLocks, host: str | None)
     return busy
 
 
+def _remember(context: Context, found: Survey) -> None:
+    """Remember what was there, so that this machine notices next time what has vanished. Raises
+    :class:`LocalStateError`."""
+    for plan in found.plan.series:
+        catalogue = found.catalogues[plan.series]
+        if catalogue.identity is not None:
+            repository_id = catalogue.identity.repository_id
+            context.remember_repository(repository_id)
+            newest = next_place(catalogue.manifests, catalogue.retired(plan.series))[0] - 1
+            try:
+                remember(context.base_dir, repository_id, plan.series, newest)
+            except OSError as error:
+                raise LocalStateError(
+                    f"What is there of {plan.series.dataset} could not be remembered",
+                    subject=str(context.base_dir),
+                    answer=error.strerror or str(error),
+                    next_step="Nothing was changed. Make base_dir writable, free some space, and run the same again",
+                ) from error
+
+
 def _listed_series(store: Store, host: str) -> list[Series]:
     found = set()
     for item in store.list(f"manifests/{encode_component(host)}/"):
@@ -171,8 +194,10 @@ class _CleanupRun:
             except Exception as error:  # noqa: BLE001 - a bug that one series triggers must not stop the others
                 failures.append((one.series, explained(error)))
         outcome = CleanupOutcome(plan, tuple(self._removed), self._objects, tuple(failures), self._warnings())
-        status = "failed" if failures else "warning" if outcome.warnings else "ok"
-        context.progress.finish(status=status, result={"removed": self._removed, "objects": self._objects})  # type: ignore[arg-type]
+        context.progress.finish(
+            status="failed" if failures else "warning" if outcome.warnings else "ok",
+            result={"removed": self._removed, "objects": self._objects},
+        )
         return outcome
 
     def _warnings(self) -> tuple[str, ...]:
