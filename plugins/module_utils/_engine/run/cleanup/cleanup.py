@@ -39,7 +39,7 @@ def plan_cleanup(
 ) -> CleanupPlan:
     """Plan what :func:`clean_up` would do now. Changes nothing."""
     signing_key = _signing_key(context)
-    with closing(context.open_store()) as store:
+    with closing(context.store_to_look_at()) as store:
         return _survey(
             context, store, signing_key, tasks=tasks, host=host, pay_early_deletion=pay_early_deletion, busy={}
         ).plan
@@ -61,7 +61,7 @@ def clean_up(
     that concern everything (key, configuration, the repository).
     """
     signing_key = _signing_key(context)
-    with closing(context.open_store()) as store, dataset_locks(context.base_dir) as locks:
+    with closing(context.patient_store()) as store, dataset_locks(context.base_dir) as locks:
         busy = _lock(context, store, locks, host)
         found = _survey(
             context, store, signing_key, tasks=tasks, host=host, pay_early_deletion=pay_early_deletion, busy=busy
