@@ -136,7 +136,10 @@ plan:
     unconfirmed:
       description: Why O(max_removals) has to allow this, with the keys of a failure; V(null) if it need not.
       type: dict
-      sample: null
+      sample:
+        error: RemovalsUnconfirmed
+        exit_code: 2
+        problem: "This cleanup would remove 120 backups: more than 50 backups"
 removed:
   description: The backups that were removed.
   returned: success

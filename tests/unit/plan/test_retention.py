@@ -54,15 +54,17 @@ def ids(backups: Sequence[PlannedBackup]) -> list[str]:
 
 @st.composite
 def histories(draw: st.DrawFn) -> list[StoredBackup]:
-    """A series: clocks jump, interrupted backups are committed late, the dataset may be recreated, objects are locked
-    and lie in any class."""
-    made = history(draw(st.lists(st.integers(0, 4), min_size=1, max_size=12)))
+    """A series: clocks jump, interrupted backups are committed late, two datasets take turns under one name, objects
+    are locked and lie in any class."""
+    made = history(draw(st.lists(st.sampled_from((0, 0, 1, 1, 2, 3)), min_size=1, max_size=14)))
     hours = draw(st.lists(HOURS, min_size=len(made), max_size=len(made)))
     made = at(made, hours if draw(st.booleans()) else sorted(hours))
-    fulls = [number for number, one in enumerate(made) if one.level == 0]
-    again = draw(st.sampled_from([None, *fulls]))
-    if again is not None:
-        made[again:] = [replace(one, dataset=replace(one.dataset, guid="77")) for one in made[again:]]
+    for full in [one for one in made if one.level == 0]:
+        guid, later = draw(st.sampled_from(["77", full.dataset.guid])), draw(st.sampled_from([0, 0, 500]))
+        for number, one in enumerate(made):
+            if one.chain == full.chain:
+                snapshot = replace(one.snapshot, createtxg=one.snapshot.createtxg + later)
+                made[number] = replace(one, dataset=replace(one.dataset, guid=guid), snapshot=snapshot)
     moments = st.none() | HOURS.map(lambda hour: NOW + timedelta(hours=hour - 24 * 400))
     return [
         stored(
@@ -77,9 +79,9 @@ def histories(draw: st.DrawFn) -> list[StoredBackup]:
 
 POLICIES = st.builds(
     Retention,
-    keep_last=st.integers(0, 3),
-    keep_within_s=st.sampled_from([0, 3600, 86_400 * 40]),
-    **{name: st.integers(0, 3) for name in RULES[2:]},
+    keep_last=st.sampled_from([0, 1, 3]),
+    keep_within_s=st.sampled_from([0, 0, 0, 3600, 86_400 * 40]),
+    **{name: st.sampled_from([0, 0, 0, 1, 3]) for name in RULES[2:]},
     time_zone=st.sampled_from(["UTC", "Europe/Vienna", "Pacific/Apia", "Australia/Lord_Howe"]),
 )
 NOWS = st.integers(-800, 900).map(lambda days: NOW + timedelta(days=days))
@@ -208,6 +210,26 @@ def test_a_base_stays_for_the_youngest_that_needs_it() -> None:
     planned = plan(nightly([0, 1, 2, 1, 2, 2]), Retention(keep_last=1)).backups
     assert [one.fate for one in planned] == ["keep", "remove", "remove", "keep", "remove", "keep"]
     assert [one.needed_by for one in planned] == [ids(planned)[3], None, None, ids(planned)[5], None, None]
+
+
+def test_a_base_goes_after_the_last_that_needs_it() -> None:
+    backups = nightly([0, 1, 1, 0])
+    for number, days in ((1, 30), (2, 10)):
+        backups[number] = replace(backups[number], locked_until=NOW + timedelta(days=days))
+    full, first, second, _newest = plan(backups, Retention(keep_last=1)).backups
+    assert (full.fate, full.until, full.needed_by) == ("later", first.until, first.manifest.backup_id)
+    assert second.until == NOW + timedelta(days=10)
+
+
+def test_the_last_one_stays_since_it_says_which_dataset_the_series_is_of() -> None:
+    """Two datasets take turns under one name, and an interrupted backup of the older snapshot is committed last."""
+    made = at(history([0, 0, 0]), [50, 100, 10])
+    made[1] = replace(made[1], dataset=replace(made[1].dataset, guid="77"))
+    made[2] = replace(made[2], snapshot=replace(made[2].snapshot, createtxg=1))
+    planned = plan([stored(one) for one in made], Retention(keep_last=1)).backups
+    assert {one.manifest.seq: one.rules for one in planned} == {1: ("newest",), 2: ("keep_last",), 3: ("newest",)}
+    assert select_backup(made).seq == 1
+    assert select_backup(made[:2]).seq == 2, "without the last one, a restore would take another dataset"
 
 
 def test_an_hour_that_the_clock_repeats_is_two_hours() -> None:

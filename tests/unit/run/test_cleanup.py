@@ -262,6 +262,23 @@ def test_one_series_that_is_wrong_does_not_stop_the_others(fleet: Fleet) -> None
     assert [series.dataset for series, _error in outcome.plan.refused] == [DATASET]
 
 
+def test_a_cleanup_of_one_task_is_in_the_way_of_no_other(fleet: Fleet) -> None:
+    made(fleet, [0, 0])
+    fleet.zfs.add_dataset("tank/other", content=b"other")
+    own, fleet.task = fleet.task, Task(name="other", pool="tank", dataset="other")
+    assert fleet.run(0).results
+    fleet.change_config(tasks=(own, fleet.task))
+
+    def look_at_locks(_config: Any) -> MemoryRemover:
+        with dataset_locks(Path(fleet.config.base_dir)) as locks:
+            locks.take("tank/other")
+            with pytest.raises(Locked):
+                locks.take(DATASET)
+        return MemoryRemover(fleet.store)
+
+    assert len(clean(fleet, tasks=(own,), open_remover=look_at_locks).removed) == 1
+
+
 # --- how much goes without saying ---
 
 

@@ -13,6 +13,7 @@ from contextlib import closing
 from pathlib import Path
 
 from ...config.key_files import read_signing_key
+from ...config.tasks import covered_by_any
 from ...errors import ConfigError, EngineError, LocalStateError, Locked, explained
 from ...plan.chain import next_place
 from ...plan.retention import SeriesPlan
@@ -62,7 +63,7 @@ def clean_up(
     """
     signing_key = _signing_key(context)
     with closing(context.patient_store()) as store, dataset_locks(context.base_dir) as locks:
-        busy = _lock(context, store, locks, host)
+        busy = _lock(context, store, locks, tasks, host)
         found = _survey(
             context, store, signing_key, tasks=tasks, host=host, pay_early_deletion=pay_early_deletion, busy=busy
         )
@@ -105,7 +106,9 @@ def _signing_key(context: Context) -> SigningKey:
     return read_signing_key(Path(path))
 
 
-def _lock(context: Context, store: Store, locks: DatasetLocks, host: str | None) -> dict[Series, EngineError]:
+def _lock(
+    context: Context, store: Store, locks: DatasetLocks, tasks: Sequence[Task], host: str | None
+) -> dict[Series, EngineError]:
     """Lock the datasets of this machine before looking at them, so that no backup here chooses a base that goes. Return
     those that are in use, and why. A backup elsewhere looks itself before it commits."""
     own = context.config.host
@@ -113,7 +116,7 @@ def _lock(context: Context, store: Store, locks: DatasetLocks, host: str | None)
         return {}
     busy: dict[Series, EngineError] = {}
     for series in _listed_series(store, own):
-        if policies_for(context.config, series.dataset):
+        if covered_by_any(tasks, series.dataset) and policies_for(context.config, series.dataset):
             try:
                 locks.take(series.dataset)
                 _check_no_journal(context, series.dataset)
