@@ -73,7 +73,7 @@ def test_a_listing_that_breaks_off_anywhere_is_whole(keys: set[str], after: list
     store.after = list(after)
     waiting = Waiting()
     assert list(PatientStore(store, waiting.patience(1000 * HOUR)).list("manifests/x")) == whole
-    assert len(waiting.pauses) == len(after)
+    assert len(waiting.pauses) <= len(after)
 
 
 def test_whoever_asks_in_vain_is_told_in_the_end() -> None:

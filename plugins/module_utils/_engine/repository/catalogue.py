@@ -13,7 +13,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from typing import Final, Protocol, TypeAlias
+from itertools import islice
+from typing import Final, Protocol, TypeAlias, TypeVar
 
 from ..errors import (
     EngineError,
@@ -46,6 +47,9 @@ from .identity import RepositoryIdentity, identity_problem, read_identity
 
 __all__ = ["Catalogue", "CataloguedManifest", "CataloguedRecord", "read_catalogue", "read_manifest"]
 
+_T = TypeVar("_T")
+_U = TypeVar("_U")
+_AT_ONCE: Final = 1000
 _MOST_LOOKS: Final = 5
 """How often a repository is listed, while something that was listed is gone when it is to be read."""
 
@@ -148,8 +152,8 @@ def read_catalogue(  # noqa: PLR0913 - what is read, and who is believed
             if identity and open_cache and trusted and not allow_unsigned:
                 read.recall(open_cache(identity.repository_id), listed)
             manifest, record = _set_by_failure(stop)(reader.manifest), _set_by_failure(stop)(reader.record)
-            read.manifests.update(pool.map(manifest, read.missing_manifests(listed)))
-            read.records.update(pool.map(record, read.missing_records(listed)))
+            read.manifests.update(_map(pool, manifest, read.missing_manifests(listed)))
+            read.records.update(_map(pool, record, read.missing_records(listed)))
             # Somebody removes what is retired, or merges records: another look shows the record that says so.
             if not read.forget_gone():
                 break
@@ -175,6 +179,12 @@ def read_manifest(store: Store, found: CataloguedManifest) -> Manifest:
         next_step="If it was retired meanwhile, run the same command again; if not, find out who can write to the "
         "repository",
     )
+
+
+def _map(pool: ThreadPoolExecutor, call: Callable[[_T], _U], things: Iterator[_T]) -> Iterator[_U]:
+    """As ``pool.map``, which would keep a thousand bytes of each of ``things`` until the end."""
+    while some := list(islice(things, _AT_ONCE)):
+        yield from pool.map(call, some)
 
 
 @contextmanager
@@ -324,7 +334,8 @@ def _catalogue(
         for found in records
         for one in found.record.backups
     }
-    manifests = [found for found in manifests if _place_of(found) not in named]
+    if named:
+        manifests = [found for found in manifests if _place_of(found) not in named]
     manifests.sort(key=_order)
     return Catalogue(tuple(manifests), tuple(problems), identity, tuple(records), _retired(records, manifests))
 

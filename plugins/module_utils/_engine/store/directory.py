@@ -160,12 +160,12 @@ class DirectoryStore:
         directory, _slash, start = check_prefix(prefix).rpartition("/")
         self._check_root()
         with explained("Listing", prefix, self._root):
-            yield from self._walk(self._root / directory, f"{directory}/" if directory else "", start)
+            yield from self._walk(str(self._root / directory), f"{directory}/" if directory else "", start)
 
     def close(self) -> None:
         """See :class:`.protocol.Store`. There is nothing to release."""
 
-    def _walk(self, directory: Path, base: str, start: str) -> Iterator[StoredObject]:
+    def _walk(self, directory: str, base: str, start: str) -> Iterator[StoredObject]:
         try:
             with os.scandir(directory) as found:
                 # To get the order of keys, sort a directory by its name with a slash: "a-b" before "a/c".
@@ -178,7 +178,7 @@ class DirectoryStore:
             return
         for name, entry in entries:
             if name.endswith("/"):
-                yield from self._walk(directory / entry.name, base + name, "")
+                yield from self._walk(entry.path, base + name, "")
             else:  # list even what is not a regular file: reading it will say so
                 try:
                     yield _stored(base + name, entry.stat(follow_symlinks=False))

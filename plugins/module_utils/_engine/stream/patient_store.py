@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 from ..errors import StoreUnavailable
 from ..store.protocol import Buffer, Ending, Flow, Store, StoredObject, Upload
@@ -16,6 +16,8 @@ from ..values.manifest import Checksum
 from .patience import FirstOf, Patience
 
 T = TypeVar("T")
+_AT_ONCE: Final = 1000
+"""Objects of a listing: as many as S3 gives in a page."""
 
 
 class PatientStore:
@@ -77,8 +79,8 @@ class PatientStore:
     def list(self, prefix: str) -> Iterator[StoredObject]:
         """See :class:`..store.protocol.Store`."""
         listing = _Listing(self._store, prefix)
-        while (item := self._insist(listing.following)) is not None:
-            yield item
+        while items := self._insist(listing.following):
+            yield from items
 
     def close(self) -> None:
         """See :class:`..store.protocol.Store`."""
@@ -119,8 +121,8 @@ class _PatientUpload:
 
 
 class _Listing:
-    """The objects below a prefix, one after the other. If the listing breaks off, another one goes on behind the last
-    of them: keys come in order."""
+    """The objects below a prefix, some at a time. If the listing breaks off, another one goes on behind the last of
+    them: keys come in order."""
 
     def __init__(self, store: Store, prefix: str) -> None:
         self._store = store
@@ -129,16 +131,21 @@ class _Listing:
         self._last = ""
         self._behind = ""
 
-    def following(self) -> StoredObject | None:
-        """The next object; ``None`` after the last one."""
+    def following(self) -> list[StoredObject]:
+        """The next objects; none after the last one."""
         if self._items is None:
             self._items = self._store.list(self._prefix)
+        items: list[StoredObject] = []
         try:
             for item in self._items:
                 if item.key > self._behind:
-                    self._last = item.key
-                    return item
+                    items.append(item)
+                    if len(items) == _AT_ONCE:
+                        break
         except StoreUnavailable:
-            self._items, self._behind = None, self._last
-            raise
-        return None
+            self._items, self._behind = None, items[-1].key if items else self._last
+            if not items:
+                raise
+        if items:
+            self._last = items[-1].key
+        return items

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
-from typing import Any, TypeAlias
+from typing import Any
 
-from ...config.tasks import as_tasks, covered_by_any
+from ...config.tasks import as_tasks, common_root, covered_by_any
 from ...errors import BackupsVanished, ChainBroken, EngineError, PartMissing, UsageError
 from ...plan.chain import check_series, walk_chain
 from ...repository.catalogue import Catalogue, read_catalogue
@@ -21,7 +21,7 @@ from ...state.heads import read_head, series_seen
 from ...store.protocol import Store
 from ...values.config import Task
 from ...values.json_records import write_time
-from ...values.manifest import Base, CataloguedManifest
+from ...values.manifest import BackupSummary, Base, CataloguedManifest
 from ...values.repository_names import BackupId, Series, part_index
 from ..context import Context
 
@@ -122,12 +122,15 @@ def list_backups(
     ask = compile_query(query) if query is not None else None
     trusted = context.trusted_signers()
     tasks = as_tasks(task)
+    dataset, recursive = common_root(tasks)
     store = context.store_to_look_at()
     try:
         catalogue = read_catalogue(
             store,
             trusted=trusted,
             host=None if host == ALL_HOSTS else host or context.config.host,
+            dataset=dataset,
+            recursive=recursive,
             allow_unsigned=not trusted,
             known=context.known_id,
             open_cache=lambda repository_id: CatalogueCache(
@@ -140,49 +143,18 @@ def list_backups(
             if (level is None or found.manifest.level == level) and covered_by_any(tasks, found.manifest.dataset.name)
         ]
         chains = _chains(chosen, catalogue.manifests)
-        stored = _stored_parts(store, (link for chain in chains for link in chain.links))
+        needed = _look_at_parts(store, chains)
         location = store.location
     finally:
         store.close()
     problems = [
         *catalogue.problems,
         *(chain.broken for chain in chains if chain.broken),
-        *(_incomplete(parts, location) for parts in stored.values() if not parts.whole),
+        *(_incomplete(parts, location) for parts in needed if not parts.whole),
         *_losses(context, catalogue, tasks, host=None if host == ALL_HOSTS else host or context.config.host),
     ]
-    listing = Listing(tuple(_entry(chain, stored) for chain in chains), tuple(problems))
+    listing = Listing(tuple(map(_entry, chains)), tuple(problems))
     return Listing(listing.entries, listing.problems, ask(listing.as_json())) if ask else listing
-
-
-_Place: TypeAlias = tuple[Series, BackupId]
-
-
-@dataclass(frozen=True, slots=True)
-class _Chain:
-    """The known backups that ``target`` needs, itself included, and the error if they are not a complete chain."""
-
-    target: CataloguedManifest
-    links: tuple[CataloguedManifest, ...]
-    broken: ChainBroken | None = None
-
-
-def _chains(chosen: Iterable[CataloguedManifest], known: Iterable[CataloguedManifest]) -> list[_Chain]:
-    """The chain of each of ``chosen``."""
-    by_series: dict[Series, dict[BackupId, CataloguedManifest]] = {}
-    for one in known:
-        by_series.setdefault(one.manifest.series, {})[one.manifest.backup_id] = one
-    summaries = {
-        series: {backup_id: one.manifest for backup_id, one in found.items()} for series, found in by_series.items()
-    }
-    chains = []
-    for one in chosen:
-        series = one.manifest.series
-        try:
-            links = walk_chain(one.manifest, summaries[series])
-            chains.append(_Chain(one, tuple(by_series[series][link.backup_id] for link in links)))
-        except ChainBroken as error:
-            chains.append(_Chain(one, (one,), error))
-    return chains
 
 
 _NO_CLASS: frozenset[str] = frozenset()
@@ -212,19 +184,40 @@ class _StoredParts:
         return self.of.has_part_list and not self.missing
 
 
-def _stored_parts(store: Store, backups: Iterable[CataloguedManifest]) -> dict[_Place, _StoredParts]:
-    """The parts of each backup. Makes one listing per series and level, with a thousand objects per request: one
-    request per part would take hours."""
-    stored: dict[_Place, _StoredParts] = {}
-    by_prefix: dict[str, dict[BackupId, _StoredParts]] = {}
+@dataclass(frozen=True, slots=True)
+class _Chain:
+    """The known backups that one needs, itself the last, and the error if they are not a complete chain."""
+
+    links: tuple[_StoredParts, ...]
+    broken: ChainBroken | None = None
+
+
+def _chains(chosen: Iterable[CataloguedManifest], known: Iterable[CataloguedManifest]) -> list[_Chain]:
+    """The chain of each of ``chosen``."""
+    summaries: dict[Series, dict[BackupId, BackupSummary]] = {}
+    parts: dict[Series, dict[BackupId, _StoredParts]] = {}
+    for one in known:
+        summaries.setdefault(one.manifest.series, {})[one.manifest.backup_id] = one.manifest
+        parts.setdefault(one.manifest.series, {})[one.manifest.backup_id] = _StoredParts(one)
+    chains = []
+    for one in chosen:
+        of_series = parts[one.manifest.series]
+        try:
+            links = walk_chain(one.manifest, summaries[one.manifest.series])
+            chains.append(_Chain(tuple(of_series[link.backup_id] for link in links)))
+        except ChainBroken as error:
+            chains.append(_Chain((of_series[one.manifest.backup_id],), error))
+    return chains
+
+
+def _look_at_parts(store: Store, chains: Sequence[_Chain]) -> list[_StoredParts]:
+    """Fill in what a listing shows about the parts of each link, and return all links. Makes one listing per series and
+    level, with a thousand objects per request: one request per part would take hours."""
     of_level: dict[tuple[Series, int], dict[BackupId, _StoredParts]] = {}
-    for one in backups:
-        summary = one.manifest
-        series, backup_id, level = summary.series, summary.backup_id, summary.level
-        if (series, backup_id) not in stored:
-            if (series, level) not in of_level:
-                of_level[series, level] = by_prefix[_above(series.data_prefix(backup_id, level))] = {}
-            of_level[series, level][backup_id] = stored[series, backup_id] = _StoredParts(one)
+    for link in (link for chain in chains for link in chain.links):
+        summary = link.of.manifest
+        of_level.setdefault((summary.series, summary.level), {})[summary.backup_id] = link
+    by_prefix = {_above(series.data_prefix(min(links), level)): links for (series, level), links in of_level.items()}
     done = "/"
     for prefix in sorted(by_prefix):
         if prefix.startswith(done):
@@ -232,18 +225,19 @@ def _stored_parts(store: Store, backups: Iterable[CataloguedManifest]) -> dict[_
         done = prefix
         for item in store.list(prefix):
             directory, _slash, name = item.key.rpartition("/")
-            found = by_prefix.get(_above(directory), {}).get(BackupId(directory.rpartition("/")[2]))
+            above, _slash, backup_id = directory.rpartition("/")
+            found = by_prefix.get(f"{above}/", {}).get(BackupId(backup_id))
             index = part_index(name)
             if found is not None and index is not None and index < found.of.manifest.part_count:
                 found.count += 1
                 found.classes = _with(found.classes, item.storage_class)
                 found.readable = found.readable and item.readable
-    return stored
+    return [link for links in of_level.values() for link in links.values()]
 
 
 def _above(path: str) -> str:
     """The directory above ``path``, with a slash."""
-    return path.rstrip("/").rpartition("/")[0] + "/"
+    return path[: path.rindex("/", 0, -1) + 1]
 
 
 def _incomplete(stored: _StoredParts, location: str) -> PartMissing:
@@ -285,16 +279,14 @@ def _losses(
     return losses
 
 
-def _entry(chain: _Chain, stored: dict[_Place, _StoredParts]) -> ListedBackup:
-    manifest = chain.target.manifest
-    series = manifest.series
-    own = stored[series, manifest.backup_id]
-    links = [stored[series, link.manifest.backup_id] for link in chain.links]
-    complete = chain.broken is None and all(link.whole for link in links)
+def _entry(chain: _Chain) -> ListedBackup:
+    own = chain.links[-1]
+    manifest = own.of.manifest
+    complete = chain.broken is None and all(link.whole for link in chain.links)
     return ListedBackup(
         backup_id=manifest.backup_id,
-        host=series.host,
-        dataset=series.dataset,
+        host=manifest.series.host,
+        dataset=manifest.series.dataset,
         level=manifest.level,
         level_requested=manifest.level_requested,
         base=manifest.base,
@@ -310,8 +302,8 @@ def _entry(chain: _Chain, stored: dict[_Place, _StoredParts]) -> ListedBackup:
         missing_parts=own.missing,
         storage_class="+".join(sorted(own.classes)) or "-",
         complete=complete,
-        readable=complete and all(link.readable for link in links),
-        signer=chain.target.signer,
+        readable=complete and all(link.readable for link in chain.links),
+        signer=own.of.signer,
     )
 
 

@@ -14,7 +14,7 @@ from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ...config.tasks import as_tasks, covered_by_any
+from ...config.tasks import as_tasks, common_root, covered_by_any
 from ...errors import EngineError, IntegrityError, LocalStateError, NoSuchBackup, ThawNeeded, UsageError
 from ...plan.chain import check_not_retired, check_series, next_place, walk_chain
 from ...repository.catalogue import Catalogue, read_catalogue, read_manifest
@@ -155,7 +155,7 @@ def verify(  # noqa: PLR0913 - the options of the command
     host = host or context.config.host
     tasks = as_tasks(task)
     warnings = accept_what_is_there(context, signers, host=host, tasks=tasks) if accept_losses else []
-    catalogue = _read_catalogue(context, signers, host)
+    catalogue = _read_catalogue(context, signers, host, tasks)
     chosen = [
         found
         for found in catalogue.manifests
@@ -286,10 +286,13 @@ class _Selected:
         return (part for part in self._parts if self._subset is None or part in self._subset)
 
 
-def _read_catalogue(context: Context, signers: Sequence[str], host: str) -> Catalogue:
+def _read_catalogue(context: Context, signers: Sequence[str], host: str, tasks: Sequence[Task]) -> Catalogue:
+    dataset, recursive = common_root(tasks)
     store = context.patient_store()
     try:
-        catalogue = read_catalogue(store, trusted=signers, host=host, known=context.known_id)
+        catalogue = read_catalogue(
+            store, trusted=signers, host=host, dataset=dataset, recursive=recursive, known=context.known_id
+        )
     finally:
         store.close()
     if catalogue.identity:
