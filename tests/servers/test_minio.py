@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -209,16 +210,35 @@ def test_the_cleaner_cleans_up_and_the_writer_cannot(versioned: Server, tmp_path
 # --- versions that nobody can delete ---
 
 
-def test_what_is_locked_stays_whatever_the_owner_does(own_minio: Server, tmp_path: Path) -> None:
-    client = own_minio.client()
-    settings = own_minio.new_bucket(ObjectLockEnabledForBucket=True)
-    client.put_object_lock_configuration(
+def locked_bucket(server: Server) -> S3Settings:
+    """A bucket in which nobody can delete a version before it is a day old."""
+    settings = server.new_bucket(ObjectLockEnabledForBucket=True)
+    server.client().put_object_lock_configuration(
         Bucket=settings.bucket,
         ObjectLockConfiguration={
             "ObjectLockEnabled": "Enabled",
             "Rule": {"DefaultRetention": {"Mode": "COMPLIANCE", "Days": 1}},
         },
     )
+    return settings
+
+
+def test_a_cleanup_sees_until_when_a_backup_is_locked(own_minio: Server, tmp_path: Path) -> None:
+    fleet = ServedFleet(tmp_path, settings=locked_bucket(own_minio))
+    fleet.change_config(tasks=(fleet.task,), retention=Retention(keep_last=1))
+    begun = utc_now()
+    for _ in range(2):
+        fleet.back_up(0)
+    outcome = clean_up(fleet.context(clock=utc_now))
+    old, _new = outcome.plan.series[0].backups
+    assert (outcome.removed, old.fate, old.obstacle) == ((), "later", "object_lock")
+    assert old.until
+    assert begun + timedelta(days=1) <= old.until <= utc_now() + timedelta(days=1, minutes=1)
+
+
+def test_what_is_locked_stays_whatever_the_owner_does(own_minio: Server, tmp_path: Path) -> None:
+    client = own_minio.client()
+    settings = locked_bucket(own_minio)
     fleet = ServedFleet(tmp_path, settings=settings)
     fleet.back_up(0)
     checks = {check.name: check for check in repository_checks(fleet.context(clock=utc_now))}

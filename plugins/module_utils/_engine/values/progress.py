@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-Phase = Literal["plan", "resume", "send", "upload", "commit", "check", "fetch", "receive", "verify", "remove"]
+Phase = Literal["plan", "resume", "send", "upload", "commit", "check", "fetch", "receive", "verify"]
 
 
 class Progress(Protocol):
