@@ -16,7 +16,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = sorted(path for path in (ROOT / "roles").iterdir() if path.is_dir())
 _PAGE = "https://github.com/zrb-fleet/zrb.fleet/blob/main/docs/fleet.md"
-_MARKUP = re.compile(r"\b(?:RV|[OVCM])\(((?:[^()\\]|\\.)+)\)")
+_MARKUP = re.compile(r"\b(?:RV|[OVCMP])\(((?:[^()#\\]|\\.)+)(?:#[a-z]+)?\)")
 
 
 def specification(role: Path) -> dict[str, Any]:
