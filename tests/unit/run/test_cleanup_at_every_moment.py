@@ -110,7 +110,7 @@ def test_a_killed_cleanup_is_finished_by_the_next(homes: Homes) -> None:
         moments += 1
         homes.assert_what_stays_is_well()
         homes.assert_finished(clean(homes.fleet))
-    assert moments > 40
+    assert moments > 30
 
 
 def test_a_cleanup_killed_twice(homes: Homes) -> None:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import threading
 from collections import Counter
@@ -113,6 +114,9 @@ def test_whichever_call_finds_it_away(fleet: Fleet) -> None:
         for operation, key in list(fleet.store.calls):
             counts[operation] += 1
             fleet.store.fail(operation, nth=counts[operation])
+            shutil.rmtree(
+                Path(fleet.config.base_dir) / "state" / "catalogue", ignore_errors=True
+            )  # what it remembers, it does not ask for
             waiting = Waiting()
             assert look(fleet.context(patience=waiting.patience())) == said, (operation, key)
             assert len(waiting.pauses) == 1, (operation, key)
