@@ -114,9 +114,8 @@ def test_whichever_call_finds_it_away(fleet: Fleet) -> None:
         for operation, key in list(fleet.store.calls):
             counts[operation] += 1
             fleet.store.fail(operation, nth=counts[operation])
-            shutil.rmtree(
-                Path(fleet.config.base_dir) / "state" / "catalogue", ignore_errors=True
-            )  # what it remembers, it does not ask for
+            # What a list remembers, it does not ask for.
+            shutil.rmtree(Path(fleet.config.base_dir) / "state" / "catalogue", ignore_errors=True)
             waiting = Waiting()
             assert look(fleet.context(patience=waiting.patience())) == said, (operation, key)
             assert len(waiting.pauses) == 1, (operation, key)
