@@ -264,7 +264,7 @@ def test_restore_by_hand_with_the_program(stage: Stage, home: MadeDataset, zpool
 @pytest.mark.parametrize(
     "page",
     [
-        *("configuration.md", "cli.md", "jobs.md", "servers.md", "format.md"),
+        *("configuration.md", "cli.md", "jobs.md", "servers.md", "format.md", "fleet.md"),
         *("threat-model.md", "reliability.md", "performance.md", "architecture.md"),
     ],
 )

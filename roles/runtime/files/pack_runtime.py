@@ -65,7 +65,9 @@ def main(engine: Path, directory: Path, wheelhouse: Path | None) -> None:
     requirements = f"{lock}zrb-fleet=={version} --hash=sha256:{hashlib.sha256(wheel).hexdigest()}\n"
     wheels = sorted(wheelhouse.glob("*.whl")) if wheelhouse else []
     if wheelhouse and not wheels:
-        raise SystemExit(f"runtime_wheelhouse {wheelhouse} holds no wheels. Fill it, or leave the variable empty.")
+        raise SystemExit(
+            f"runtime_wheelhouse {wheelhouse} holds no wheels. Give the absolute path of a directory that does."
+        )
     path = directory / "zrb-runtime.zip"
     with tempfile.NamedTemporaryFile(dir=directory, delete=False) as file, zipfile.ZipFile(file, "w") as archive:
         archive.writestr("requirements.txt", requirements)

@@ -13,6 +13,7 @@ from sphinx.application import Sphinx
 PAGES = {
     "Back up and restore": (
         "docs/first-backup",
+        "docs/fleet",
         "docs/restore-a-nas-from-nothing",
         "docs/restore-by-hand",
         "docs/retention",
