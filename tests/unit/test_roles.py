@@ -54,3 +54,10 @@ def test_every_state_has_its_tasks(role: Path) -> None:
 def test_internal_names_bear_the_name_of_the_role(role: Path) -> None:
     text = "".join(path.read_text() for path in role.rglob("*.yml"))
     assert {name for name in re.findall(r"\b__[a-z]\w*", text) if not name.startswith(f"__{role.name}_")} == set()
+
+
+@each_role
+def test_the_metadata_describe_the_role_as_the_specification_does(role: Path) -> None:
+    """Galaxy shows the metadata."""
+    metadata = yaml.safe_load((role / "meta/main.yml").read_text())
+    assert metadata["galaxy_info"]["description"] == specification(role)["short_description"]
