@@ -136,12 +136,18 @@ _CAUSES: Final = (
     ),
 )
 
-_GONE: Final = re.compile(r"does not exist|no such (pool|dataset)", re.IGNORECASE)
+_IN_USE: Final = re.compile(r"is busy|has dependent clones", re.IGNORECASE)
+_GONE: Final = re.compile(r"does not exist|no such (pool|dataset)|could not find any snapshots", re.IGNORECASE)
 
 
 def says_gone(stderr: str) -> bool:
     """Whether a command failed because the object that it names does not exist."""
     return bool(_GONE.search(stderr))
+
+
+def says_in_use(stderr: str) -> bool:
+    """Whether a snapshot could not be destroyed because a hold, a clone or a running send needs it."""
+    return bool(_IN_USE.search(stderr))
 
 
 def zfs_failure(

@@ -333,7 +333,8 @@ class _TaskRun:
             with self._failing_alone(name):
                 survey = survey_dataset(self.context, landscape, name)
                 decision = decide(at_once, identity, self.task, survey, level=level, strict=strict)
-                recover(self.context, self.store, decision)
+                warnings = (*survey.warnings, *recover(self.context, self.store, decision))
+                decision = replace(decision, survey=replace(survey, warnings=warnings))
                 if decision.journal is None:
                     tag = hold_tag(identity.repository_id)
                     note_pending(self._state_dir(decision), decision.snapshot_name, hold_tag=tag)
