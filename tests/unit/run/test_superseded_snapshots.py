@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from zrb.errors import Interrupted, ZfsDenied
-from zrb.run.snapshot import take_snapshot
+from zrb.run.snapshot import list_snapshots, take_snapshot
 
 from tests.fakes.fleet import DATASET, Fleet
 from tests.fakes.store import MemoryStore
@@ -163,3 +163,52 @@ def test_a_killed_run_leaves_the_rest_to_the_next(fleet: Fleet) -> None:
     (newest,) = back_up(fleet, 0)
     assert len(names(fleet)) == 2
     assert newest in names(fleet)
+
+
+def test_the_list_says_why_each_is_there(fleet: Fleet) -> None:
+    fleet.change_config(keep_snapshots=1)
+    taken = back_up(fleet, 0, 0, 0, 0)
+    renamed, *_, base = back_up(fleet, 4, 1)
+    fleet.zfs.rename_snapshot(renamed, f"{DATASET}@mine")
+    fleet.zfs.take_foreign(OURS)
+    fleet.zfs.hold(taken[-2], "somebody")
+    waiting = take_snapshot(fleet.context(), task=fleet.task, level=2).name
+    left = fleet.zfs.create_snapshots([f"{DATASET}@zrb_level2_20260301T000000Z"])[0].name
+    listed = list_snapshots(fleet.context(), [fleet.task])
+    assert {one.snapshot.name: one.reason for one in listed} == {
+        taken[-2]: "held",
+        taken[-1]: "base",
+        base: "base",
+        waiting: "held",
+        left: "not_stored",
+    }
+    assert [one.snapshot.createtxg for one in listed] == sorted(one.snapshot.createtxg for one in listed)
+
+
+def test_the_list_is_what_the_next_run_does(fleet: Fleet) -> None:
+    fleet.change_config(keep_snapshots=2)
+    back_up(fleet, 0, 0, 0, 0, 0, 1, 1)
+    goes = {one.snapshot.name for one in list_snapshots(fleet.context(), [fleet.task]) if one.reason == "superseded"}
+    before = names(fleet)
+    back_up(fleet, 2)
+    assert goes
+    assert before - names(fleet) == goes
+
+
+def reasons(fleet: Fleet) -> list[str]:
+    return [one.reason for one in list_snapshots(fleet.context(), [fleet.task])]
+
+
+def test_the_list_knows_interrupted_backups(fleet: Fleet) -> None:
+    back_up(fleet, 0)
+    fleet.store.fail("put_chunk")
+    fleet.fail(0)
+    assert reasons(fleet) == ["base", "unfinished"]
+
+
+def test_the_list_knows_that_nothing_goes_while_a_manifest_cannot_be_read(fleet: Fleet) -> None:
+    back_up(fleet, 0, 0)
+    assert reasons(fleet) == ["superseded", "base"]
+    newest = fleet.manifests()[-1]
+    fleet.store.corrupt(newest.series.manifest_key(newest.backup_id), 40)
+    assert "superseded" not in reasons(fleet)

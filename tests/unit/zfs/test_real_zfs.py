@@ -348,7 +348,10 @@ class TestSnapshots:
     def test_openzfs_takes_several_in_one_command(self) -> None:
         output = point("tank/a@x", "snapshot", 1, 10) + point("tank/b@x", "snapshot", 2, 10)
         zfs, line = openzfs(
-            {"zfs snapshot -o zrb:taken-as=x tank/a@x tank/b@x": OK, f"{GET_POINTS} {COLUMNS},written tank/b@x tank/a@x": said(output)}
+            {
+                "zfs snapshot -o zrb:taken-as=x tank/a@x tank/b@x": OK,
+                f"{GET_POINTS} {COLUMNS},written tank/b@x tank/a@x": said(output),
+            }
             | {"zfs snapshot -o zrb:taken-as=x tank/b@x tank/a@x": OK}
         )
         assert [taken.name for taken in zfs.create_snapshots(["tank/b@x", "tank/a@x"])] == ["tank/b@x", "tank/a@x"]
@@ -400,7 +403,9 @@ class TestSnapshots:
     def test_the_dataset_that_is_missing_is_the_one_named(self) -> None:
         zfs, _ = openzfs(
             {
-                "zfs snapshot -o zrb:taken-as=x tank/a@x tank/b@x": failed("cannot create snapshot 'tank/b@x': dataset does not exist"),
+                "zfs snapshot -o zrb:taken-as=x tank/a@x tank/b@x": failed(
+                    "cannot create snapshot 'tank/b@x': dataset does not exist"
+                ),
                 "zpool list -H -o name tank": said("tank\n"),
             }
         )

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container, Sequence
+from typing import Literal, TypeAlias
 
 from ..values.manifest import BackupSummary
 from ..values.repository_names import MAX_LEVEL
 from ..values.zfs import Snapshot
 from .levels import base_candidates
+
+Reason: TypeAlias = Literal["unfinished", "base", "newest", "held", "not_stored", "kept", "superseded"]
+"""Why a snapshot is there. ``superseded`` ones go."""
 
 OUR_NAME = re.compile(r"_level[0-4]_[0-9]{8}T[0-9]{6}Z$")
 """How the names of snapshots end that zrb takes."""
@@ -49,15 +53,36 @@ def superseded_snapshots(
     """The snapshots to destroy: zrb took them, they are backed up, nobody holds them, and no later backup starts from
     them. The newest one that is backed up stays, and so do the newest ``keep`` of the others. Arguments are those of
     :func:`snapshots_to_release`; all manifests of the series must have been read."""
+    reasons = why_kept(manifests, snapshots, bound=bound, keep=keep)
+    return tuple(one for one in snapshots if one.ours and reasons[one.name] == "superseded")
+
+
+def why_kept(
+    manifests: Sequence[BackupSummary], snapshots: Sequence[Snapshot], *, bound: Container[str], keep: int
+) -> dict[str, Reason]:
+    """Why each of ``snapshots`` is there, by its name: as if zrb had taken all of them."""
     needed = needed_as_base(manifests)
     committed = {manifest.snapshot.guid for manifest in manifests}
-    stored = sorted((one for one in snapshots if one.guid in committed), key=lambda one: one.createtxg)
-    superseded = [
-        one
-        for one in stored[:-1]
-        if one.ours and not one.user_holds and one.guid not in needed and one.name not in bound
-    ]
-    return tuple(superseded[: len(superseded) - keep] if keep < len(superseded) else ())
+    newest = max((one.createtxg for one in snapshots if one.guid in committed), default=0)
+    more = 0
+    reasons: dict[str, Reason] = {}
+    for one in sorted(snapshots, key=lambda one: one.createtxg, reverse=True):
+        if one.name in bound:
+            reasons[one.name] = "unfinished"
+        elif one.guid in needed:
+            reasons[one.name] = "base"
+        elif one.guid in committed and one.createtxg == newest:
+            reasons[one.name] = "newest"
+        elif one.user_holds:
+            reasons[one.name] = "held"
+        elif one.guid not in committed:
+            reasons[one.name] = "not_stored"
+        elif one.ours and more < keep:
+            more += 1
+            reasons[one.name] = "kept"
+        else:
+            reasons[one.name] = "superseded"
+    return reasons
 
 
 def needed_as_base(manifests: Sequence[BackupSummary]) -> set[str]:

@@ -20,7 +20,7 @@ from ...values.progress import Progress
 from ...values.repository_names import hold_tag
 from ..context import Context
 from .commit import finish_commit
-from .survey import Decision
+from .survey import Decision, Survey
 
 
 def recover(context: Context, store: Store, decision: Decision) -> list[str]:
