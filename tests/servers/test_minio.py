@@ -195,7 +195,8 @@ def test_the_cleaner_cleans_up_and_the_writer_cannot(versioned: Server, tmp_path
     new = fleet.back_up(0).manifest
     refused = clean_up(fleet.context(clock=utc_now))
     assert [type(error) for _series, error in refused.failures] == [StoreDenied]
-    assert "s3:DeleteObject" in refused.failures[0][1].next_step
+    assert "s3:PutObject" in refused.failures[0][1].next_step, "it cannot even retire one"
+    assert old in fleet.manifests()
     assert any(old.backup_id in entry.key for entry in fleet.store.list(""))
     fleet.use(with_policy(versioned, "cleaner"))
     done = clean_up(fleet.context(clock=utc_now))

@@ -25,6 +25,9 @@ PAGES = {
         "docs/jobs",
         "reference/zrb",
         "reference/modules",
+        "roles/runtime/README",
+        "roles/config/README",
+        "roles/permissions/README",
         "docs/format",
     ),
     "Why it can be trusted": (
@@ -46,7 +49,7 @@ copyright = "zrb.fleet contributors"  # noqa: A001 - Sphinx wants this name
 extensions = ["myst_parser"]
 root_doc = "README"
 include_patterns = [
-    *("README.md", "CONTRIBUTING.md", "CODE_OF_CONDUCT.md", "tests/vm/README.md"),
+    *("README.md", "CONTRIBUTING.md", "CODE_OF_CONDUCT.md", "tests/vm/README.md", "roles/*/README.md"),
     "docs/*.md",
     "reference/**",
 ]
