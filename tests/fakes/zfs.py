@@ -126,6 +126,8 @@ class FakeZfs:
         self.referenced_bytes: int | None = 1000
         """What every dataset and snapshot says it refers to."""
         self.written_bytes: int | None = 1000
+        self.may_mark = True
+        """Whether this user may set user properties."""
         """What every snapshot says was new in it."""
         self.send_fault: SendFault | None = None
         self.receive_fault: ReceiveFault | None = None
@@ -256,7 +258,7 @@ class FakeZfs:
                 raise self._error(f"Cannot take the snapshot {name}", "dataset already exists", name)
         self._txg += 1
         marks = {check.taken_as(name.partition("@")[2]) for name in names}
-        mark = marks.pop() if len(marks) == 1 else None
+        mark = marks.pop() if self.may_mark and len(marks) == 1 else None
         for name in names:
             content = self._get(name.partition("@")[0]).content
             taken = Snapshot(name, self._guid(), self._txg, self.now)

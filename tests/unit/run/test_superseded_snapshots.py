@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from zrb.config.value_readers import ALL
 from zrb.errors import Interrupted, ZfsDenied
 from zrb.run.snapshot import list_snapshots, take_snapshot
 
@@ -141,10 +142,42 @@ def test_nothing_goes_while_a_manifest_cannot_be_read(fleet: Fleet) -> None:
 
 def test_what_may_not_be_destroyed_is_a_warning(fleet: Fleet) -> None:
     back_up(fleet, 0, 0)
-    fleet.zfs.fail("destroy_snapshot", ZfsDenied("Cannot destroy it", next_step="Ask root"))
+    fleet.change_config(keep_snapshots=10)
+    back_up(fleet, 0)
+    fleet.change_config(keep_snapshots=0)
+    fleet.zfs.fail("destroy_snapshot", ZfsDenied("Cannot destroy it", next_step="Ask root"), times=1)
+    before = names(fleet)
     outcome = fleet.run(0)
     assert outcome.exit_code == 4
-    assert "keep_snapshots: all" in " ".join(outcome.results[0].warnings)
+    (warning,) = outcome.results[0].warnings
+    assert "keep_snapshots: all" in warning
+    assert names(fleet) > before, "who may not destroy one does not try the others"
+
+
+def test_what_could_not_be_marked_is_a_warning_and_stays(fleet: Fleet) -> None:
+    fleet.zfs.may_mark = False
+    outcome = fleet.run(0)
+    (warning,) = outcome.results[0].warnings
+    assert outcome.exit_code == 4
+    assert f"userprop {DATASET}`" in warning
+    fleet.zfs.may_mark = True
+    (unmarked,) = names(fleet)
+    taken = back_up(fleet, 0, 0, 0)
+    assert names(fleet) == {unmarked, *taken[-2:]}
+
+
+def test_who_keeps_all_needs_no_marks(fleet: Fleet) -> None:
+    fleet.zfs.may_mark = False
+    fleet.change_config(keep_snapshots=ALL)
+    assert fleet.run(0).exit_code == 0
+
+
+@pytest.mark.parametrize(("keep", "told"), [(0, 1), (3, 1), (ALL, 0)])
+def test_who_takes_a_snapshot_for_a_later_backup_is_told_too(fleet: Fleet, keep: int, told: int) -> None:
+    fleet.zfs.may_mark = False
+    fleet.change_config(keep_snapshots=keep)
+    take_snapshot(fleet.context(), task=fleet.task, level=0)
+    assert len(fleet.progress.warnings) == told
 
 
 def test_a_killed_run_leaves_the_rest_to_the_next(fleet: Fleet) -> None:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
+from os import geteuid
 from pathlib import Path
+from pwd import getpwuid
 
 import pytest
 from zrb.errors import (
@@ -286,9 +288,10 @@ class TestChanging:
         assert line.asked == ["zfs destroy tank/a@one"]
 
     def test_a_snapshot_that_may_not_be_destroyed(self) -> None:
-        zfs, _ = openzfs({"zfs destroy tank/a@one": failed("cannot destroy snapshots: permission denied\n")})
-        with pytest.raises(ZfsDenied, match="tank/a@one"):
-            zfs.destroy_snapshot("tank/a@one")
+        zfs, _ = openzfs({"zfs destroy tank/a b@one": failed("cannot destroy snapshots: permission denied\n")})
+        with pytest.raises(ZfsDenied, match="tank/a b@one") as caught:
+            zfs.destroy_snapshot("tank/a b@one")
+        assert f"`zfs allow -u {getpwuid(geteuid()).pw_name} destroy,mount 'tank/a b'`" in caught.value.next_step
 
     @pytest.mark.parametrize("name", ["tank/a", "tank", "tank/a@a,b", "tank/a@a%b", "tank/a@%", "tank/a#one", "-r"])
     def test_only_one_snapshot_is_ever_destroyed(self, name: str) -> None:
@@ -356,6 +359,24 @@ class TestSnapshots:
         )
         assert [taken.name for taken in zfs.create_snapshots(["tank/b@x", "tank/a@x"])] == ["tank/b@x", "tank/a@x"]
         assert "zfs snapshot -o zrb:taken-as=x tank/b@x tank/a@x" in line.asked
+
+    def test_who_may_not_mark_them_takes_them_without_a_mark(self) -> None:
+        denied = failed("cannot create snapshots : permission denied\n")
+        script = {"zfs snapshot -o zrb:taken-as=x tank/a@x tank/b@x": denied, "zfs snapshot tank/a@x tank/b@x": OK}
+        zfs, line = openzfs(script)
+        zfs.take_snapshots(["tank/a@x", "tank/b@x"])
+        assert line.asked[-2:] == list(script)
+
+    @pytest.mark.parametrize(
+        ("first", "second", "error", "tries"),
+        [("permission denied", "permission denied", ZfsDenied, 2), ("out of space", "", ZfsError, 1)],
+    )
+    def test_a_snapshot_that_cannot_be_taken(self, first: str, second: str, error: type[ZfsError], tries: int) -> None:
+        script = {"zfs snapshot -o zrb:taken-as=x tank/a@x": failed(first), "zfs snapshot tank/a@x": failed(second)}
+        zfs, line = openzfs(script)
+        with pytest.raises(error, match="tank/a@x"):
+            zfs.take_snapshots(["tank/a@x"])
+        assert len([one for one in line.asked if "snapshot" in one]) == tries
 
     def test_zfs_fuse_takes_them_below_the_common_ancestor_and_removes_the_surplus(self) -> None:
         output = point("tank/a/b@x", "snapshot", 1, 10) + point("tank/a/c/d@x", "snapshot", 2, 10)

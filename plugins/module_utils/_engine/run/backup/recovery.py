@@ -10,7 +10,7 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
-from ...errors import EngineError, NoSuchSnapshot
+from ...errors import EngineError, NoSuchSnapshot, ZfsDenied
 from ...plan.holds import superseded_snapshots
 from ...state.journal import Journal, hold_named_in
 from ...state.locks import dataset_state_dir
@@ -62,8 +62,10 @@ def destroy_superseded(context: Context, survey: Survey) -> list[str]:
             if not context.zfs.destroy_snapshot(snapshot.name):
                 context.progress.log(f"{snapshot.name} is superseded and stays: a clone or a running send needs it")
         except EngineError as error:
-            error.next_step += "; or keep such snapshots, with `keep_snapshots: all`"
+            error.next_step += "; or keep all such snapshots, with `keep_snapshots: all`"
             sentences.append(error.explain())
+            if isinstance(error, ZfsDenied):
+                break  # nor may it destroy the others
         context.checkpoint("superseded-destroyed")
     return sentences
 
