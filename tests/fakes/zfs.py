@@ -178,6 +178,10 @@ class FakeZfs:
         found.value = replace(found.value, name=new)
         self._snapshots[new] = found
 
+    def remove_snapshot(self, name: str) -> None:
+        """``zfs destroy`` of a snapshot by somebody else."""
+        del self._snapshots[name]
+
     def use(self, snapshot: str) -> None:
         """Let a clone depend on a snapshot."""
         self._snapshots[snapshot].in_use = True
