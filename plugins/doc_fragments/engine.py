@@ -179,4 +179,10 @@ options:
       - V(false) backs up the newest existing snapshot with the prefix and the level in its name.
       - If unset, V(true), which takes a new snapshot.
     type: bool
+  keep_snapshots:
+    description:
+      - How many of the snapshots of each dataset stay that the collection took and that no later backup needs. The next
+        backup destroys the others. V(all) keeps all of them.
+      - If unset, V(0).
+    type: str
 """

@@ -101,6 +101,8 @@ class _Snapshot:
     value: Snapshot
     content: bytes
     tags: set[str] = field(default_factory=set)
+    taken_as: str | None = None
+    in_use: bool = False
 
 
 class FakeZfs:
@@ -124,6 +126,8 @@ class FakeZfs:
         self.referenced_bytes: int | None = 1000
         """What every dataset and snapshot says it refers to."""
         self.written_bytes: int | None = 1000
+        self.may_mark = True
+        """Whether this user may set user properties."""
         """What every snapshot says was new in it."""
         self.send_fault: SendFault | None = None
         self.receive_fault: ReceiveFault | None = None
@@ -162,11 +166,25 @@ class FakeZfs:
         """Tags that hold a snapshot."""
         return set(self._snapshots[snapshot].tags)
 
-    def destroy_snapshot(self, name: str) -> None:
-        """``zfs destroy`` of a snapshot; refused while it is held."""
-        if self._snapshots[name].tags:
-            raise self._error(f"Cannot destroy {name}", "dataset is busy", name)
+    def take_foreign(self, name: str) -> Snapshot:
+        """A snapshot that somebody else takes, with any name."""
+        self.take_snapshots([name])
+        self._snapshots[name].taken_as = None
+        return self._value(self._snapshots[name])
+
+    def rename_snapshot(self, name: str, new: str) -> None:
+        """``zfs rename`` of a snapshot."""
+        found = self._snapshots.pop(name)
+        found.value = replace(found.value, name=new)
+        self._snapshots[new] = found
+
+    def remove_snapshot(self, name: str) -> None:
+        """``zfs destroy`` of a snapshot by somebody else."""
         del self._snapshots[name]
+
+    def use(self, snapshot: str) -> None:
+        """Let a clone depend on a snapshot."""
+        self._snapshots[snapshot].in_use = True
 
     def fail(self, method: str, error: BaseException, *, times: int = 1) -> None:
         """Make the next calls of a method of the protocol raise ``error``."""
@@ -243,9 +261,12 @@ class FakeZfs:
             if name in self._snapshots:
                 raise self._error(f"Cannot take the snapshot {name}", "dataset already exists", name)
         self._txg += 1
+        marks = {check.taken_as(name.partition("@")[2]) for name in names}
+        mark = marks.pop() if self.may_mark and len(marks) == 1 else None
         for name in names:
             content = self._get(name.partition("@")[0]).content
-            self._snapshots[name] = _Snapshot(Snapshot(name, self._guid(), self._txg, self.now), content)
+            taken = Snapshot(name, self._guid(), self._txg, self.now)
+            self._snapshots[name] = _Snapshot(taken, content, taken_as=mark)
         self.now += timedelta(seconds=1)
 
     def hold(self, snapshot: str, tag: str) -> None:
@@ -349,6 +370,16 @@ class FakeZfs:
         self._maybe_fail("inherit_property")
         self._get(dataset).properties.pop(check.check_property_name(name), None)
 
+    def destroy_snapshot(self, snapshot: str) -> bool:
+        self._maybe_fail("destroy_snapshot")
+        check.check_snapshot_name(snapshot)
+        found = self._snapshots.get(snapshot)
+        if found is not None and (found.tags or found.in_use):
+            return False
+        assert found is None or self._value(found).ours, f"{snapshot} is not of zrb"
+        self._snapshots.pop(snapshot, None)
+        return True
+
     def destroy_dataset(self, dataset: str) -> None:
         self._maybe_fail("destroy_dataset")
         if self.descendants(dataset) != [dataset] or self.snapshots(dataset):
@@ -384,6 +415,7 @@ class FakeZfs:
             snapshot.value,
             user_holds=len(snapshot.tags),
             written=self.written_bytes if self._capabilities.bookmarks else None,
+            ours=snapshot.taken_as == check.taken_as(snapshot.value.short_name),
         )
 
     def _missing(self, name: str) -> EngineError:

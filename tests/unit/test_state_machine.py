@@ -69,6 +69,8 @@ class Machine:
         self.tasks = [Task(name=name, pool="tank", dataset="data") for name in ("nightly", "weekly")]
         self.contents: dict[str, bytes] = {}
         """What each snapshot holds, by its guid, also if it was destroyed since."""
+        self.foreign: set[str] = set()
+        """Snapshots that somebody else took, or made his own by another name: guids."""
         self.targets = 0
 
     @property
@@ -249,18 +251,25 @@ class AnythingMayHappen(RuleBasedStateMachine):
         elif self.former:
             self.use(_copy(self.former[-1]))
 
-    @rule(number=NUMBERS, how=st.sampled_from(("clock", "snapshot", "memory")), nth=NTH)
+    @rule(number=NUMBERS, how=st.sampled_from(("clock", "destroy", "rename", "take", "memory")), nth=NTH)
     def change_machine(self, number: int, how: str, nth: int) -> None:
-        """Somebody sets its clock, or destroys a snapshot that nothing holds. Or it is set up again and its dataset
-        received from elsewhere: no hold, nothing remembered."""
+        """Somebody sets its clock, destroys or renames a snapshot that nothing holds, or takes one like ours.
+        Or it is set up again and its dataset received from elsewhere: no hold, nothing remembered."""
         machine = self.machines[number]
         zfs = machine.fleet.zfs
         if how == "clock":
             machine.fleet.now += timedelta(hours=nth % 97 - 48)
-        elif how == "snapshot":
-            free = [snapshot.name for snapshot in zfs.snapshots(DATASET) if not zfs.tags(snapshot.name)]
-            if free:
-                zfs.destroy_snapshot(free[nth % len(free)])
+        elif how == "take":
+            name = f"{DATASET}@zrb_level{nth % 5}_{machine.fleet.clock():%Y%m%dT%H%M%SZ}"
+            if not zfs.exists(name):
+                machine.foreign.add(zfs.take_foreign(name).guid)
+        elif how != "memory":
+            free = [one for one in zfs.snapshots(DATASET) if one.ours and not one.user_holds]
+            if free and how == "destroy":
+                zfs.destroy_snapshot(free[nth % len(free)].name)
+            elif free:
+                zfs.rename_snapshot(free[nth % len(free)].name, f"{DATASET}@kept{len(machine.foreign)}")
+                machine.foreign.add(free[nth % len(free)].guid)
         else:
             shutil.rmtree(machine.state, ignore_errors=True)
             for snapshot in zfs.snapshots(DATASET):
@@ -286,6 +295,11 @@ class AnythingMayHappen(RuleBasedStateMachine):
                 manifest = manifests.get(entry.backup_id)
                 if entry.complete and manifest and manifest.parts.key not in self.damaged:
                     assert self.keys_of(machine, manifest) <= set(store.keys)
+
+    @invariant()
+    def what_is_not_ours_stays(self) -> None:
+        for machine in getattr(self, "machines", ()):
+            assert machine.foreign <= {snapshot.guid for snapshot in machine.fleet.zfs.snapshots(DATASET)}
 
     @invariant()
     def what_is_whole_is_known(self) -> None:

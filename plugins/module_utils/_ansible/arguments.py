@@ -91,12 +91,13 @@ _WRITING = ArgumentSpec(
         "chunk_size": _TEXT,
         "raw": {"type": "str", "choices": ["auto", "always", "never"]},
         "take_snapshot": {"type": "bool"},
+        "keep_snapshots": _TEXT,
     },
     required_one_of=(("config", "recipients"), ("config", "signing_key")),
     required_by={
         **dict.fromkeys(("recipients", "signing_key", "part_size", "chunk_size", "raw"), ("dataset",)),
         **dict.fromkeys(("manifest_storage_class", "storage_classes"), ("bucket",)),
-        "take_snapshot": ("dataset",),
+        **dict.fromkeys(("take_snapshot", "keep_snapshots"), ("dataset",)),
     },
 )
 

@@ -29,7 +29,7 @@ DEFAULT_BASE_DIR = "/var/lib/zrb"
 
 _ROOT = {
     **{name: name for name in ("base_dir", "host", "trusted_signers", "signing_key", "part_size", "chunk_size")},
-    **{name: name for name in ("memory_limit", "workers", "bandwidth_limit")},
+    **{name: name for name in ("memory_limit", "workers", "bandwidth_limit", "keep_snapshots")},
     "age_recipients": "recipients",
 }
 _S3 = {

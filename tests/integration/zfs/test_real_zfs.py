@@ -51,13 +51,55 @@ def test_a_stream_of_every_size_begins_and_ends_as_documented(make_dataset: Make
         assert parse_end(stream[-RECORD_BYTES:]).to_guid == snapshot.guid
 
 
-def test_a_held_snapshot_cannot_be_destroyed(make_dataset: MakeDataset, zfs: RealZfs) -> None:
-    snapshot = zfs.create_snapshots([f"{make_dataset('a').name}@one"])[0].name
-    zfs.hold(snapshot, "zrb:daily")
-    with pytest.raises(pytest.fail.Exception, match=r"busy|it's being held"):
-        command("zfs", "destroy", snapshot)
-    zfs.release(snapshot, "zrb:daily")
-    command("zfs", "destroy", snapshot)
+def test_a_snapshot_is_destroyed_unless_something_needs_it(
+    make_dataset: MakeDataset, zpool: MadePool, zfs: RealZfs
+) -> None:
+    dataset = make_dataset("a").name
+    held, cloned, free = (zfs.create_snapshots([f"{dataset}@{name}"])[0].name for name in ("held", "cloned", "free"))
+    zfs.hold(held, "zrb:daily")
+    command("zfs", "clone", cloned, f"{zpool.name}/clone")
+    assert [zfs.destroy_snapshot(name) for name in (held, cloned, free, free)] == [False, False, True, True]
+    assert [snapshot.name for snapshot in zfs.snapshots(dataset)] == [held, cloned]
+    command("zfs", "destroy", f"{zpool.name}/clone")
+    zfs.release(held, "zrb:daily")
+    assert [zfs.destroy_snapshot(name) for name in (held, cloned)] == [True, True]
+
+
+OURS, THEIRS = "zrb_level0_20260101T000000Z", "zrb_level1_20260101T000000Z"
+
+
+def ours(zfs: RealZfs, dataset: str) -> set[str]:
+    return {snapshot.short_name for snapshot in zfs.snapshots(dataset) if snapshot.ours}
+
+
+def test_what_zrb_takes_is_ours_and_nothing_else(make_dataset: MakeDataset, zfs: RealZfs) -> None:
+    dataset = make_dataset("a").name
+    zfs.take_snapshots([f"{dataset}@{OURS}"])
+    command("zfs", "snapshot", f"{dataset}@{THEIRS}")
+    assert ours(zfs, dataset) == {OURS}
+    # What looks like our mark, and comes from the dataset, makes nothing ours.
+    command("zfs", "set", "zrb:taken-as=zrb_level*_20260101T000000Z", dataset)
+    command("zfs", "snapshot", f"{dataset}@zrb_level2_20260101T000000Z")
+    assert ours(zfs, dataset) == {OURS}
+    command("zfs", "rename", f"{dataset}@{OURS}", f"{dataset}@mine")
+    assert ours(zfs, dataset) == set()
+    command("zfs", "rename", f"{dataset}@mine", f"{dataset}@{OURS}")
+    assert ours(zfs, dataset) == {OURS}
+
+
+def test_all_snapshots_of_one_instant_are_ours(make_dataset: MakeDataset, zfs: RealZfs) -> None:
+    first, second = make_dataset("a").name, make_dataset("b").name
+    other = THEIRS if zfs.capabilities.multiple_snapshots else OURS
+    zfs.take_snapshots([f"{first}@{OURS}", f"{second}@{other}"])
+    assert (ours(zfs, first), ours(zfs, second)) == ({OURS}, {other})
+
+
+def test_a_mark_that_looks_like_other_properties_is_refused(make_dataset: MakeDataset, zfs: RealZfs) -> None:
+    dataset = make_dataset("a").name
+    (snapshot,) = zfs.create_snapshots([f"{dataset}@{OURS}"])
+    command("zfs", "set", f"zrb:taken-as=x\tlocal\n{snapshot.name}\tguid\t77\t-\n{dataset}\tother\ty", dataset)
+    with pytest.raises(ZfsError):
+        zfs.snapshots(dataset)
 
 
 def test_a_received_filesystem_is_not_mounted_below_a_mounted_parent(

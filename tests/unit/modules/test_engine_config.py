@@ -72,6 +72,7 @@ def test_options_say_all_that_a_file_says(backup: dict[str, Any], recipient: str
         snapshot_prefix="weekly",
         raw="never",
         take_snapshot=False,
+        keep_snapshots="3",
         access_key="id",
         secret_key="secret",
         validate_certs=False,
@@ -98,7 +99,7 @@ def test_options_say_all_that_a_file_says(backup: dict[str, Any], recipient: str
     task = task_from(given, config)
     assert task.dataset_name == "tank/home/My files"
     assert (task.recursive, task.exclude, task.snapshot_prefix, task.raw) == (True, ("*/cache",), "weekly", "never")
-    assert task.take_snapshot is False
+    assert (task.take_snapshot, config.keep_snapshots) == (False, 3)
 
 
 def test_what_is_not_given_is_left_to_the_engine(backup: dict[str, Any]) -> None:
@@ -125,6 +126,7 @@ def test_reading_needs_no_recipient() -> None:
         ({"host": "nas 1"}, "host", "The option host cannot be 'nas 1'"),
         ({"dataset": "tank/../etc"}, "dataset", "The option dataset "),
         ({"dataset": "/tank"}, "dataset", "The option dataset "),
+        ({"keep_snapshots": "-1"}, "keep_snapshots", "The option keep_snapshots "),
         ({"snapshot_prefix": "a@b"}, "snapshot_prefix", "The option snapshot_prefix cannot be 'a@b'"),
         ({"repository": None, "bucket": "a/b"}, "bucket", "The option bucket cannot be 'a/b'"),
         ({"repository": None, "bucket": "abc", "endpoint_url": "nonsense"}, "endpoint_url", "The option endpoint_url "),

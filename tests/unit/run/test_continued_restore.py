@@ -338,7 +338,7 @@ def test_stopped_at_any_call(tmp_path: Path, able: str, kills: bool, after: bool
         assert not chain.go_on().changed, fate
         assert noted_token(base_dir, TARGET) is None
         for snapshot in zfs.snapshots(TARGET):
-            zfs.destroy_snapshot(snapshot.name)
+            zfs.remove_snapshot(snapshot.name)
         zfs.destroy_dataset(TARGET)
     assert fate.calls > 10, "it was under way when it was stopped"
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
+from os import geteuid
 from pathlib import Path
+from pwd import getpwuid
 
 import pytest
 from zrb.errors import (
@@ -33,19 +35,20 @@ from zrb.zfs.snapshotting import common_ancestor
 from tests.fakes import zfs as fakes
 from tests.unit.zfs.scripted import OK, OPENZFS, ZFS_FUSE, ScriptedLine, failed, said
 
-POINTS = "type,guid,createtxg,creation,userrefs"
+POINTS = "type,guid,createtxg,creation,userrefs,zrb:taken-as"
 GET_POINTS = "zfs get -H -p"
-COLUMNS = f"-o name,property,value {POINTS}"
+COLUMNS = f"-o name,property,value,source {POINTS}"
 TIME = datetime(2026, 1, 1, tzinfo=UTC)
 KINDS = "-t filesystem,volume,snapshot,bookmark"
 INVENTORY = f"{GET_POINTS} -r -d 1 {KINDS} {COLUMNS},written,encryption tank/a"
-ITSELF = "tank/a\ttype\tfilesystem\ntank/a\tguid\t7\ntank/a\tencryption\toff\n"
+ITSELF = "tank/a\ttype\tfilesystem\t-\ntank/a\tguid\t7\t-\ntank/a\tencryption\toff\tdefault\n"
 
 
-def point(name: str, kind: str, guid: int, txg: int, holds: str = "0", written: str = "-") -> str:
+def point(name: str, kind: str, guid: int, txg: int, holds: str = "0", written: str = "-", mark: str = "-\t-") -> str:
     facts = {"type": kind, "guid": guid, "createtxg": txg, "creation": int(TIME.timestamp()), "userrefs": holds}
     facts |= {"written": written}
-    return "".join(f"{name}\t{key}\t{value}\n" for key, value in facts.items())
+    rows = "".join(f"{name}\t{key}\t{value}\t-\n" for key, value in facts.items())
+    return f"{rows}{name}\tzrb:taken-as\t{mark}\n"
 
 
 def openzfs(answers: dict[str, Ended]) -> tuple[RealZfs, ScriptedLine]:
@@ -66,10 +69,8 @@ def described(snapshot: str = "tank/a@1", **local: str) -> str:
     """What ``zfs get all`` prints of a snapshot and its dataset; ``local`` are properties that were set."""
     dataset = snapshot.partition("@")[0]
     natives = {"type": "filesystem", "atime": "on", "mountpoint": "/tank/a", "quota": "0"}
-    rows = [
-        line.replace("\t", "\0", 1).replace("\t", "\t-\t", 1) for line in point(snapshot, "snapshot", 7, 8).splitlines()
-    ]
-    text = "".join(row.replace("\0", "\t") + "\n" for row in rows)
+    rows = [line.split("\t") for line in point(snapshot, "snapshot", 7, 8).splitlines()]
+    text = "".join(f"{name}\t{key}\t{source}\t{value}\n" for name, key, value, source in rows)
     for name, value in {**natives, **local}.items():
         text += f"{dataset}\t{name}\t{'local' if name in local else 'default'}\t{value}\n"
     return text
@@ -101,6 +102,31 @@ class TestReading:
             Snapshot("tank/a@a", "1", 10, TIME, 0),
             Snapshot("tank/a@b", "2", 20, TIME, 3, 512),
         ]
+
+    @pytest.mark.parametrize(
+        ("name", "mark", "ours"),
+        [
+            ("zrb_level0_20260101T000000Z", "zrb_level*_20260101T000000Z\tlocal", True),
+            ("zrb_level3_20260101T000000Z", "zrb_level*_20260101T000000Z\tlocal", True),
+            ("zrb_level0_20260101T000000Z", "zrb_level*_20260101T000000Z\tinherited from tank/a", False),
+            ("zrb_level0_20260101T000000Z", "zrb_level*_20260101T000000Z\treceived", False),
+            ("zrb_level0_20260101T000000Z", "zrb_level*_20260101T000001Z\tlocal", False),
+            ("mine_level0_20260101T000000Z", "zrb_level*_20260101T000000Z\tlocal", False),
+            ("zrb_level0_20260101T000000Z", "-\t-", False),
+            ("before", "before\tlocal", True),
+        ],
+    )
+    def test_a_snapshot_is_ours_as_long_as_it_has_the_name_that_we_gave_it(
+        self, name: str, mark: str, ours: bool
+    ) -> None:
+        zfs, _ = openzfs({INVENTORY: said(ITSELF + point(f"tank/a@{name}", "snapshot", 1, 10, mark=mark))})
+        assert [snapshot.ours for snapshot in zfs.snapshots("tank/a")] == [ours]
+
+    def test_a_value_that_looks_like_another_property_is_refused(self) -> None:
+        forged = "x\tlocal\ntank/a@a\tguid\t77\t-\ntank/a@a\tother:one\ty\tlocal"
+        zfs, _ = openzfs({INVENTORY: said(ITSELF + point("tank/a@a", "snapshot", 1, 10, mark=forged))})
+        with pytest.raises(ZfsError, match="guid"):
+            zfs.snapshots("tank/a")
 
     def test_bookmarks_are_listed_by_type_and_sorted_by_txg(self) -> None:
         output = point("tank/a#b", "bookmark", 2, 20, "-") + point("tank/a#a", "bookmark", 1, 10, "-")
@@ -247,6 +273,33 @@ class TestHolds:
 
 
 class TestChanging:
+    @pytest.mark.parametrize(
+        ("answer", "gone"),
+        [
+            (OK, True),
+            (failed("could not find any snapshots to destroy; check snapshot names.\n"), True),
+            (failed("cannot destroy 'tank/a@one': dataset is busy\n"), False),
+            (failed("cannot destroy 'tank/a@one': snapshot has dependent clones\nuse '-R' to destroy\n"), False),
+        ],
+    )
+    def test_a_snapshot_is_destroyed_unless_something_needs_it(self, answer: Ended, gone: bool) -> None:
+        zfs, line = openzfs({"zfs destroy tank/a@one": answer})
+        assert zfs.destroy_snapshot("tank/a@one") is gone
+        assert line.asked == ["zfs destroy tank/a@one"]
+
+    def test_a_snapshot_that_may_not_be_destroyed(self) -> None:
+        zfs, _ = openzfs({"zfs destroy tank/a b@one": failed("cannot destroy snapshots: permission denied\n")})
+        with pytest.raises(ZfsDenied, match="tank/a b@one") as caught:
+            zfs.destroy_snapshot("tank/a b@one")
+        assert f"`zfs allow -u {getpwuid(geteuid()).pw_name} destroy,mount 'tank/a b'`" in caught.value.next_step
+
+    @pytest.mark.parametrize("name", ["tank/a", "tank", "tank/a@a,b", "tank/a@a%b", "tank/a@%", "tank/a#one", "-r"])
+    def test_only_one_snapshot_is_ever_destroyed(self, name: str) -> None:
+        zfs, line = openzfs({})
+        with pytest.raises(UsageError):
+            zfs.destroy_snapshot(name)
+        assert line.asked == []
+
     def test_properties_are_set_one_by_one_and_reset(self) -> None:
         script = {"zfs set atime=off tank/a": OK, "zfs set a:b=x y tank/a": OK, "zfs inherit readonly tank/a": OK}
         zfs, line = openzfs(script)
@@ -298,18 +351,39 @@ class TestSnapshots:
     def test_openzfs_takes_several_in_one_command(self) -> None:
         output = point("tank/a@x", "snapshot", 1, 10) + point("tank/b@x", "snapshot", 2, 10)
         zfs, line = openzfs(
-            {"zfs snapshot tank/a@x tank/b@x": OK, f"{GET_POINTS} {COLUMNS},written tank/b@x tank/a@x": said(output)}
-            | {"zfs snapshot tank/b@x tank/a@x": OK}
+            {
+                "zfs snapshot -o zrb:taken-as=x tank/a@x tank/b@x": OK,
+                f"{GET_POINTS} {COLUMNS},written tank/b@x tank/a@x": said(output),
+            }
+            | {"zfs snapshot -o zrb:taken-as=x tank/b@x tank/a@x": OK}
         )
         assert [taken.name for taken in zfs.create_snapshots(["tank/b@x", "tank/a@x"])] == ["tank/b@x", "tank/a@x"]
-        assert "zfs snapshot tank/b@x tank/a@x" in line.asked
+        assert "zfs snapshot -o zrb:taken-as=x tank/b@x tank/a@x" in line.asked
+
+    def test_who_may_not_mark_them_takes_them_without_a_mark(self) -> None:
+        denied = failed("cannot create snapshots : permission denied\n")
+        script = {"zfs snapshot -o zrb:taken-as=x tank/a@x tank/b@x": denied, "zfs snapshot tank/a@x tank/b@x": OK}
+        zfs, line = openzfs(script)
+        zfs.take_snapshots(["tank/a@x", "tank/b@x"])
+        assert line.asked[-2:] == list(script)
+
+    @pytest.mark.parametrize(
+        ("first", "second", "error", "tries"),
+        [("permission denied", "permission denied", ZfsDenied, 2), ("out of space", "", ZfsError, 1)],
+    )
+    def test_a_snapshot_that_cannot_be_taken(self, first: str, second: str, error: type[ZfsError], tries: int) -> None:
+        script = {"zfs snapshot -o zrb:taken-as=x tank/a@x": failed(first), "zfs snapshot tank/a@x": failed(second)}
+        zfs, line = openzfs(script)
+        with pytest.raises(error, match="tank/a@x"):
+            zfs.take_snapshots(["tank/a@x"])
+        assert len([one for one in line.asked if "snapshot" in one]) == tries
 
     def test_zfs_fuse_takes_them_below_the_common_ancestor_and_removes_the_surplus(self) -> None:
         output = point("tank/a/b@x", "snapshot", 1, 10) + point("tank/a/c/d@x", "snapshot", 2, 10)
         zfs, line = zfs_fuse(
             {
                 "zfs list -H -r -o name -t filesystem,volume tank/a": said("tank/a\ntank/a/b\ntank/a/c\ntank/a/c/d\n"),
-                "zfs snapshot -r tank/a@x": OK,
+                "zfs snapshot -o zrb:taken-as=x -r tank/a@x": OK,
                 "zfs list -H -r -o name -t snapshot tank/a": said(
                     "tank/a@old\ntank/a@x\ntank/a/b@x\ntank/a/c@x\ntank/a/c/d@x\n"
                 ),
@@ -350,7 +424,9 @@ class TestSnapshots:
     def test_the_dataset_that_is_missing_is_the_one_named(self) -> None:
         zfs, _ = openzfs(
             {
-                "zfs snapshot tank/a@x tank/b@x": failed("cannot create snapshot 'tank/b@x': dataset does not exist"),
+                "zfs snapshot -o zrb:taken-as=x tank/a@x tank/b@x": failed(
+                    "cannot create snapshot 'tank/b@x': dataset does not exist"
+                ),
                 "zpool list -H -o name tank": said("tank\n"),
             }
         )

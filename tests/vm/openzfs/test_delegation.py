@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import pwd
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -28,7 +30,8 @@ from tests.vm.openzfs.production import attempt, change, fill, value
 pytestmark = pytest.mark.zfs
 
 USER = "zrbtest"
-BACKUP_RIGHTS = "snapshot,hold,release,send,bookmark,mount,destroy"
+SENDING = "snapshot,hold,release,send,bookmark"
+BACKUP_RIGHTS = f"{SENDING},userprop,destroy,mount"
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,24 @@ class OrdinaryUser:
         ended = self.zrb(*arguments)
         assert ended.returncode == 0, ended.stdout + ended.stderr
         return json.loads(ended.stdout)
+
+    def back_up(self) -> str:
+        """The snapshot of a backup about which there is nothing to tell."""
+        (result,) = self.document("backup", "--level", "0", "--task", "test")["results"]
+        assert result["warnings"] == []
+        return str(result["snapshot"])
+
+    def warned(self) -> tuple[str, str]:
+        """The snapshot of a backup about which there is one thing to tell, and that."""
+        ended = self.zrb("backup", "--level", "0", "--task", "test")
+        assert ended.returncode == 4, ended.stdout + ended.stderr
+        (result,) = json.loads(ended.stdout)["results"]
+        (warning,) = result["warnings"]
+        return result["snapshot"], warning
+
+    def snapshots(self) -> list[str]:
+        """Those that zrb knows to be its own."""
+        return [one["name"] for one in self.document("snapshots")["snapshots"]]
 
 
 @pytest.fixture
@@ -84,7 +105,7 @@ def user(local_nas: Nas) -> Iterator[OrdinaryUser]:
 
 
 def test_backups_need_no_root(local_nas: Nas, user: OrdinaryUser) -> None:
-    command("zfs", "allow", "-u", USER, BACKUP_RIGHTS, local_nas.dataset.name)
+    allow(local_nas, BACKUP_RIGHTS)
     fill(local_nas)
     (full,) = user.document("backup", "--level", "0", "--task", "test")["results"]
     files = change(local_nas)
@@ -107,6 +128,49 @@ def test_backups_need_no_root(local_nas: Nas, user: OrdinaryUser) -> None:
     assert compare(files, local_nas.files_of(local_nas.target())) == []
 
 
+def allow(nas: Nas, rights: str) -> None:
+    command("zfs", "allow", "-u", USER, rights, nas.dataset.name)
+
+
+def do_what_it_says(nas: Nas, warning: str, *, rights: str) -> None:
+    """Run the command that a warning names, which delegates these rights."""
+    (words,) = re.findall("`(zfs allow [^`]*)`", warning)
+    assert shlex.split(words) == ["zfs", "allow", "-u", USER, rights, nas.dataset.name]
+    command(*shlex.split(words))
+
+
+def test_superseded_snapshots_are_destroyed_without_root(local_nas: Nas, user: OrdinaryUser) -> None:
+    allow(local_nas, BACKUP_RIGHTS)
+    fill(local_nas)
+    taken = [user.back_up() for _run in range(4)]
+    assert user.snapshots() == taken[-2:]
+    assert [attempt("zfs", "list", name).returncode for name in taken] == [1, 1, 0, 0]
+
+
+def test_who_may_not_destroy_is_told_what_allows_it(local_nas: Nas, user: OrdinaryUser) -> None:
+    allow(local_nas, f"{SENDING},userprop")
+    fill(local_nas)
+    taken = [user.back_up(), user.back_up()]
+    for _run in range(2):
+        snapshot, warning = user.warned()
+        taken.append(snapshot)
+        assert user.snapshots() == taken
+    do_what_it_says(local_nas, warning, rights="destroy,mount")
+    newest = user.back_up()
+    assert user.snapshots() == [taken[-1], newest]
+
+
+def test_who_may_not_mark_snapshots_is_told_what_allows_it(local_nas: Nas, user: OrdinaryUser) -> None:
+    allow(local_nas, f"{SENDING},destroy,mount")
+    fill(local_nas)
+    unmarked, warning = user.warned()
+    assert user.snapshots() == []
+    do_what_it_says(local_nas, warning, rights="userprop")
+    taken = [user.back_up() for _run in range(3)]
+    assert user.snapshots() == taken[-2:]
+    assert attempt("zfs", "list", unmarked).returncode == 0
+
+
 def test_without_delegation_the_user_is_told_which_rights_are_missing(local_nas: Nas, user: OrdinaryUser) -> None:
     fill(local_nas)
     ended = user.zrb("backup", "--level", "0", "--task", "test")
@@ -116,7 +180,7 @@ def test_without_delegation_the_user_is_told_which_rights_are_missing(local_nas:
 
 
 def test_the_user_can_do_no_more_than_was_delegated(local_nas: Nas, user: OrdinaryUser) -> None:
-    command("zfs", "allow", "-u", USER, "snapshot,hold,send,bookmark", local_nas.dataset.name)
+    allow(local_nas, "snapshot,hold,send,bookmark,userprop")
     fill(local_nas)
     user.document("backup", "--level", "0", "--task", "test")
     other = attempt("runuser", "-u", USER, "--", "/usr/sbin/zfs", "snapshot", f"{local_nas.pool.restore}@x")

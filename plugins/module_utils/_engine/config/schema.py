@@ -27,6 +27,7 @@ from .value_readers import (
     flag,
     list_of,
     matching,
+    number_or_all,
     path,
     path_text,
     prefix,
@@ -72,6 +73,7 @@ def read_config(file: Path, content: bytes, *, writes: bool = True) -> Config:
         patience_s=values.get("patience"),
         retention=values.get("retention", Retention()),
         prices=values.get("prices", {}),
+        keep_snapshots=values.get("keep_snapshots", 0),
         tasks=values.get("tasks", ()),
     )
 
@@ -229,6 +231,7 @@ ROOT: Keys = {
     "patience": Key(duration, "how long a run waits for an endpoint that is away; default: 6h, at a terminal 5m"),
     "proof": Key(flag, "decrypts again what a backup stores, to find bits that flip in memory"),
     "retention": Key(_retention, "which backups `zrb cleanup` keeps; the default, never, is never to remove any"),
+    "keep_snapshots": Key(number_or_all, "superseded snapshots that zrb took and that stay on this machine; or all"),
     "prices": Key(lambda node: read_mapping(node, PRICES), "of a GB (10^9 bytes) for a month, by storage class"),
     "tasks": Key(_tasks, ""),
 }

@@ -23,6 +23,9 @@ TEXT = ("str",)
 MAX_SIZE = 5 * 1024**4
 """5 TiB, the largest object that every S3 service stores. No size in the configuration may be larger."""
 
+ALL = 10**18
+"""The number that ``all`` means: more than there can be."""
+
 _WHOLE = re.compile(r"0|[1-9][0-9]{0,18}")
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([A-Za-z]*B)")
 
@@ -124,6 +127,12 @@ def _bytes_with_unit(value: str) -> int | None:
     return int(size_bytes) if size_bytes == int(size_bytes) else None
 
 
+def _number_or_all(value: str) -> int | None:
+    if value == "all":
+        return ALL
+    return int(value) if _WHOLE.fullmatch(value) else None
+
+
 def _price(value: str) -> float | None:
     return float(value) if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,12})?", value) else None
 
@@ -165,6 +174,7 @@ path_text = scalar(lambda value: value if _path(value) else None, _whole_path)
 text = scalar(lambda value: value or None, "Write some text, or leave the key out")
 endpoint = scalar(_endpoint, "Write a URL such as https://s3.example.com:9000, with nothing after the port")
 prefix = scalar(_prefix, "Write a prefix such as backups/nas/, without empty parts, `.` or `..`")
+number_or_all = scalar(_number_or_all, "Write a decimal number such as 3, or all", kinds=("int", "str"))
 price = scalar(_price, "Write a decimal number such as 0.023, without quotes", kinds=("int", "float"))
 time_zone = scalar(_time_zone, "Write a name of the IANA database that this machine has, such as Europe/Vienna")
 flag = scalar(

@@ -47,6 +47,8 @@ class Snapshot:
     user_holds: int = 0
     written: int | None = None
     """Bytes written since the snapshot before it, if this ZFS can tell."""
+    ours: bool = False
+    """zrb took it, and nobody has renamed it since."""
 
     @property
     def dataset_name(self) -> str:

@@ -21,10 +21,19 @@ from ..values.repository_names import check_level
 MAX_NAME_BYTES: Final = 255
 """ZFS_MAX_DATASET_NAME_LEN without its final zero byte."""
 
+TAKEN_AS: Final = "zrb:taken-as"
+"""The user property with which zrb marks each snapshot that it takes, in the moment in which it takes it."""
+
 _POOL: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.: -]*")
 _COMPONENT: Final = re.compile(r"[A-Za-z0-9_.: -]+")
 _TAG: Final = re.compile(r"[^-.\s\x00][^\s\x00]*")
 _PROPERTY: Final = re.compile(r"[a-z0-9][a-z0-9:_.+-]*")
+
+
+def taken_as(short_name: str) -> str:
+    """What :data:`TAKEN_AS` says of a snapshot that still has this name: all but its level, which is all that the names
+    of snapshots of one instant differ in."""
+    return re.sub(r"_level[0-4]_", "_level*_", short_name)
 
 
 def check_pool_name(name: str) -> str:

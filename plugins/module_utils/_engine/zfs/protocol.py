@@ -135,5 +135,9 @@ class Zfs(Protocol):
     def inherit_property(self, dataset: str, name: str) -> None:
         """``zfs inherit``: remove the local value, such as ``readonly`` once a restore is complete."""
 
+    def destroy_snapshot(self, snapshot: str) -> bool:
+        """``zfs destroy``, without ``-r``, ``-R`` and ``-d``, of a snapshot. Return whether it is gone: a hold, a clone
+        or a running send keeps it. Raises ``ZfsDenied`` if this user may not destroy."""
+
     def destroy_dataset(self, dataset: str) -> None:
         """``zfs destroy``, without ``-r`` and ``-f``, of a dataset that a failed restore created itself."""

@@ -12,9 +12,10 @@ from typing import Final
 
 from ..errors import UsageError
 from ..values.zfs import Bookmark, Capabilities, Dataset, Inventory, Pool, Snapshot, SnapshotFacts
+from .names import TAKEN_AS, taken_as
 from .short_commands import ShortCommands, not_understood
 
-_POINT_PROPERTIES: Final = "type,guid,createtxg,creation,userrefs"
+_POINT_PROPERTIES: Final = f"type,guid,createtxg,creation,userrefs,{TAKEN_AS}"
 _NUMBERS: Final = ("guid", "createtxg", "creation", "userrefs")
 
 
@@ -127,7 +128,10 @@ def read_described(commands: ShortCommands, names: Sequence[str]) -> dict[str, S
     if facts is None or not all({*_NUMBERS} <= facts[name].keys() for name in names):
         snapshots = read_snapshots(commands, names)  # in zfs-fuse, "all" leaves out guid and createtxg
     else:
-        points = {name: {key: value for key, (_source, value) in facts[name].items()} for name in names}
+        points = {
+            name: {key: value for key, (source, value) in facts[name].items() if key != TAKEN_AS or source == "local"}
+            for name in names
+        }
         _check_points(points, names[0])
         snapshots = [_snapshot(name, points[name]) for name in names]
     return {
@@ -181,12 +185,17 @@ def _points(
 ) -> dict[str, dict[str, str]]:
     facts: dict[str, dict[str, str]] = {}
     rows = commands.rows(
-        "get", "-H", "-p", *options, "-o", "name,property,value", ",".join([_POINT_PROPERTIES, *more]), *names,
+        "get", "-H", "-p", *options, "-o", "name,property,value,source", ",".join([_POINT_PROPERTIES, *more]), *names,
         problem=f"Cannot read {subject}",
         subject=subject,
     )  # fmt: skip
-    for name, key, value in rows:
-        facts.setdefault(name, {})[key] = value
+    seen: set[tuple[str, str]] = set()
+    for name, key, value, source in rows:
+        if (name, key) in seen:  # a value with a newline can look like other properties
+            raise not_understood(f"{name}: {key} twice", problem=f"Cannot read {subject}", subject=subject)
+        seen.add((name, key))
+        if key != TAKEN_AS or source == "local":  # what a dataset passes on says nothing about its snapshots
+            facts.setdefault(name, {})[key] = value
     _check_points(facts, subject)
     return facts
 
@@ -206,6 +215,7 @@ def _snapshot(name: str, facts: dict[str, str]) -> Snapshot:
         creation=_time(facts["creation"]),
         user_holds=int(facts["userrefs"]),
         written=int(facts["written"]) if facts.get("written", "").isdecimal() else None,
+        ours=facts.get(TAKEN_AS) == taken_as(name.partition("@")[2]),
     )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Final
 
-from ..errors import EngineError, ReceiveFailed, SendFailed, UsageError, ZfsUnable
+from ..errors import EngineError, ReceiveFailed, SendFailed, UsageError, ZfsDenied, ZfsUnable
 from ..values.zfs import (
     Bookmark,
     Capabilities,
@@ -50,7 +50,7 @@ from .resume_token import parse_token
 from .send_estimate import read_changed_bytes
 from .short_commands import ShortCommands
 from .snapshotting import take_snapshots
-from .zfs_errors import says_gone, zfs_failure
+from .zfs_errors import allow_command, says_gone, says_in_use, zfs_failure
 
 _ESTIMATE: Final = re.compile(r"^size\s+(\d+)$", re.MULTILINE)
 
@@ -244,6 +244,19 @@ class RealZfs:
         """See the protocol."""
         problem = f"Cannot reset {check_property_name(name)} of {check_dataset_name(dataset)}"
         self._commands.run("zfs", "inherit", name, dataset, problem=problem, subject=dataset)
+
+    def destroy_snapshot(self, snapshot: str) -> bool:
+        """See the protocol."""
+        problem = f"Cannot destroy {check_snapshot_name(snapshot)}"
+        ended = self._commands.ask("zfs", "destroy", snapshot)
+        if ended.status and not says_gone(ended.stderr):
+            if says_in_use(ended.stderr):
+                return False
+            error = self._commands.failure(ended, problem=problem, subject=snapshot)
+            if isinstance(error, ZfsDenied):
+                error.next_step = f"Let root run `{allow_command('destroy,mount', snapshot)}`"
+            raise error
+        return True
 
     def destroy_dataset(self, dataset: str) -> None:
         """See the protocol."""

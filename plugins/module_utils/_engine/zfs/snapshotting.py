@@ -10,13 +10,15 @@ from collections.abc import Sequence
 
 from ..errors import ZfsUnable
 from ..values.zfs import Capabilities
+from .names import TAKEN_AS, taken_as
 from .reading import list_descendants
 from .short_commands import ShortCommands
-from .zfs_errors import missing_object
+from .zfs_errors import allow_command, missing_object, says_denied
 
 
 def take_snapshots(commands: ShortCommands, capabilities: Capabilities, names: Sequence[str]) -> None:
-    """Take all these snapshots in one transaction group, or take none."""
+    """Take all these snapshots in one transaction group, or take none. They are marked as ours, unless their names
+    differ in more than the level, or this user may not mark them."""
     _check_one_pool(names)
     problem = f"Cannot take the snapshot {names[0]}" if len(names) == 1 else f"Cannot take {len(names)} snapshots"
     if len(names) == 1 or capabilities.multiple_snapshots:
@@ -51,11 +53,24 @@ def _take_recursively(commands: ShortCommands, names: Sequence[str], problem: st
 
 
 def _snapshot(commands: ShortCommands, arguments: Sequence[str], names: Sequence[str], problem: str) -> None:
-    ended = commands.ask("zfs", "snapshot", *arguments)
+    marks = {taken_as(name.partition("@")[2]) for name in names}
+    options = ["-o", f"{TAKEN_AS}={marks.pop()}"] if len(marks) == 1 else []
+    ended = commands.ask("zfs", "snapshot", *options, *arguments)
+    if ended.status and options and says_denied(ended.stderr):
+        # The mark needs a right of its own, and a backup without it is better than none.
+        ended = commands.ask("zfs", "snapshot", *arguments)
     if ended.status:
         datasets = [name.partition("@")[0] for name in names]
         named = (each for each in datasets if f"'{each}'" in ended.stderr or f"'{each}@" in ended.stderr)
         raise commands.failure(ended, problem=problem, subject=next(named, datasets[0]))
+
+
+def unmarked(snapshot: str) -> str:
+    """What the owner must know of a snapshot that was taken without a mark."""
+    return (
+        f"{snapshot} could not be marked as taken by zrb, so no later backup destroys it. Let root run "
+        f"`{allow_command('userprop', snapshot)}`, or keep all such snapshots, with `keep_snapshots: all`."
+    )
 
 
 def common_ancestor(datasets: Sequence[str]) -> str:

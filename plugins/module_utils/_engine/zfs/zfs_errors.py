@@ -10,7 +10,10 @@ The phrases are those of OpenZFS' lib/libzfs (libzfs_util.c, libzfs_sendrecv.c) 
 
 from __future__ import annotations
 
+import os
+import pwd
 import re
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -48,6 +51,10 @@ START_ZFS: Final = (
     "Load the kernel module with `modprobe zfs` (OpenZFS) or start the daemon `zfs-fuse` as root, then try again"
 )
 
+_DENIED: Final = re.compile(
+    r"permission denied|must be run as root|insufficient privileges|operation not permitted", re.IGNORECASE
+)
+
 _CAUSES: Final = (
     _cause(
         r"ZFS modules|zfs-fuse daemon|/dev/zfs and /proc|failed to initialize (the libzfs|ZFS) library",
@@ -55,7 +62,7 @@ _CAUSES: Final = (
         START_ZFS,
     ),
     _cause(
-        r"permission denied|must be run as root|insufficient privileges|operation not permitted",
+        _DENIED.pattern,
         ZfsDenied,
         "Run this as root, or let root delegate the right to this user with `zfs allow`",
     ),
@@ -136,12 +143,33 @@ _CAUSES: Final = (
     ),
 )
 
-_GONE: Final = re.compile(r"does not exist|no such (pool|dataset)", re.IGNORECASE)
+_IN_USE: Final = re.compile(r"is busy|has dependent clones", re.IGNORECASE)
+_GONE: Final = re.compile(r"does not exist|no such (pool|dataset)|could not find any snapshots", re.IGNORECASE)
 
 
 def says_gone(stderr: str) -> bool:
     """Whether a command failed because the object that it names does not exist."""
     return bool(_GONE.search(stderr))
+
+
+def says_in_use(stderr: str) -> bool:
+    """Whether a snapshot could not be destroyed because a hold, a clone or a running send needs it."""
+    return bool(_IN_USE.search(stderr))
+
+
+def says_denied(stderr: str) -> bool:
+    """Whether a command failed because this user has not been delegated a right."""
+    return bool(_DENIED.search(stderr))
+
+
+def allow_command(rights: str, name: str) -> str:
+    """The command with which root delegates ``rights`` to this user, for the dataset of ``name`` and all below it."""
+    try:
+        user = pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        user = str(os.geteuid())
+    dataset = re.split("[@#]", name)[0]
+    return shlex.join(["zfs", "allow", "-u", user, rights, dataset])
 
 
 def zfs_failure(

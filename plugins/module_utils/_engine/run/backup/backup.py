@@ -18,6 +18,7 @@ from typing import Final
 
 from ...config.key_files import read_signing_key
 from ...config.tasks import task_datasets
+from ...config.value_readers import ALL
 from ...errors import ConfigError, EngineError, ObjectExists, StreamNotReproducible, explained, without_frames
 from ...plan.buffer_layout import plan_backup_buffers, plan_lanes
 from ...plan.part_proof import check_part_count
@@ -42,6 +43,7 @@ from ...values.part_list_json import count_parts
 from ...values.progress import Progress
 from ...values.repository_names import BackupId, check_level, hold_tag
 from ...values.zfs import Snapshot, SnapshotFacts
+from ...zfs.snapshotting import unmarked
 from ..context import Context
 from .commit import (
     build_manifest,
@@ -333,7 +335,7 @@ class _TaskRun:
             with self._failing_alone(name):
                 survey = survey_dataset(self.context, landscape, name)
                 decision = decide(at_once, identity, self.task, survey, level=level, strict=strict)
-                recover(self.context, self.store, decision)
+                decision = decision.with_warnings(recover(self.context, self.store, decision))
                 if decision.journal is None:
                     tag = hold_tag(identity.repository_id)
                     note_pending(self._state_dir(decision), decision.snapshot_name, hold_tag=tag)
@@ -358,7 +360,9 @@ class _TaskRun:
                 journal = decision.journal or self._new_journal(identity, decision, snapshot, limits.part_size)
                 if not self.task.take_snapshot:
                     zfs.release(snapshot.name, self.task.hold_tag)
-                works.append(_Work(decision, snapshot, properties, journal, progress, estimate, limits))
+                stays = decision.snapshot is None and not snapshot.ours and self.context.config.keep_snapshots != ALL
+                told = decision.with_warnings([unmarked(snapshot.name)] if stays else [])
+                works.append(_Work(told, snapshot, properties, journal, progress, estimate, limits))
         return works
 
     def _take_snapshots(self, decisions: Sequence[Decision]) -> Sequence[Decision]:

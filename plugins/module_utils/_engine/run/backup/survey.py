@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -110,6 +110,10 @@ class Decision:
     def warnings(self) -> tuple[str, ...]:
         """What the owner must know even if all goes well: a full backup that nobody requested, or old data."""
         return tuple(sentence for sentence in (self.choice.reason, self._older, *self.survey.warnings) if sentence)
+
+    def with_warnings(self, sentences: Sequence[str]) -> Decision:
+        """The same, with more to tell."""
+        return replace(self, survey=replace(self.survey, warnings=(*self.survey.warnings, *sentences)))
 
     @property
     def _older(self) -> str:

@@ -11,10 +11,12 @@ from datetime import datetime
 from typing import Any
 
 from ...config.tasks import task_datasets
+from ...config.value_readers import ALL
 from ...values.config import Task
 from ...values.json_records import write_time
 from ...values.zfs import Snapshot
 from ...zfs.names import snapshot_name
+from ...zfs.snapshotting import unmarked
 from ..context import Context
 
 
@@ -56,6 +58,8 @@ def take_snapshot(context: Context, *, task: Task, level: int) -> SnapshotTaken:
     snapshots = context.zfs.create_snapshots(plan_snapshot(context, task=task, level=level))
     for snapshot in snapshots:
         context.zfs.hold(snapshot.name, task.hold_tag)
+        if not snapshot.ours and context.config.keep_snapshots != ALL:
+            context.progress.log(unmarked(snapshot.name), level="warning")
     first, *below = (_taken(snapshot, task) for snapshot in snapshots)
     return SnapshotTaken(first.name, first.guid, first.createtxg, first.creation, first.hold_tag, tuple(below))
 
