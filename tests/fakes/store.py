@@ -183,6 +183,12 @@ class MemoryStore:
         """All keys, sorted."""
         return sorted(self._objects)
 
+    @property
+    def contents(self) -> dict[str, bytes]:
+        """What lies under each key."""
+        with self._lock:
+            return {key: found.content for key, found in self._objects.items()}
+
     def fail(self, operation: Operation, *, nth: int = 1, error: EngineError | None = None, key_part: str = "") -> None:
         """Let the ``nth`` call from now, of those whose key contains ``key_part``, fail before it does anything."""
         self._faults.append(_Fault(operation, nth, error or unavailable(), after=False, key_part=key_part))

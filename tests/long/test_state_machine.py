@@ -10,9 +10,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from zrb.plan import chain
-from zrb.repository import identity
+from zrb.plan import chain, retention
+from zrb.repository import catalogue, identity, retirement
 from zrb.run.backup import commit, recovery
+from zrb.run.cleanup import survey
 from zrb.state.journal import Journal
 
 from tests.unit.test_state_machine import take
@@ -52,8 +53,39 @@ def leave_holds(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(commit, "snapshots_to_release", lambda *_, **__: ())
 
 
+def remove_bases(patch: pytest.MonkeyPatch) -> None:
+    """A cleanup removes what a backup that stays is based on."""
+    patch.setattr(retention, "base_of", lambda *_: None)
+    patch.setattr(retirement, "_check_not_needed", lambda *_: None)
+
+
+def ignore_records(patch: pytest.MonkeyPatch) -> None:
+    """What is retired is offered until it is deleted, and missed then."""
+    patch.setattr(catalogue, "_place_of", lambda _found: None)
+    patch.setattr(catalogue, "_retired", lambda *_: {})
+
+
+def delete_for_anybody(patch: pytest.MonkeyPatch) -> None:
+    """A cleanup deletes what another key retired."""
+
+    def retired_by(_signer: str, series: Any, found: Any) -> list[str]:
+        return [one.backup_id for one in found.retired(series)]
+
+    patch.setattr(survey, "_retired_by", retired_by)
+
+
 @pytest.mark.parametrize(
-    "put_back", [believe_the_journal, order_by_commits, forget_the_identity, insist_on_aborting, leave_holds]
+    "put_back",
+    [
+        believe_the_journal,
+        order_by_commits,
+        forget_the_identity,
+        insist_on_aborting,
+        leave_holds,
+        remove_bases,
+        ignore_records,
+        delete_for_anybody,
+    ],
 )
 def test_the_machine_notices_each_of_these_defects(put_back: Callable[[pytest.MonkeyPatch], None]) -> None:
     with pytest.MonkeyPatch.context() as patch, pytest.raises(BaseException) as noticed:

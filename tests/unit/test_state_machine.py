@@ -4,43 +4,46 @@
 
 """Anything may happen, in any order: what must hold after every step (docs/reliability.md, "Invariants").
 
-Two machines back up into one repository, two tasks on each for the same dataset. Runs are killed at any call, the store
-loses and damages objects and denies requests, the repository is wiped, exchanged for another or set back, clocks jump,
-snapshots are destroyed. ``ZRB_TEST_STEPS`` says how many steps are taken; `make test-long` takes 100,000.
+Two machines back up into one repository, two tasks on each for the same dataset. They clean up by policies that change,
+and so does a third one, whose key is another. Runs are killed at any call, the store loses and damages objects and
+denies requests, the repository is wiped, exchanged for another or set back, clocks jump, snapshots are destroyed.
+``ZRB_TEST_STEPS`` says how many steps are taken; `make test-long` takes 100,000.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import timedelta
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from zrb.config.key_files import read_signing_key
 from zrb.errors import BackupsVanished, EngineError, ManifestInvalid, RepositoryChanged, StoreDenied
 from zrb.plan import chain
 from zrb.plan.levels import base_candidates
 from zrb.repository.catalogue import Catalogue, read_catalogue, read_manifest
 from zrb.repository.part_list import open_part_list
-from zrb.run.backup import BackupResult, back_up
+from zrb.repository.retirement import RecordWriter
+from zrb.run.cleanup import CleanupPlan, plan_cleanup
 from zrb.run.list import list_backups
 from zrb.run.restore import RestoreSelection, restore
 from zrb.run.verify import verify
 from zrb.state.journal import Journal
-from zrb.store.protocol import free_flow
-from zrb.values.config import KIB, Task
+from zrb.values.config import KIB
 from zrb.values.manifest import Manifest
+from zrb.values.retention import Retention
 
-from tests.fakes.fleet import DATASET, Fleet
-from tests.fakes.mortal import Killed, Life
+from tests.fakes.fleet import DATASET
+from tests.fakes.machine import Machine
 from tests.fakes.store import MemoryStore
 
 STEPS = int(os.environ.get("ZRB_TEST_STEPS", "1200"))
@@ -54,63 +57,14 @@ SEEDS = st.integers(min_value=0, max_value=9)
 NTH = st.integers(min_value=0, max_value=1 << 16)
 """Which of those that there are. Threads decide how many that is, so that nothing is drawn from them."""
 OPERATIONS = ("put", "open_upload", "put_chunk", "complete", "holds", "head", "get", "read_into", "list")
+POLICIES = st.one_of(
+    st.just(Retention()),
+    st.builds(Retention, keep_last=st.integers(min_value=1, max_value=3)),
+    st.builds(Retention, keep_daily=st.integers(min_value=1, max_value=2)),
+)
+BACKUP_ID = re.compile(r"\d{8}T\d{6}Z-L\d-[0-9a-f]{8}")
 LOSSES = (RepositoryChanged, BackupsVanished)
 """What a run may end with until somebody accepts it by hand."""
-
-
-class Machine:
-    """A NAS, and what it knows to be true."""
-
-    def __init__(self, root: Path, host: str, store: MemoryStore) -> None:
-        root.mkdir()
-        self.fleet = Fleet(root, store=store, tick=timedelta(seconds=1))
-        self.fleet.tokens = count(int(host[-1]) << 24)  # no two machines choose the same id
-        self.fleet.change_config(host=host, patience_s=0)
-        self.tasks = [Task(name=name, pool="tank", dataset="data") for name in ("nightly", "weekly")]
-        self.contents: dict[str, bytes] = {}
-        """What each snapshot holds, by its guid, also if it was destroyed since."""
-        self.foreign: set[str] = set()
-        """Snapshots that somebody else took, or made his own by another name: guids."""
-        self.targets = 0
-
-    @property
-    def state(self) -> Path:
-        """Where this machine remembers."""
-        return Path(self.fleet.config.base_dir)
-
-    def note_snapshots(self) -> None:
-        """Remember what is in every snapshot."""
-        for snapshot in self.fleet.zfs.snapshots(DATASET):
-            self.contents.setdefault(snapshot.guid, self.fleet.zfs.content(snapshot.name))
-
-    def run(self, action: Callable[[Any], Any], *, killed_at: int | None = None) -> Any:
-        """``action`` with a context; ``None`` if it was killed."""
-        self.state.mkdir(parents=True, exist_ok=True)
-        self.fleet.store.regulate(free_flow)  # a process opens a store of its own
-        life = Life(killed_at, self.state)
-        try:
-            return action(life.context(self.fleet.context()))
-        except Killed:
-            return None
-        finally:
-            life.bury()
-            self.note_snapshots()
-
-    def back_up(
-        self, task: Task, level: int, *, killed_at: int | None = None
-    ) -> tuple[Sequence[BackupResult], Sequence[EngineError]]:
-        """A run of ``task``: what it calls a success, and what it says otherwise. Neither if it was killed."""
-        try:
-            outcome = self.run(lambda context: back_up(context, task=task, level=level), killed_at=killed_at)
-        except EngineError as error:
-            return (), (error,)
-        if outcome is None:
-            return (), ()
-        return outcome.results, [error for _, error in outcome.failures]
-
-    def accept(self) -> None:
-        """Accept what is lost, by hand."""
-        self.run(lambda context: verify(context, depth="signature", accept_losses=True))
 
 
 class AnythingMayHappen(RuleBasedStateMachine):
@@ -118,14 +72,21 @@ class AnythingMayHappen(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        """A repository of nobody, and two machines."""
+        """A repository of nobody, two machines with data, and one that only cleans up."""
         self.root = Path(tempfile.mkdtemp(prefix="zrbtest-machine-"))
         self.store = MemoryStore()
-        self.machines = [Machine(self.root / host, host, self.store) for host in ("nas1", "nas2")]
-        signers = tuple(signer for machine in self.machines for signer in machine.fleet.context().trusted_signers())
-        for machine in self.machines:
+        self.cleaners = [
+            Machine(self.root / host, host, self.store, number=number)
+            for number, host in enumerate(("nas1", "nas2", "management"), start=1)
+        ]
+        self.machines = self.cleaners[:2]
+        signers = tuple(signer for machine in self.cleaners for signer in machine.fleet.context().trusted_signers())
+        for machine in self.cleaners:
             machine.fleet.change_config(trusted_signers=signers)
         self.former: list[MemoryStore] = []
+        self.readings: dict[str, tuple[dict[str, bytes], Catalogue, list[Manifest]]] = {}
+        self.retired: set[str] = set()
+        """Ids of backups that a record named that is still there, or that others have replaced."""
         self.damaged: set[str] = set()
         self.rotten: set[str] = set()
         """What the store still describes as it was: only who reads it can know."""
@@ -133,8 +94,18 @@ class AnythingMayHappen(RuleBasedStateMachine):
     def use(self, store: MemoryStore) -> None:
         """From now on this is what lies at the destination."""
         self.store = store
-        for machine in self.machines:
+        self.retired.clear()
+        for machine in self.cleaners:
             machine.fleet.store = store
+
+    @contextmanager
+    def on_a_copy(self, machine: Machine) -> Iterator[None]:
+        """Let ``machine`` work on a copy of the repository that has no faults, in no time."""
+        now, machine.fleet.store = machine.fleet.now, _copy(self.store)
+        try:
+            yield
+        finally:
+            machine.fleet.now, machine.fleet.store = now, self.store
 
     # --- what people do -----------------------------------------------------------------------------------
 
@@ -171,24 +142,95 @@ class AnythingMayHappen(RuleBasedStateMachine):
     def restore_newest(self, number: int, killed_at: int | None) -> None:
         """What is restored is the youngest that can be, with the content that it had; or an error says why not."""
         machine = self.machines[number]
+        usable = bool(self.manifests(machine)) and not self.store.has_faults
+        try:
+            restored = self.restore(machine, killed_at=killed_at)
+        except EngineError:
+            assert self.damaged or not usable, "everything that is listed is whole"
+            return
+        if restored is None:
+            return
+        youngest = max(self.manifests(machine), key=lambda manifest: manifest.snapshot.createtxg)
+        assert restored == machine.contents[youngest.snapshot.guid]
+
+    def restore(self, machine: Machine, *, killed_at: int | None = None, **which: Any) -> bytes | None:
+        """The content of the newest backup, or of the one that is asked for; ``None`` if the run was killed."""
         machine.targets += 1
         target = f"tank/restore/copy{machine.targets}"
-        selection = RestoreSelection(dataset=DATASET, target=target)
+        selection = RestoreSelection(dataset=DATASET, target=target, **which)
         identities = [machine.fleet.identity]
-        usable = bool(self.manifests(machine)) and not self.store.has_faults
 
         def action(context: Any) -> Any:
             return restore(context, selection, identities=identities, trusted=context.trusted_signers())
 
+        result = machine.run(action, killed_at=killed_at)
+        return None if result is None else machine.fleet.zfs.content(target)
+
+    @rule(
+        number=st.integers(min_value=0, max_value=2),
+        host=st.sampled_from(("nas1", "nas2", "*")),
+        levels=st.lists(LEVELS, max_size=3),
+        policy=POLICIES,
+        denied=st.booleans(),
+        killed_at=MOMENTS,
+        nth=NTH,
+    )
+    def clean_up(
+        self,
+        number: int,
+        host: str,
+        levels: Sequence[int],
+        policy: Retention,
+        denied: bool,
+        killed_at: int | None,
+        nth: int,
+    ) -> None:
+        """After some backups. What goes, the plan said, and a record with the own key names; what it keeps is as it
+        was, and restores; and nothing goes a second time."""
+        for seed, level in enumerate(levels, start=nth % 5):
+            self.back_up(host == "nas2", 0, level, seed, None)
+        cleaner = self.cleaners[number]
+        cleaner.fleet.change_config(retention=policy)
+        if number == 2:
+            cleaner.fleet.now = max(machine.fleet.now for machine in self.cleaners)
+        before, own_before = self.store.contents, self.retired_by(cleaner)
+        plan = self.plan_of(cleaner, host)
+        if denied:
+            self.store.denied.add("delete")
         try:
-            result = machine.run(action, killed_at=killed_at)
+            outcome = cleaner.clean_up(host=host, killed_at=killed_at)
         except EngineError:
-            assert self.damaged or not usable, "everything that is listed is whole"
+            outcome = None
+        self.store.denied.discard("delete")
+        leaving = {one.manifest.backup_id for series in plan.series for one in series.removals} if plan else set()
+        assert self.retired_by(cleaner) - own_before <= leaving
+        self.check_what_is_gone(cleaner, before)
+        if plan:
+            self.check_what_stays(plan, nth)
+        if outcome and not outcome.exit_code:
+            again = self.plan_of(cleaner, host)
+            assert again
+            assert (again.removals, again.remains, again.refused) == (0, 0, ())
+
+    @rule(number=NUMBERS, signer=st.integers(min_value=0, max_value=2), nth=NTH)
+    def retire(self, number: int, signer: int, nth: int) -> None:
+        """Somebody with any of the keys retires a backup and what needs it, and removes nothing."""
+        manifests = self.manifests(self.machines[number])
+        if not manifests:
             return
-        if result is None:
-            return
-        youngest = max(self.manifests(machine), key=lambda manifest: manifest.snapshot.createtxg)
-        assert machine.fleet.zfs.content(target) == machine.contents[youngest.snapshot.guid]
+        chosen = {manifests[nth % len(manifests)].backup_id}
+        for manifest in sorted(manifests, key=lambda one: one.level):
+            if manifest.base and manifest.base.backup_id in chosen:
+                chosen.add(manifest.backup_id)
+        key = read_signing_key(self.cleaners[signer].fleet.signing_key)
+        with suppress(EngineError):
+            RecordWriter(self.store, self.store.remove, key).retire(
+                self.catalogue(self.machines[number]),
+                manifests[0].series,
+                chosen,
+                reason="by hand",
+                now=self.machines[number].fleet.now,
+            )
 
     @rule(number=NUMBERS)
     def accept(self, number: int) -> None:
@@ -215,6 +257,8 @@ class AnythingMayHappen(RuleBasedStateMachine):
             return
         key = keys[nth % len(keys)]
         self.damaged.add(key)
+        if key.endswith(".record"):
+            self.retired.clear()  # what it alone named is no longer retired
         if how == "remove":
             self.store.remove(key)
         elif how == "truncate":
@@ -259,6 +303,7 @@ class AnythingMayHappen(RuleBasedStateMachine):
         zfs = machine.fleet.zfs
         if how == "clock":
             machine.fleet.now += timedelta(hours=nth % 97 - 48)
+            zfs.now += timedelta(hours=nth % 97 - 48)
         elif how == "take":
             name = f"{DATASET}@zrb_level{nth % 5}_{machine.fleet.clock():%Y%m%dT%H%M%SZ}"
             if not zfs.exists(name):
@@ -280,21 +325,19 @@ class AnythingMayHappen(RuleBasedStateMachine):
 
     @invariant()
     def listed_as_complete_is_complete(self) -> None:
-        """Every part of what the list calls complete is there, in every link."""
+        """Every part of what the list calls complete is there, in every link. Nothing is missed that nobody lost."""
         for machine in getattr(self, "machines", ()):
-            store, self.store = self.store, _copy(self.store)
-            machine.fleet.store = self.store
-            try:
-                listed = list_backups(machine.fleet.context()).entries
-            except EngineError:
-                listed = ()
-            finally:
-                self.store = machine.fleet.store = store
+            with self.on_a_copy(machine):
+                try:
+                    listing = list_backups(machine.fleet.context())
+                except EngineError:
+                    continue
+            assert self.damaged or not listing.problems
             manifests = {manifest.backup_id: manifest for manifest in self.manifests(machine)}
-            for entry in listed:
+            for entry in listing.entries:
                 manifest = manifests.get(entry.backup_id)
                 if entry.complete and manifest and manifest.parts.key not in self.damaged:
-                    assert self.keys_of(machine, manifest) <= set(store.keys)
+                    assert self.keys_of(machine, manifest) <= set(self.store.keys)
 
     @invariant()
     def what_is_not_ours_stays(self) -> None:
@@ -305,10 +348,25 @@ class AnythingMayHappen(RuleBasedStateMachine):
     def what_is_whole_is_known(self) -> None:
         """No signed manifest is refused that is as it was written."""
         for machine in getattr(self, "machines", ()):
-            listed = {entry.key for entry in self.catalogue(machine).manifests}
+            catalogue = self.catalogue(machine)
+            known = {entry.key for entry in catalogue.manifests}
+            for series, backups in catalogue.retired_backups.items():
+                known |= {series.manifest_key(one.backup_id) for one in backups}
             prefix = f"manifests/{machine.fleet.config.host}/"
             there = {key for key in self.store.keys if key.startswith(prefix) and key.endswith(".json")}
-            assert there - self.damaged <= listed
+            assert there - self.damaged <= known
+
+    @invariant()
+    def what_is_retired_does_not_come_back(self) -> None:
+        """However records are merged. And what is listed has its base."""
+        for machine in getattr(self, "machines", ()):
+            listed = {manifest.backup_id: manifest for manifest in self.manifests(machine)}
+            assert not self.retired & listed.keys()
+            for manifest in listed.values():
+                if manifest.base and manifest.base.backup_id not in listed:
+                    assert manifest.series.manifest_key(manifest.base.backup_id) in self.damaged
+            retired = self.catalogue(machine).retired_backups.values()
+            self.retired |= {one.backup_id for backups in retired for one in backups}
 
     @invariant()
     def the_newest_backup_has_the_youngest_data(self) -> None:
@@ -341,16 +399,45 @@ class AnythingMayHappen(RuleBasedStateMachine):
             for error in errors:
                 raise error
         (result,) = results
-        machine.targets += 1
-        target = f"tank/restore/copy{machine.targets}"
-        machine.fleet.restore(target=target, backup_id=result.manifest.backup_id)
-        assert machine.fleet.zfs.content(target) == machine.fleet.zfs.content(DATASET)
+        assert self.restore(machine, backup_id=result.manifest.backup_id) == machine.fleet.zfs.content(DATASET)
         needed = {manifest.snapshot.guid for manifest in base_candidates(self.manifests(machine))}
         bound = {Journal.load(path).binding.snapshot for path in machine.state.rglob("*.journal")}
         readable = not self.catalogue(machine).problems  # a hold of what cannot be read stays until it is gone
         for snapshot in machine.fleet.zfs.snapshots(DATASET):
             if machine.fleet.zfs.tags(snapshot.name) and readable:
                 assert snapshot.guid in needed or snapshot.name in bound, f"{snapshot.name} is held for nobody"
+
+    def plan_of(self, cleaner: Machine, host: str) -> CleanupPlan | None:
+        """What a cleanup would do if nothing came in between; ``None`` if it would refuse everything."""
+        with self.on_a_copy(cleaner):
+            try:
+                return plan_cleanup(cleaner.fleet.context(), host=host)
+            except EngineError:
+                return None
+
+    def check_what_is_gone(self, cleaner: Machine, before: dict[str, bytes]) -> None:
+        """A cleanup writes records, and removes nothing but what its own records name, and records that it replaced."""
+        own, now = self.retired_by(cleaner), self.store.contents
+        assert all(key.endswith(".record") for key in now.keys() - before.keys())
+        assert all(now[key] == before[key] for key in now.keys() & before.keys())
+        for key in before.keys() - now.keys():
+            if not key.endswith(".record"):
+                assert set(BACKUP_ID.findall(key)) <= own, key
+
+    def check_what_stays(self, plan: CleanupPlan, nth: int) -> None:
+        """One of the backups that ``plan`` keeps restores to what it was made of."""
+        kept = [one.manifest for series in plan.series for one in series.backups if one.fate != "remove"]
+        if not kept:
+            return
+        chosen = kept[nth % len(kept)]
+        machine = next(one for one in self.machines if one.fleet.config.host == chosen.series.host)
+        with self.on_a_copy(machine):
+            try:
+                restored = self.restore(machine, backup_id=chosen.backup_id)
+            except EngineError:
+                assert self.damaged, "what stays is whole"
+                return
+        assert restored == machine.contents[chosen.snapshot.guid]
 
     def accept_all(self, machine: Machine) -> None:
         """Accept what is there. If neither the identity nor one manifest can be read, what is damaged goes first."""
@@ -364,15 +451,31 @@ class AnythingMayHappen(RuleBasedStateMachine):
 
     # --- what is true -------------------------------------------------------------------------------------
 
+    def read(self, machine: Machine) -> tuple[Catalogue, list[Manifest]]:
+        """What the machine would believe, read past all faults, and again only if the repository has changed."""
+        host, contents = machine.fleet.config.host, self.store.contents
+        before = self.readings.get(host)
+        if before is None or before[0] != contents:
+            store = _copy(self.store)
+            catalogue = read_catalogue(store, trusted=machine.fleet.context().trusted_signers(), host=host)
+            manifests = [read_manifest(store, entry) for entry in catalogue.manifests]
+            before = self.readings[host] = contents, catalogue, manifests
+        return before[1:]
+
     def catalogue(self, machine: Machine) -> Catalogue:
-        """What the machine would believe, read past all faults."""
-        config = machine.fleet.config
-        return read_catalogue(_copy(self.store), trusted=machine.fleet.context().trusted_signers(), host=config.host)
+        """What there is of its host."""
+        return self.read(machine)[0]
+
+    def retired_by(self, cleaner: Machine) -> set[str]:
+        """Ids of all backups that its key retired."""
+        trusted = cleaner.fleet.context().trusted_signers()
+        own = read_signing_key(cleaner.fleet.signing_key).public
+        records = read_catalogue(_copy(self.store), trusted=trusted).records
+        return {one.backup_id for record in records if record.signer == own for one in record.record.backups}
 
     def manifests(self, machine: Machine) -> list[Manifest]:
         """The manifests of its host."""
-        store = _copy(self.store)
-        return [read_manifest(store, entry) for entry in self.catalogue(machine).manifests]
+        return self.read(machine)[1]
 
     def keys_of(self, machine: Machine, manifest: Manifest) -> set[str]:
         """Every object that a backup consists of."""
