@@ -229,6 +229,9 @@ ROOT: Keys = {
     "patience": Key(duration, "how long a run waits for an endpoint that is away; default: 6h, at a terminal 5m"),
     "proof": Key(flag, "decrypts again what a backup stores, to find bits that flip in memory"),
     "retention": Key(_retention, "which backups `zrb cleanup` keeps; the default, never, is never to remove any"),
-    "prices": Key(lambda node: read_mapping(node, PRICES), "of a GB (10^9 bytes) for a month, by storage class"),
+    "prices": Key(
+        lambda node: read_mapping(node, PRICES),
+        "your own, of a GB for a month, by storage class; default: those that zrb knows",
+    ),
     "tasks": Key(_tasks, ""),
 }
