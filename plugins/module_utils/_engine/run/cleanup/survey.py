@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from ...config.tasks import covered_by_any, covers
+from ...config.tasks import covered_by_any, policies_for
 from ...errors import ClockSkewed, EngineError, ManifestInvalid, PartMissing, RepositoryChanged
 from ...plan.chain import check_series
 from ...plan.price_list import PriceList, price_list
@@ -21,7 +21,7 @@ from ...plan.retention import SeriesPlan, StoredBackup, StoredParts, plan_series
 from ...repository.catalogue import Catalogue, read_catalogue
 from ...state.heads import read_head, series_seen
 from ...store.protocol import Store, StoredObject
-from ...values.config import Config, Task
+from ...values.config import Task
 from ...values.manifest import BackupSummary, CataloguedManifest
 from ...values.repository_names import (
     BackupId,
@@ -30,7 +30,6 @@ from ...values.repository_names import (
     parse_series,
     part_index,
 )
-from ...values.retention import Retention
 from ..context import Context
 from .results import CleanupPlan
 
@@ -60,12 +59,6 @@ class Survey:
     plan: CleanupPlan
     catalogues: Mapping[Series, Catalogue]
     remains: Mapping[Series, tuple[Remains, ...]]
-
-
-def policies_for(config: Config, dataset: str) -> list[Retention]:
-    """The policies of all tasks that cover ``dataset``."""
-    tasks = [task for task in config.tasks if covers(task, dataset)]
-    return [config.retention if task.retention is None else task.retention for task in tasks]
 
 
 def survey(
