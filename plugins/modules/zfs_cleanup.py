@@ -118,7 +118,7 @@ plan:
               early_fee: 0.0
     totals:
       description: Number, bytes and prices of the backups that are kept (V(keep)), removed later (V(later)) or now
-        (V(remove)). A price is V(null) if C(prices) in O(config) do not name it.
+        (V(remove)). A price is V(null) if zrb does not know it, and C(prices) in O(config) do not name it.
       type: dict
       sample:
         keep: {backups: 15, bytes: 734003200, month_price: 0.0169, early_fee: 0.0}

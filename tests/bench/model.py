@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zrb.plan.part_sizes import choose_sizes, stored_bytes
+from zrb.plan.price_list import AWS, FIRST_REGION
 from zrb.values.config import KIB, Limits
-from zrb.values.storage_classes import prices_of
+from zrb.values.storage_classes import ARCHIVE_CLASSES
 
 PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
 
@@ -119,7 +120,8 @@ def fleet() -> Iterator[str]:
     """10,000 hosts with one dataset of 100 TB each: level 0 within a month, and then the nights."""
     yield from _heading("class", "part", "objects", "requests/s, level 0", "requests/s, nights", "storage", "level 0")
     for name in ("STANDARD", "STANDARD_IA", "GLACIER_IR", "GLACIER", "DEEP_ARCHIVE"):
-        prices = prices_of(name)
+        prices = AWS[FIRST_REGION].classes[name]
+        chunk_usd = (AWS[FIRST_REGION].classes["STANDARD"] if name in ARCHIVE_CLASSES else prices).thousand_puts or 0
         full = choose_sizes(Limits(), stream_bytes=HOST_BYTES, storage_class=name)
         night_bytes = int(HOST_BYTES * NIGHTLY_SHARE)
         night = choose_sizes(Limits(), stream_bytes=night_bytes, storage_class=name)
@@ -128,7 +130,7 @@ def fleet() -> Iterator[str]:
         # Each part is begun and completed, and has its chunks.
         full_rate = HOSTS * (2 * objects + chunks) / (FULL_DAYS * 86400)
         night_rate = HOSTS * (2 * night_objects + night_chunks) / NIGHT_SECONDS
-        requests_usd = HOSTS * (2 * objects * prices.thousand_objects + chunks * prices.thousand_chunks) / 1000
+        requests_usd = HOSTS * (2 * objects * (prices.thousand_puts or 0) + chunks * chunk_usd) / 1000
         stored = HOSTS * objects * stored_bytes(full.part_size)
         yield _row(
             name,
@@ -136,7 +138,7 @@ def fleet() -> Iterator[str]:
             f"{HOSTS * objects / 1e6:.0f} million",
             f"{full_rate:,.0f}",
             f"{night_rate:,.0f}",
-            f"{stored / 1e9 * prices.gb_month / 1e6:.1f} million $/month",
+            f"{stored / 1e9 * (prices.gb_month or 0) / 1e6:.1f} million $/month",
             f"{requests_usd / 1e3:,.0f},000 $",
         )
 

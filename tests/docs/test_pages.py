@@ -166,6 +166,12 @@ def test_retention(stage: Stage, home: MadeDataset) -> None:
     stage.play(page)
 
 
+def test_costs(stage: Stage, home: MadeDataset) -> None:
+    settle(stage)
+    stage.run(Command("zrb backup --level 0", ()), "before the page")
+    stage.play(DOCS / "costs.md")
+
+
 def test_restore_a_nas_from_nothing(stage: Stage, home: MadeDataset) -> None:
     settle(stage)
     files = back_up_three_levels(stage, home.mountpoint)

@@ -17,6 +17,7 @@ PAGES = {
         "docs/restore-a-nas-from-nothing",
         "docs/restore-by-hand",
         "docs/retention",
+        "docs/costs",
     ),
     "Reference": (
         "docs/configuration",

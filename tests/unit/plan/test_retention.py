@@ -17,6 +17,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from zrb.errors import ChainBroken
 from zrb.plan.chain import select_backup, walk_chain
+from zrb.plan.price_list import AWS, FIRST_REGION, ClassPrices, PriceList
 from zrb.plan.retention import PlannedBackup, SeriesPlan, StoredBackup, StoredParts, plan_series, sum_up
 from zrb.values.manifest import BackupSummary, Manifest
 from zrb.values.retention import RULES, Retention
@@ -32,7 +33,7 @@ HOURS = st.integers(0, 24 * 800)
 
 def stored(manifest: Manifest, storage_class: str = "STANDARD", **facts: Any) -> StoredBackup:
     """``manifest`` with all its parts in one class, written when its snapshot was taken."""
-    parts = StoredParts(storage_class, manifest.parts.stored_bytes, manifest.snapshot.creation)
+    parts = StoredParts(storage_class, 1, manifest.parts.stored_bytes, manifest.snapshot.creation)
     return StoredBackup(manifest.summary, (parts,), **facts)
 
 
@@ -44,8 +45,14 @@ def at(manifests: Sequence[Manifest], hours: Sequence[float]) -> list[Manifest]:
     ]
 
 
-def plan(backups: Sequence[StoredBackup], *policies: Retention, now: datetime = NOW, **how: Any) -> SeriesPlan:
-    return plan_series(backups[0].manifest.series, backups, policies, now=now, **how)
+def plan(
+    backups: Sequence[StoredBackup],
+    *policies: Retention,
+    now: datetime = NOW,
+    prices: PriceList = AWS[FIRST_REGION],
+    **how: Any,
+) -> SeriesPlan:
+    return plan_series(backups[0].manifest.series, backups, policies, now=now, prices=prices, **how)
 
 
 def ids(backups: Sequence[PlannedBackup]) -> list[str]:
@@ -251,27 +258,30 @@ def test_days_begin_where_the_owner_lives(zone: str, fates: list[str]) -> None:
 def test_what_is_in_an_archive_class_is_charged_for_its_shortest_time() -> None:
     backups = nightly([0, 0], "DEEP_ARCHIVE")
     now = BEGINNING + timedelta(days=60)
-    prices = {"DEEP_ARCHIVE": 0.001}
-    gb = 10**9
-    large = [
-        replace(one, parts=(StoredParts("DEEP_ARCHIVE", 3000 * gb, one.manifest.snapshot.creation),)) for one in backups
-    ]
+    prices = PriceList(
+        "", classes={"DEEP_ARCHIVE": ClassPrices(0.001, ""), "STANDARD": ClassPrices(0.02, "")}, gb_bytes=10**9
+    )
+    parts = StoredParts("DEEP_ARCHIVE", 10**6, 3000 * 10**9, backups[0].manifest.snapshot.creation)
+    large = [replace(one, parts=(parts,)) for one in backups]
+    standard = 10**6 * 8192 / 10**9 * 0.02  # eight of the forty KiB that each object has besides
     first, _second = plan(large, Retention(keep_last=1), now=now, prices=prices).backups
     assert (first.fate, first.obstacle, first.until) == (
         "later",
         "minimum_duration",
         BEGINNING + timedelta(days=180),
     )
-    assert first.month_price == pytest.approx(3.0)
-    assert first.early_fee == pytest.approx(12.0), "120 days are four months"
+    assert first.month_price == pytest.approx(3.0 + standard)
+    assert first.early_fee == pytest.approx(4 * (3.0 + standard)), "120 days are four months"
     paid = plan(large, Retention(keep_last=1), now=now, prices=prices, pay_early_deletion=True)
     assert sum_up(paid.removals).as_json() == {
         "backups": 1,
         "bytes": first.bytes,
-        "month_price": 3.0,
-        "early_fee": 12.0,
+        "month_price": round(3 + standard, 4),
+        "early_fee": round(4 * (3 + standard), 4),
     }
-    unknown = plan(large, Retention(keep_last=1), now=now, prices={"STANDARD": 1.0}).backups[0]
+    unknown = plan(
+        large, Retention(keep_last=1), now=now, prices=replace(prices, classes={"STANDARD": ClassPrices(1.0, "")})
+    ).backups[0]
     assert (unknown.month_price, unknown.early_fee) == (None, None)
 
 

@@ -232,6 +232,9 @@ ROOT: Keys = {
     "proof": Key(flag, "decrypts again what a backup stores, to find bits that flip in memory"),
     "retention": Key(_retention, "which backups `zrb cleanup` keeps; the default, never, is never to remove any"),
     "keep_snapshots": Key(number_or_all, "superseded snapshots that zrb took and that stay on this machine; or all"),
-    "prices": Key(lambda node: read_mapping(node, PRICES), "of a GB (10^9 bytes) for a month, by storage class"),
+    "prices": Key(
+        lambda node: read_mapping(node, PRICES),
+        "your own, of a GB for a month, by storage class; default: those that zrb knows",
+    ),
     "tasks": Key(_tasks, ""),
 }

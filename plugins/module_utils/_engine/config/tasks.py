@@ -11,6 +11,7 @@ from fnmatch import fnmatchcase
 
 from ..errors import NoSuchTask, UsageError
 from ..values.config import Config, Task
+from ..values.retention import Retention
 from ..zfs.protocol import Zfs
 
 
@@ -71,6 +72,12 @@ def covers(task: Task, dataset: str) -> bool:
     if dataset == task.dataset_name:
         return not is_excluded(task, dataset)
     return task.recursive and dataset.startswith(f"{task.dataset_name}/") and not is_excluded(task, dataset)
+
+
+def policies_for(config: Config, dataset: str) -> list[Retention]:
+    """The policies of all tasks that cover ``dataset``."""
+    tasks = [task for task in config.tasks if covers(task, dataset)]
+    return [config.retention if task.retention is None else task.retention for task in tasks]
 
 
 def as_tasks(task: Task | Sequence[Task] | None) -> tuple[Task, ...]:

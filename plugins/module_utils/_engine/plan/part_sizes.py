@@ -10,7 +10,8 @@ from dataclasses import replace
 from typing import Final
 
 from ..values.config import KIB, MIB, Limits
-from ..values.storage_classes import ClassPrices, prices_of
+from ..values.storage_classes import ARCHIVE_CLASSES, AWS_BILLING, STANDARD
+from .price_list import AWS, FIRST_REGION, MONTH_DAYS
 
 MIN_S3_CHUNK: Final = 5 * MIB
 MAX_S3_CHUNK: Final = 5 * 1024 * MIB
@@ -33,23 +34,41 @@ def choose_sizes(limits: Limits, *, stream_bytes: int | None = None, storage_cla
     unknown or wrong, there are only more objects. Chunks are so small that every worker has one while the next ones
     are filled.
     """
-    prices = prices_of(storage_class)
+    object_bytes, chunk_bytes = worthwhile_sizes(storage_class)
     room = limits.memory_limit - PIPELINE_BYTES
     most = max(MIN_S3_CHUNK, room // 2)
     part = limits.part_size or min(
         max(
             LEAST_PART,
             limits.chunk_size,
-            _worthwhile(prices.thousand_objects, prices),
+            object_bytes,
             _power_of_two(-(-(stream_bytes or 0) // FEW_PARTS)),
         ),
         _largest_part(limits.chunk_size or min(most, MAX_S3_CHUNK)),
     )
     share = _power_of_two(room // (2 * limits.workers + 2) // 2 + 1)  # leaves room for two chunks per worker, plus two
-    wanted = max(
-        MIN_S3_CHUNK, -(-stored_bytes(part) // MAX_CHUNKS), min(share, _worthwhile(prices.thousand_chunks, prices))
-    )
+    wanted = max(MIN_S3_CHUNK, -(-stored_bytes(part) // MAX_CHUNKS), min(share, chunk_bytes))
     return replace(limits, part_size=part, chunk_size=limits.chunk_size or min(wanted, most, MAX_S3_CHUNK, part))
+
+
+def worthwhile_sizes(storage_class: str) -> tuple[int, int]:
+    """The sizes of objects and chunks for which their requests add 1 % to the price of their bytes over the shortest
+    time that is charged.
+
+    Prices are those of us-east-1, wherever the bucket is: only their ratios count, and these differ little. Chunks for
+    an archive class cost the STANDARD price (docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html).
+    """
+    classes = AWS[FIRST_REGION].classes
+    prices = classes.get(storage_class, classes["STANDARD"])
+    for_chunks = classes["STANDARD"] if storage_class in ARCHIVE_CLASSES else prices
+    billing = AWS_BILLING.get(storage_class, STANDARD)
+    least = max(billing.least_bytes, billing.overhead_bytes + billing.standard_overhead_bytes)
+    usd_a_byte = (prices.gb_month or 0) * max(MONTH_DAYS, billing.least_days) / MONTH_DAYS / 10**9
+
+    def worthwhile(usd_a_thousand: float | None) -> int:
+        return _power_of_two(100 * max(least, int((usd_a_thousand or 0) / 1000 / usd_a_byte)))
+
+    return worthwhile(prices.thousand_puts), worthwhile(for_chunks.thousand_puts)
 
 
 def stored_bytes(part_size: int) -> int:
@@ -59,12 +78,6 @@ def stored_bytes(part_size: int) -> int:
 
 def _largest_part(chunk: int) -> int:
     return max(chunk, (min(MAX_CHUNKS * chunk, MAX_S3_OBJECT) - 64 * KIB) // 4097 * 4096)
-
-
-def _worthwhile(usd_a_thousand: float, prices: ClassPrices) -> int:
-    """The bytes for which one request adds 1 % to their price over the shortest time that is charged."""
-    usd_a_byte = prices.gb_month * prices.least_days / 30 / 10**9
-    return _power_of_two(100 * max(prices.least_bytes, int(usd_a_thousand / 1000 / usd_a_byte)))
 
 
 def _power_of_two(size: int) -> int:

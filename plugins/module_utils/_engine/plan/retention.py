@@ -21,11 +21,9 @@ from ..values.json_records import write_time
 from ..values.manifest import BackupSummary
 from ..values.repository_names import BackupId, Series
 from ..values.retention import Retention
-from ..values.storage_classes import least_days
 from .chain import base_of, oldest_first
+from .price_list import MONTH_DAYS, PriceList
 
-_GB = 10**9
-_MONTH_DAYS = 30
 _PERIODS: Mapping[str, Callable[[datetime], object]] = {
     "keep_hourly": lambda local: (local.date(), local.hour, local.utcoffset()),  # an hour that clocks repeat is two
     "keep_daily": lambda local: local.date(),
@@ -37,10 +35,12 @@ _PERIODS: Mapping[str, Callable[[datetime], object]] = {
 
 @dataclass(frozen=True, slots=True)
 class StoredParts:
-    """The parts of one backup that are in one storage class; ``written`` is when the youngest of them was."""
+    """The parts of one backup that are in one storage class: how many, the bytes that they are billed as, and when the
+    youngest of them was written."""
 
     storage_class: str
-    bytes: int
+    objects: int
+    billed_bytes: int
     written: datetime
 
 
@@ -145,13 +145,13 @@ def plan_series(
     policies: Sequence[Retention],
     *,
     now: datetime,
-    prices: Mapping[str, float] | None = None,
+    prices: PriceList,
     pay_early_deletion: bool = False,
 ) -> SeriesPlan:
     """Plan for all ``backups`` of ``series``. What any of ``policies`` keeps is kept; without any, everything is.
 
-    ``prices`` are those of a GB for a month by storage class. Unless ``pay_early_deletion``, nothing goes before the
-    shortest time for which its storage class is charged. Raises ``ChainBroken`` if a base is missing or does not fit.
+    Unless ``pay_early_deletion``, nothing goes before the shortest time for which its storage class is charged, as
+    ``prices`` say. Raises ``ChainBroken`` if a base is missing or does not fit.
     """
     by_id = {one.manifest.backup_id: one.manifest for one in backups}
     bases = {backup_id: base_of(manifest, by_id) for backup_id, manifest in by_id.items()}
@@ -171,7 +171,7 @@ def plan_series(
         own_id, base = one.manifest.backup_id, bases[one.manifest.backup_id]
         if own_id in kept:
             continue
-        for obstacle, moment in _obstacles(one, pay_early_deletion=pay_early_deletion):
+        for obstacle, moment in _obstacles(one, None if pay_early_deletion else prices):
             if moment > max(now, until.get(own_id, now)):
                 until[own_id], obstacles[own_id] = moment, obstacle
                 needed_by.pop(own_id, None)
@@ -189,8 +189,8 @@ def plan_series(
             needed_by=None if own_id in rules else needed_by.get(own_id),
             until=until.get(own_id),
             obstacle=obstacles.get(own_id, ""),
-            month_price=_month_price(one.parts, prices or {}),
-            early_fee=_early_fee(one.parts, prices or {}, now),
+            month_price=_month_price(one.parts, prices),
+            early_fee=early_fee(one.parts, prices, now),
         )
 
     told = " or ".join(dict.fromkeys(map(str, policies))) or "none: no task covers this dataset"
@@ -263,36 +263,39 @@ def _kept_by(policy: Retention, manifests: Sequence[BackupSummary]) -> Iterator[
                 yield rule, manifest
 
 
-def _obstacles(one: StoredBackup, *, pay_early_deletion: bool) -> Iterator[tuple[str, datetime]]:
+def _obstacles(one: StoredBackup, prices: PriceList | None) -> Iterator[tuple[str, datetime]]:
     if one.locked_until is not None:
         yield "object_lock", one.locked_until
-    if not pay_early_deletion:
-        yield from (("minimum_duration", until) for _parts, until in _charged_until(one.parts))
+    if prices is not None:
+        yield from (("minimum_duration", until) for _parts, until in _charged_until(one.parts, prices))
 
 
-def _charged_until(stored: Iterable[StoredParts]) -> Iterator[tuple[StoredParts, datetime]]:
+def _charged_until(stored: Iterable[StoredParts], prices: PriceList) -> Iterator[tuple[StoredParts, datetime]]:
     """What lies in classes that are charged for a shortest time, and until when."""
     for parts in stored:
-        if days := least_days(parts.storage_class):
+        if days := prices.billing_of(parts.storage_class).least_days:
             yield parts, parts.written + timedelta(days=days)
 
 
-def _month_price(stored: Iterable[StoredParts], prices: Mapping[str, float]) -> float | None:
-    stored = tuple(stored)
-    if any(parts.storage_class not in prices for parts in stored):
-        return None
-    return sum(parts.bytes / _GB * prices[parts.storage_class] for parts in stored)
+def _month_price(stored: Iterable[StoredParts], prices: PriceList) -> float | None:
+    total = 0.0
+    for parts in stored:
+        price = prices.month_price(parts.storage_class, billed_bytes=parts.billed_bytes, objects=parts.objects)
+        if price is None:
+            return None
+        total += price
+    return total
 
 
-def _early_fee(stored: Iterable[StoredParts], prices: Mapping[str, float], now: datetime) -> float | None:
-    """S3 charges what storing the objects for the rest of the shortest time would have cost."""
+def early_fee(stored: Iterable[StoredParts], prices: PriceList, now: datetime) -> float | None:
+    """What removing ``stored`` now costs: as much as storing it for the rest of the shortest time that is charged."""
     fee = 0.0
-    for parts, until in _charged_until(stored):
+    for parts, until in _charged_until(stored, prices):
         if until > now:
-            if parts.storage_class not in prices:
+            month = _month_price((parts,), prices)
+            if month is None:
                 return None
-            rest_months = (until - now) / timedelta(days=_MONTH_DAYS)
-            fee += parts.bytes / _GB * prices[parts.storage_class] * rest_months
+            fee += month * ((until - now) / timedelta(days=MONTH_DAYS))
     return fee
 
 

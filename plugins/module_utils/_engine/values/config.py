@@ -134,7 +134,7 @@ class Config:
     retention: Retention = Retention()
     """Of all tasks that have none of their own."""
     prices: Mapping[str, float] = field(default_factory=dict)
-    """Of a GB (10**9 bytes) for a month, by storage class, in the owner's currency. What is not here is unknown."""
+    """Of a GB for a month, by storage class, before those of ``plan/price_list.py``."""
     keep_snapshots: int = 0
     """How many snapshots of each dataset stay that zrb took and no later backup needs."""
     tasks: tuple[Task, ...] = ()

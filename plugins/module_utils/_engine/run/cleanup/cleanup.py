@@ -13,7 +13,7 @@ from contextlib import closing
 from pathlib import Path
 
 from ...config.key_files import read_signing_key
-from ...config.tasks import covered_by_any
+from ...config.tasks import covered_by_any, policies_for
 from ...errors import ConfigError, EngineError, LocalStateError, Locked, explained
 from ...plan.chain import next_place
 from ...plan.retention import SeriesPlan
@@ -28,7 +28,7 @@ from ...values.config import Config, Task
 from ...values.repository_names import BackupId, Series, encode_component, parse_series
 from ..context import Context
 from .results import CleanupOutcome, CleanupPlan
-from .survey import Remains, Survey, policies_for, survey
+from .survey import Remains, Survey, survey
 
 ALL_HOSTS = "*"
 _BATCH = 1000

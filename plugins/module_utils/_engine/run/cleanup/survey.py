@@ -13,14 +13,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from ...config.tasks import covered_by_any, covers
+from ...config.tasks import covered_by_any, policies_for
 from ...errors import ClockSkewed, EngineError, ManifestInvalid, PartMissing, RepositoryChanged
 from ...plan.chain import check_series
+from ...plan.price_list import PriceList, price_list
 from ...plan.retention import SeriesPlan, StoredBackup, StoredParts, plan_series
 from ...repository.catalogue import Catalogue, read_catalogue
 from ...state.heads import read_head, series_seen
 from ...store.protocol import Store, StoredObject
-from ...values.config import Config, Task
+from ...values.config import Task
 from ...values.manifest import BackupSummary, CataloguedManifest
 from ...values.repository_names import (
     BackupId,
@@ -29,7 +30,6 @@ from ...values.repository_names import (
     parse_series,
     part_index,
 )
-from ...values.retention import Retention
 from ..context import Context
 from .results import CleanupPlan
 
@@ -61,12 +61,6 @@ class Survey:
     remains: Mapping[Series, tuple[Remains, ...]]
 
 
-def policies_for(config: Config, dataset: str) -> list[Retention]:
-    """The policies of all tasks that cover ``dataset``."""
-    tasks = [task for task in config.tasks if covers(task, dataset)]
-    return [config.retention if task.retention is None else task.retention for task in tasks]
-
-
 def survey(
     context: Context,
     store: Store,
@@ -88,7 +82,7 @@ def survey(
     catalogues = {
         series: found for series, found in _by_series(catalogue, seen) if covered_by_any(tasks, series.dataset)
     }
-    stored = _stored(store, [f"data/{series.path}/" for series in catalogues])
+    stored = _stored(store, [f"data/{series.path}/" for series in catalogues], price_list(context.config))
     plans: list[SeriesPlan] = []
     refused: list[tuple[Series, EngineError]] = []
     for series, found in catalogues.items():
@@ -128,27 +122,32 @@ def _by_series(catalogue: Catalogue, seen: Iterable[Series]) -> Iterator[tuple[S
 
 @dataclass
 class _Stored:
-    """What a listing shows about the parts of one backup: the youngest of each class, and the sum of their bytes."""
+    """What a listing shows about the parts of one backup: the youngest of each class, how many these are, and the sums
+    of their bytes and of the bytes that they are billed as."""
 
     count: int = 0
-    bytes_of: dict[str, int] = field(default_factory=dict)
+    bytes: int = 0
+    count_of: dict[str, int] = field(default_factory=dict)
+    billed_of: dict[str, int] = field(default_factory=dict)
     youngest: dict[str, StoredObject] = field(default_factory=dict)
 
-    def add(self, item: StoredObject) -> None:
+    def add(self, item: StoredObject, prices: PriceList) -> None:
         name = item.storage_class
         self.count += 1
-        self.bytes_of[name] = self.bytes_of.get(name, 0) + item.bytes
+        self.bytes += item.bytes
+        self.count_of[name] = self.count_of.get(name, 0) + 1
+        self.billed_of[name] = self.billed_of.get(name, 0) + prices.billed_bytes(name, item.bytes)
         if name not in self.youngest or _written(item) > _written(self.youngest[name]):
             self.youngest[name] = item
 
 
-def _stored(store: Store, prefixes: Sequence[str]) -> dict[str, _Stored]:
+def _stored(store: Store, prefixes: Sequence[str], prices: PriceList) -> dict[str, _Stored]:
     """By the prefix of a backup's parts. Lists a thousand objects per request."""
     found: dict[str, _Stored] = {}
     for item in _list_all(store, prefixes):
         prefix, slash, name = item.key.rpartition("/")
         if part_index(name) is not None:
-            found.setdefault(prefix + slash, _Stored()).add(item)
+            found.setdefault(prefix + slash, _Stored()).add(item, prices)
     return found
 
 
@@ -180,7 +179,7 @@ def _check(context: Context, store: Store, series: Series, found: Catalogue, sto
 def _check_whole(store: Store, found: CataloguedManifest, stored: Mapping[str, _Stored]) -> None:
     manifest = found.manifest
     there = stored.get(_data_prefix(manifest), _Stored())
-    whole = (there.count, sum(there.bytes_of.values())) == (manifest.part_count, manifest.stored_bytes)
+    whole = (there.count, there.bytes) == (manifest.part_count, manifest.stored_bytes)
     if not whole or not found.has_part_list:
         raise PartMissing(
             f"Parts of the backup {manifest.backup_id} of {manifest.dataset.name} are not in {store.location}, or have "
@@ -221,7 +220,7 @@ def _plan(
             list(backups.values()),
             policies,
             now=now,
-            prices=context.config.prices,
+            prices=price_list(context.config),
             pay_early_deletion=pay_early_deletion,
         )
 
@@ -242,7 +241,7 @@ def _plan(
 def _facts(manifest: BackupSummary, stored: Mapping[str, _Stored]) -> StoredBackup:
     there = stored[_data_prefix(manifest)]
     parts = (
-        StoredParts(name, there.bytes_of[name], youngest.modified or manifest.created)
+        StoredParts(name, there.count_of[name], there.billed_of[name], youngest.modified or manifest.created)
         for name, youngest in there.youngest.items()
     )
     return StoredBackup(manifest, tuple(parts))
