@@ -28,6 +28,7 @@ PAGES = {
         "roles/runtime/README",
         "roles/config/README",
         "roles/permissions/README",
+        "roles/schedule/README",
         "docs/format",
     ),
     "Why it can be trusted": (
