@@ -29,6 +29,7 @@ PAGES = {
         "roles/config/README",
         "roles/permissions/README",
         "roles/schedule/README",
+        "roles/logrotate/README",
         "docs/format",
     ),
     "Why it can be trusted": (
