@@ -29,6 +29,8 @@ PAGES = {
         "roles/runtime/README",
         "roles/config/README",
         "roles/permissions/README",
+        "roles/schedule/README",
+        "roles/logrotate/README",
         "docs/format",
     ),
     "Why it can be trusted": (
