@@ -4,11 +4,9 @@
 
 """List, verify and restore what zrb.fleet backed up, without zrb.fleet.
 
-It needs Python 3.11 and the commands openssl, b3sum, age and zfs. DIR is a repository in a directory, or a copy of
-everything below the prefix in the bucket. Nothing is written there. Parts are copied, one at a time, to a temporary
-directory; TMPDIR=/big/disk chooses where. Exit codes: 0 all is right, 1 something is not, 2 wrong usage.
+It needs Python 3.11, openssl, b3sum, age and zfs. DIR is a repository in a directory, or a copy of all below the prefix
+in the bucket; nothing is written there. Parts are copied, one at a time, to TMPDIR. Exit code 1: something is wrong.
 
-  aws s3 sync s3://my-backup-bucket/nas/ /recovery
   python3 restore_by_hand.py verify /recovery --key zrbsign1...
   python3 restore_by_hand.py restore /recovery tank/home --key zrbsign1... --identity zrb-age.key --receive tank/new
 """
@@ -26,16 +24,23 @@ from pathlib import Path
 from subprocess import DEVNULL, PIPE, Popen, run
 from urllib.parse import quote
 
-MIB = 1 << 20
 ID, HASH, GUID = r"\d{8}T\d{6}Z-L[0-4]-[0-9a-f]{8}", r"[0-9a-f]{64}", r"[1-9]\d{0,19}"
 TIME, LINE = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", r"[^\0-\x1f\x7f-\x9f]{0,1024}"
 TEXT, NAME = rf"(?=.){LINE}", r"[^/@#\0-\x1f\x7f-\x9f]+"
 DATASET, SNAPSHOT = rf"{NAME}(/{NAME})*", rf"{NAME}(/{NAME})*@{NAME}"
 BASE64 = "([A-Za-z0-9+/]{4})*([A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?"
-NUMBER, POSITIVE, LEVEL = range(2**63), range(1, 2**63), range(5)
-TYPE, SIGNED = "application/vnd.zrb.manifest.v1+json", {"keyid": HASH, "sig": BASE64}
-ENVELOPE = {"payloadType": re.escape(TYPE), "payload": BASE64, "signatures": [(SIGNED, SIGNED | {"public": BASE64})]}
+MIB, NUMBER, POSITIVE, LEVEL = 1 << 20, range(2**63), range(1, 2**63), range(5)
+SIGNED, ED25519 = {"keyid": HASH, "sig": BASE64}, bytes.fromhex("302a300506032b6570032100")
+ML_DSA = bytes.fromhex("308207b2300b0609608648016503040312038207a100")  # like ED25519, what a key file begins with
+ENVELOPE = {"payloadType": LINE, "payload": BASE64, "signatures": [(SIGNED, SIGNED | {"public": BASE64})]}
 IDENTITY = {"format": range(1, 2), "repository_id": "[0-9a-f]{32}", "created": TIME}
+RETIRED = {"backup_id": ID, "seq": POSITIVE, "manifest_sha256": HASH, "retired": TIME, "reason": TEXT}
+RECORD = {x: IDENTITY[x] for x in ("format", "repository_id")} | {
+    "host": TEXT,
+    "dataset": DATASET,
+    "backups": [RETIRED],
+}
+VERIFY = ["openssl", "pkeyutl", "-verify", "-rawin", "-pubin", "-keyform", "DER"]
 MANIFEST = IDENTITY | {
     "backup_id": ID, "host": TEXT, "seq": POSITIVE, "previous": (None, HASH), "level": LEVEL, "level_requested": LEVEL,
     "chain": ID, "base": (None, {"backup_id": ID, "snapshot": SNAPSHOT, "guid": GUID}), "part_size": POSITIVE,
@@ -46,10 +51,8 @@ MANIFEST = IDENTITY | {
     "encryption": {"scheme": "age", "recipients": (["age1[02-9a-z]{58}"], ["age1pq1[02-9a-z]{1952}"])},
     "parts": {"key": TEXT, "bytes": POSITIVE, "sha256": HASH, "count": range(1, 10**6 + 1), "stored_bytes": POSITIVE},
 }  # fmt: skip
-PART = {
-    "index": NUMBER, "key": TEXT, "plain_bytes": POSITIVE, "plain_blake3": HASH, "bytes": POSITIVE, "sha256": HASH,
-    "checksum": {"kind": "[a-z0-9-]{1,32}", "value": LINE, "etag": LINE},
-}  # fmt: skip
+PART = {"index": NUMBER, "key": TEXT, "plain_bytes": POSITIVE, "plain_blake3": HASH, "bytes": POSITIVE, "sha256": HASH,
+        "checksum": {"kind": "[a-z0-9-]{1,32}", "value": LINE, "etag": LINE}}  # fmt: skip
 
 
 def fits(value, shape):
@@ -57,7 +60,7 @@ def fits(value, shape):
     if isinstance(shape, tuple):
         return any(value is x or fits(value, x) for x in shape)
     if isinstance(shape, range):
-        return isinstance(value, int) and not isinstance(value, bool) and value in shape
+        return type(value) is int and value in shape
     if not isinstance(value, str | list | dict) or not isinstance(value, dict if shape is dict else type(shape)):
         return False
     if isinstance(value, str):
@@ -81,20 +84,26 @@ def public_key(text):
     raw = base64.b32decode(found[2].upper() + "=" * (-len(found[2]) % 8)) if found else b""
     if not found or hashlib.sha256(raw[:-4]).digest()[:4] != raw[-4:]:
         raise argparse.ArgumentTypeError("it is mistyped: a public signing key is zrbsign1 and 58 or 112 characters")
-    return raw[:32]
+    return raw[:32], {hashlib.sha256(raw[:32]).hexdigest(), raw[32:-4].hex()} - {""}
 
 
-def is_signed(options, payload, signatures):
-    """Whether one of the signatures is right and of a trusted key: Ed25519 alone, which every openssl knows."""
-    message, raw, der = (options.scratch / name for name in ("message", "signature", "key"))
-    message.write_bytes(b"DSSEv1 %d %b %d %b" % (len(TYPE), TYPE.encode(), len(payload), payload))
-    command = ["openssl", "pkeyutl", "-verify", "-rawin", "-in", message, "-sigfile", raw, "-pubin", "-inkey", der]
-    for signature in (x for x in signatures[:16] if x["keyid"] in options.keys):
-        der.write_bytes(bytes.fromhex("302a300506032b6570032100") + options.keys[signature["keyid"]])
-        raw.write_bytes(base64.b64decode(signature["sig"]))
-        if run([*command, "-keyform", "DER"], capture_output=True, check=False).returncode == 0:
-            return True
-    return False
+def open_envelope(options, key, kind):
+    """The payload of a manifest or record that a trusted key made: a hybrid one by both signatures, if openssl can."""
+    with (options.dir / key).open("rb") as file:
+        envelope = read_json(file.read(3 * MIB // 2), ENVELOPE)
+    payload, name, right = base64.b64decode(envelope["payload"]), f"application/vnd.zrb.{kind}.v1+json", set()
+    message, raw, der = (options.scratch / x for x in ("message", "signature", "key"))
+    message.write_bytes(b"DSSEv1 %d %b %d %b" % (len(name), name.encode(), len(payload), payload))
+    for one in envelope["signatures"][:16]:
+        public = base64.b64decode(one.get("public", "")) or options.keys.get(one["keyid"], (b"",))[0]
+        raw.write_bytes(base64.b64decode(one["sig"]))
+        der.write_bytes((ML_DSA if len(public) > 32 else ED25519) + public)
+        command = [*VERIFY, "-in", message, "-sigfile", raw, "-inkey", der]
+        if (len(public) > 32 and not options.ml_dsa) or run(command, capture_output=True, check=False).returncode == 0:
+            right.add(hashlib.sha256(public).hexdigest())
+    if envelope["payloadType"] != name or (options.keys and not any(x <= right for _, x in options.keys.values())):
+        raise ValueError(f"no trusted key signed it as a {kind}")
+    return payload
 
 
 def place(host, dataset):
@@ -105,45 +114,50 @@ def place(host, dataset):
 
 def read_manifest(options, key):
     """A manifest that a trusted key signed and that does not contradict itself, with the SHA-256 of its payload."""
-    with (options.dir / key).open("rb") as file:
-        envelope = read_json(file.read(3 * MIB // 2), ENVELOPE)
-    payload = base64.b64decode(envelope["payload"])
-    if options.keys and not is_signed(options, payload, envelope["signatures"]):
-        raise ValueError("no trusted key signed it")
-    m = read_json(payload, MANIFEST)
+    m = read_json(payload := open_envelope(options, key, "manifest"), MANIFEST)
     dataset, level, base = m["dataset"]["name"], m["level"], m["base"] or {"backup_id": "-L-1-"}
     own = f"manifests/{place(m['host'], dataset)}/{m['backup_id']}"
     rules = {
-        "length": len(payload) <= MIB,
+        "length": len(payload) <= MIB, "stored_bytes": m["parts"]["stored_bytes"] > m["stream"]["bytes"],
+        "level": f"-L{level}-" in m["backup_id"] and level <= m["level_requested"],
         "repository_id": m["repository_id"] == (options.repository_id or m["repository_id"]),
         "key": key == own + ".json" and m["parts"]["key"] == own + ".parts",
-        "level": f"-L{level}-" in m["backup_id"] and level <= m["level_requested"],
         "chain": "-L0-" in m["chain"] and (m["chain"] == m["backup_id"]) == (level == 0),
-        "base": f"-L{level - 1}-" in base["backup_id"],
         "dataset": m["snapshot"]["name"].startswith(dataset + "@") and dataset.split("/")[0] == m["pool"]["name"],
-        "previous": m["seq"] > 1 or m["previous"] is None,
         "count": m["parts"]["count"] == -(-m["stream"]["bytes"] // m["part_size"]),
-        "stored_bytes": m["parts"]["stored_bytes"] > m["stream"]["bytes"],
-    }
+        "base": f"-L{level - 1}-" in base["backup_id"], "previous": m["seq"] > 1 or m["previous"] is None,
+    }  # fmt: skip
     if wrong := [name for name, holds in rules.items() if not holds]:
         raise ValueError(f"it contradicts itself, its place or zrb.json: {', '.join(wrong)}")
     return m | {"sha256": hashlib.sha256(payload).hexdigest()}
 
 
 def every_series(options, pattern):
-    """The manifests of each series by backup id, in order, and why others are refused. Other files are ignored."""
+    """The manifests of each series by id, in order, less the retired ones; every number; why others are refused."""
     directories = sorted({path.parent for path in (options.dir / "manifests").glob(pattern)})
     if not directories:
         raise ValueError(f"{options.dir}: manifests/{pattern} is not there; is the copy complete, and the name right?")
     for directory in directories:
-        good, refused = {}, []
+        good, gone, refused = {}, set(), []
         for path in sorted(directory.iterdir()):
-            if re.fullmatch(ID + ".json", path.name, re.ASCII):
-                try:
-                    good[path.stem] = read_manifest(options, path.relative_to(options.dir).as_posix())
-                except (OSError, ValueError, RecursionError) as error:
-                    refused.append(f"{path}: {error}")
-        yield dict(sorted(good.items(), key=lambda x: x[1]["seq"])), refused
+            key = path.relative_to(options.dir).as_posix()
+            try:
+                if re.fullmatch(ID + ".json", path.name, re.ASCII):
+                    good[path.stem] = read_manifest(options, key)
+                elif path.name.endswith(".record") and options.keys:  # else anybody could retire everything
+                    record = read_json(open_envelope(options, key, "retirement"), RECORD)
+                    named = [(x["seq"], x["backup_id"], x["manifest_sha256"]) for x in record["backups"]]
+                    name = f"retired-{len(named):04}-{hashlib.sha256(path.read_bytes()).hexdigest()[:16]}.record"
+                    own = f"manifests/{place(record['host'], record['dataset'])}/{name}"
+                    ids = {record["repository_id"], options.repository_id or record["repository_id"]}
+                    if (key, named) != (own, sorted(set(named))) or len(ids) > 1:
+                        raise ValueError("it contradicts itself, its place or zrb.json")
+                    gone |= set(named)
+            except (OSError, ValueError, RecursionError) as error:
+                refused.append(f"{path}: {error}")
+        there = {x: m for x, m in good.items() if (m["seq"], x, m["sha256"]) not in gone}
+        numbers = {(m["seq"], m["sha256"]) for m in there.values()} | {x[::2] for x in gone if x[1] not in there}
+        yield dict(sorted(there.items(), key=lambda x: x[1]["seq"])), numbers, refused
 
 
 def chain_of(series, m):
@@ -199,8 +213,7 @@ def decrypt(options, m, *sinks):
                     for sink in (b3sum.stdin, *sinks):
                         sink.write(piece)
             if age.returncode:
-                hint = "a hybrid key needs age 1.3 or newer, or another program (--age)"
-                raise ValueError(f"{part['key']}: {options.age} does not open it, and said why; {hint}")
+                raise ValueError(f"{part['key']}: {options.age} failed, and said why; hybrid keys need age 1.3 (--age)")
         if b3sum.communicate()[0][:64].decode() != m["stream"]["blake3"] and options.identity:
             raise ValueError(f"{m['backup_id']}: the BLAKE3 of its stream is not the one that was signed")
 
@@ -209,92 +222,79 @@ def show(options):
     """Print every backup that can be restored, so far as the command looks, and return what is wrong."""
     problems = [] if options.repository_id else ["zrb.json: it is missing; restore works without it"]
     print("signed by a --key:" if options.keys else "without --key, so nobody proves who wrote it:", file=sys.stderr)
-    for series, refused in every_series(options, "**/*-L*.json"):
-        before, problems = None, problems + refused
+    for series, numbers, refused in every_series(options, "**/*-L*.json"):
+        problems += refused
         for m in list(series.values()):
             try:
                 if options.command == "verify":
-                    chain_of(series, m)
-                    decrypt(options, m)
-                    if before and (m["seq"], m["previous"]) != (before["seq"] + 1, before["sha256"]):
+                    decrypt(options, chain_of(series, m)[-1])
+                    if m["seq"] > min(numbers)[0] and (m["seq"] - 1, m["previous"]) not in numbers:
                         problems.append(f"{m['backup_id']}: number {m['seq'] - 1}, before it, is gone or exchanged")
                 print(m["backup_id"], m["host"], m["snapshot"]["name"], m["stream"]["bytes"], sep="\t")
             except (OSError, ValueError) as error:
                 problems.append(error)
                 del series[m["backup_id"]]
-            before = m
     return problems
 
 
-def select(options):
-    """The series and the backup that is asked for: by its id, or the newest of a dataset or of a snapshot."""
+def restore(options):
+    """Look at every object of the chain, prove every stream, and only then write them, from level 0, read-only."""
     name, found, bad = options.backup, [], []
     pattern = f"**/{name}.json" if re.fullmatch(ID, name, re.ASCII) else f"*{place('', name.split('@')[0])}/*-L*.json"
-    for series, refused in every_series(options, pattern):
+    for series, _, refused in every_series(options, pattern):
         bad += refused
         matching = [m for m in series.values() if name in (m["backup_id"], m["dataset"]["name"], m["snapshot"]["name"])]
         young = [m for m in matching if m["dataset"]["guid"] == matching[-1]["dataset"]["guid"]]
-        found += [(series, max(young, key=lambda m: m["snapshot"]["createtxg"]))] if young else []
+        found += [chain_of(series, max(young, key=lambda m: m["snapshot"]["createtxg"]))] if young else []
     if len(found) != 1 or (bad and "**" not in pattern):
         what = f"{len(found)} hosts have it, and {len(bad)} manifests beside it are refused"
         raise ValueError(f"{name}: {what}; name the id of a backup that `list` shows")
-    return found[0]
-
-
-def restore(options):
-    """Look at every object of the chain, prove every stream, and only then write them, from level 0."""
-    links = chain_of(*select(options))
     if options.output:
         options.output.mkdir(parents=True)
     elif run(["zfs", "list", options.receive], capture_output=True, check=False).returncode == 0:
         raise ValueError(f"{options.receive}: it exists; name a dataset that does not")
-    print(f"{sum(1 for m in links for part in parts_of(options, m))} parts of {len(links)} backups are there")
-    for m in links:
+    print(f"{sum(1 for m in found[0] for part in parts_of(options, m))} parts of {len(found[0])} backups are there")
+    for m in found[0]:
         decrypt(options, m)
-    for m in links:
+    for m in found[0]:
         print(f"{m['backup_id']} is proved, and written now")
         if options.output:
             with (options.output / f"level{m['level']}-{m['backup_id']}.zfs").open("xb") as file:
                 decrypt(options, m, file)
-        else:
-            receive(options, m)
+            continue
+        usage = run(["zfs", "receive"], stderr=PIPE, check=False).stderr
+        command = ["zfs", "receive", *["-u"] * bool(re.search(rb"receive \[-\w*u", usage)), options.receive]
+        with contextlib.suppress(BrokenPipeError), Popen(command, stdin=PIPE) as zfs:
+            decrypt(options, m, zfs.stdin)
+        if zfs.returncode or run(["zfs", "set", "readonly=on", options.receive], check=False).returncode:
+            raise ValueError(f"{options.receive}: zfs failed, and said why; destroy it before you try again")
+    return []
 
 
-def receive(options, m):
-    """Receive one link; read-only, so that nothing changes the dataset before the next one, or before you look."""
-    unmounted = ["-u"] * bool(re.search(rb"receive \[-\w*u", run(["zfs", "receive"], stderr=PIPE, check=False).stderr))
-    command = ["zfs", "receive", *unmounted, options.receive]
-    with contextlib.suppress(BrokenPipeError), Popen(command, stdin=PIPE) as zfs:
-        decrypt(options, m, zfs.stdin)
-    if zfs.returncode or run(["zfs", "set", "readonly=on", options.receive], check=False).returncode:
-        raise ValueError(f"{options.receive}: zfs failed, and said why; destroy what was received before you try again")
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("command", choices=["list", "verify", "restore"])
-    parser.add_argument("dir", metavar="DIR", type=Path)
-    parser.add_argument("backup", metavar="BACKUP", nargs="?", help="an id, a dataset (its newest) or a snapshot")
-    parser.add_argument("--key", type=public_key, action="append", default=[], help="trust this public signing key")
-    parser.add_argument("--allow-unsigned", action="store_true", help="restore without --key, whoever wrote it")
-    parser.add_argument("--identity", metavar="FILE", help="private age keys; with them, verify decrypts")
-    parser.add_argument("--age", default="age", help="called as AGE --decrypt --identity FILE PART, writes to stdout")
-    parser.add_argument("--receive", metavar="DATASET", help="restore into this new dataset")
-    parser.add_argument("--output", metavar="DIRECTORY", type=Path, help="or into this new directory, a file a level")
-    options = parser.parse_args()
-    needs = (options.backup, options.identity, options.key or options.allow_unsigned)
-    if options.command == "restore" and not (all(needs) and bool(options.receive) != bool(options.output)):
-        parser.error("restore needs BACKUP, --identity, --key or --allow-unsigned, and --receive or --output")
-    options.keys = {hashlib.sha256(key).hexdigest(): key for key in options.key}
-    with tempfile.TemporaryDirectory() as scratch:
-        options.scratch, identity = Path(scratch), options.dir / "zrb.json"
-        try:
-            options.repository_id = identity.exists() and read_json(identity.read_bytes(), IDENTITY)["repository_id"]
-            problems = restore(options) if options.command == "restore" else show(options)
-        except (OSError, ValueError) as error:
-            problems = [error]
-    if problems:
-        sys.exit("\n".join(map(str, [*problems, "Take what is refused from another copy, or choose another backup."])))
-
-
-main()
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("command", choices=["list", "verify", "restore"])
+parser.add_argument("dir", metavar="DIR", type=Path)
+parser.add_argument("backup", metavar="BACKUP", nargs="?", help="an id, a dataset (its newest) or a snapshot")
+parser.add_argument("--key", type=public_key, action="append", default=[], help="trust this public signing key")
+parser.add_argument("--allow-unsigned", action="store_true", help="restore without --key, whoever wrote it")
+parser.add_argument("--identity", metavar="FILE", help="private age keys; with them, verify decrypts")
+parser.add_argument("--age", default="age", help="called as AGE --decrypt --identity FILE PART, writes to stdout")
+parser.add_argument("--receive", metavar="DATASET", help="restore into this new dataset")
+parser.add_argument("--output", metavar="DIRECTORY", type=Path, help="or into this new directory, a file a level")
+options = parser.parse_args()
+needs = (options.backup, options.identity, options.key or options.allow_unsigned, options.receive or options.output)
+if options.command == "restore" and not (all(needs) and not (options.receive and options.output)):
+    parser.error("restore needs BACKUP, --identity, --key or --allow-unsigned, and --receive or --output")
+options.keys = {hashlib.sha256(key[0]).hexdigest(): key for key in sorted(options.key, key=lambda x: len(x[1]))}
+options.ml_dsa = b"ML-DSA-65" in run(["openssl", "list", "-signature-algorithms"], stdout=PIPE, check=False).stdout
+if any(len(ids) > 1 for _, ids in options.key) and not options.ml_dsa:
+    print("openssl before 3.5 cannot check ML-DSA: Ed25519 alone proves who wrote it", file=sys.stderr)
+with tempfile.TemporaryDirectory() as scratch:
+    options.scratch, identity = Path(scratch), options.dir / "zrb.json"
+    try:
+        options.repository_id = identity.exists() and read_json(identity.read_bytes(), IDENTITY)["repository_id"]
+        problems = restore(options) if options.command == "restore" else show(options)
+    except (OSError, ValueError) as error:
+        problems = [error]
+if problems:
+    sys.exit("\n".join(map(str, [*problems, "Take what is refused from another copy, or choose another backup."])))

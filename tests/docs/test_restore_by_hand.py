@@ -12,19 +12,21 @@ import os
 import shutil
 import subprocess
 import sys
-from base64 import b64decode
+from base64 import b32decode, b64decode, b64encode
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+from zrb.repository.catalogue import read_catalogue
+from zrb.repository.retirement import RecordWriter
 from zrb.seal.age_keys import new_identity
 from zrb.seal.signing import SigningKey
 from zrb.values.manifest import Manifest
 
 from tests.fixtures.age_tools import lacking, program, system_age
-from tests.fixtures.committed_repository import CommittedRepository, renamed
+from tests.fixtures.committed_repository import BEGINNING, CommittedRepository, renamed
 
 PAGE = Path(__file__).parents[2] / "docs" / "restore_by_hand.py"
 OPEN_HYBRID_PART = PAGE.with_name("open_hybrid_part.py")
@@ -632,14 +634,147 @@ def test_wrong_keys_and_wrong_usage_are_told(desk: Desk) -> None:
     assert desk.written() == []
 
 
-def test_of_a_hybrid_signing_key_the_ed25519_half_is_enough(tmp_path: Path) -> None:
+OPENSSL_WITH_ML_DSA = f"""#!{sys.executable}
+import os, sys
+from pathlib import Path
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PublicKey
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+if sys.argv[1] == "list":
+    sys.exit(print("  {{{{ 2.16.840.1.101.3.4.3.18, id-ml-dsa-65, ML-DSA-65, MLDSA65 }}}} @ default"))
+message, signature, key = (
+    Path(sys.argv[sys.argv.index(one) + 1]).read_bytes() for one in ("-in", "-sigfile", "-inkey")
+)
+try:
+    public = load_der_public_key(key)
+except ValueError:
+    sys.exit("Could not read key")
+if not isinstance(public, MLDSA65PublicKey):
+    os.execv("{shutil.which("openssl")}", ["openssl", *sys.argv[1:]])
+try:
+    public.verify(signature, message)
+except InvalidSignature:
+    sys.exit("Signature Verification Failure")
+"""
+"""What `openssl` 3.5 does, since Debian 12 has 3.0."""
+
+
+def with_signatures(desk: Desk, change: Callable[[list[dict[str, str]]], list[dict[str, str]]]) -> None:
+    """Change the signatures of the newest manifest."""
+    path = desk.repository.file_of(desk.key_of(desk.chain[4]))
+    envelope = json.loads(path.read_text())
+    path.write_text(json.dumps(envelope | {"signatures": change(envelope["signatures"])}))
+
+
+@pytest.mark.parametrize("openssl", ["3.0", "3.5"])
+def test_a_hybrid_signing_key_needs_both_signatures(tmp_path: Path, openssl: str) -> None:
     desk = Desk(tmp_path, signs_with="hybrid")
     assert desk.key.startswith("zrbsign1pq1")
-    assert desk.hand("verify", desk.repository.path, "--key", desk.key).returncode == 0
+    if openssl == "3.5":
+        program = desk.zfs.with_name("openssl")
+        program.write_text(OPENSSL_WITH_ML_DSA)
+        program.chmod(0o755)
+    elif b"ML-DSA" in subprocess.check_output(["openssl", "list", "-signature-algorithms"]):
+        pytest.skip("the openssl here knows ML-DSA")
+    ended = desk.verify()
+    assert (ended.returncode, "cannot check ML-DSA" in ended.stderr) == (0, openssl == "3.0")
     other = SigningKey.generate("hybrid").public
     assert desk.hand("verify", desk.repository.path, "--key", other).returncode == 1
     for key in (desk.key[:-1], desk.key.replace("pq1", ""), desk.key[:20] + "aaaa" + desk.key[24:]):
         assert desk.hand("list", desk.repository.path, "--key", key).returncode == 2
+    path = desk.repository.file_of(desk.key_of(desk.chain[4]))
+    whole = path.read_bytes()
+    with_signatures(desk, lambda both: both[:1])
+    assert desk.list().returncode == 1, "who can break Ed25519 leaves the second one out"
+    path.write_bytes(whole)
+    with_signatures(desk, lambda both: [both[0], both[1] | {"sig": b64encode(bytes(3309)).decode()}])
+    assert desk.list().returncode == (1 if openssl == "3.5" else 0)
+
+
+def test_what_a_signature_says_of_its_key_is_not_believed(desk: Desk) -> None:
+    public = b32decode(desk.key.removeprefix("zrbsign1").upper() + "======")[:32]
+    forged = {"sig": b64encode(bytes(64)).decode(), "public": b64encode(public).decode()}
+    with_signatures(desk, lambda own: [own[0] | forged])
+    ended = desk.list()
+    assert (ended.returncode, len(ids(ended))) == (1, 4)
+
+
+# --- what was retired ---
+
+
+def retire(desk: Desk, *manifests: Manifest, key: SigningKey | None = None) -> Path:
+    """Write a record that names these; where it is."""
+    store = desk.repository.store
+    signing_key = key or desk.repository.signing_key
+    catalogue = read_catalogue(store, trusted=[desk.key])
+    chosen = [one.backup_id for one in manifests]
+    before = set(desk.repository.path.rglob("*.record"))
+    RecordWriter(store, lambda _key: None, signing_key).retire(
+        catalogue, manifests[0].series, chosen, reason="keep_last: 1", now=BEGINNING
+    )
+    (made,) = set(desk.repository.path.rglob("*.record")) - before
+    return made
+
+
+def remove(desk: Desk, manifest: Manifest) -> None:
+    """Delete all of a backup."""
+    for part in desk.repository.parts(manifest):
+        desk.repository.file_of(part.key).unlink()
+    desk.repository.file_of(manifest.parts.key).unlink()
+    desk.repository.file_of(desk.key_of(manifest)).unlink()
+
+
+@pytest.mark.parametrize("removed", [False, True])
+def test_what_is_retired_is_neither_shown_nor_missed_nor_restored(desk: Desk, removed: bool) -> None:
+    later = desk.commit(0, size=5)
+    for retired in (desk.chain[3:5], desk.chain[1:3]):
+        retire(desk, *retired)
+        for one in retired if removed else ():
+            remove(desk, one)
+    for ended in (desk.list(), desk.verify()):
+        assert (ended.returncode, ids(ended)) == (0, [desk.chain[0].backup_id, later.backup_id]), ended.stderr
+    assert desk.restore(desk.chain[4].backup_id).returncode == 1
+    assert desk.restore("tank/data").returncode == 0
+    assert desk.written() == [plain(later)]
+
+
+def test_what_vanished_beside_what_is_retired_is_told(desk: Desk) -> None:
+    retire(desk, *desk.chain[3:5])
+    desk.commit(0, size=5)
+    desk.commit(0, size=5)
+    assert desk.verify().returncode == 0
+    remove(desk, desk.chain[5])
+    ended = desk.verify()
+    assert ended.returncode == 1
+    assert f"{desk.chain[6].backup_id}: number 6" in ended.stderr
+
+
+def test_a_record_that_nobody_trusted_signed_retires_nothing(desk: Desk) -> None:
+    record = retire(desk, *desk.chain[3:5])
+    assert len(ids(desk.list())) == 3
+    ended = desk.hand("list", desk.repository.path)
+    assert (ended.returncode, len(ids(ended))) == (0, 5), "without a key, nobody proves it"
+    whole = record.read_bytes()
+    for position in range(0, len(whole), len(whole) // 12):
+        desk.repository.flip_bit(record.relative_to(desk.repository.path).as_posix(), position)
+        ended = desk.list()
+        assert (ended.returncode, len(ids(ended))) == (1, 5), position
+        assert record.name in ended.stderr
+        record.write_bytes(whole)
+    stranger = retire(desk, desk.chain[2], desk.chain[3], desk.chain[4], key=SigningKey.generate())
+    ended = desk.list()
+    assert (ended.returncode, len(ids(ended))) == (1, 3)
+    stranger.unlink()
+    desk.commit(0, dataset="tank/other", size=5)
+    for elsewhere in (
+        record.with_name(record.name.replace("retired-0002", "retired-0001")),
+        desk.repository.file_of("manifests/nas1/tank/other") / record.name,
+    ):
+        record.rename(elsewhere)
+        ended = desk.list()
+        assert (ended.returncode, len(ids(ended))) == (1, 6)
+        elsewhere.rename(record)
+    assert (desk.list().returncode, len(ids(desk.list()))) == (0, 4)
 
 
 def test_it_is_one_file_of_300_lines_that_needs_no_library() -> None:

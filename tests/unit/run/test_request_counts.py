@@ -6,7 +6,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from zrb.run.backup import plan_backup
@@ -64,3 +67,22 @@ def test_a_list_that_has_nothing_new_to_read(crowded: Fleet) -> None:
     crowded.store.calls.clear()
     list_backups(crowded.context(), task=crowded.task)
     assert len(crowded.store.calls) <= MOST_BESIDES
+
+
+@pytest.mark.parametrize("name", ["list", "dry run", "verify", "backup"])
+def test_a_tree_of_datasets_is_listed_once(tmp_path: Path, name: str) -> None:
+    """However deep it is: no dataset is listed again with the one above it, and no manifest is read a third time."""
+    fleet = Fleet(tmp_path)
+    for child in ("a", "a/b", "a/b/c", "level0"):
+        fleet.zfs.add_dataset(f"{DATASET}/{child}", content=child.encode())
+    fleet.task = replace(fleet.task, recursive=True)
+    looks = LOOKS | {"backup": lambda fleet, _context: fleet.run(1)}
+    assert len(fleet.run(0).results) == 5
+    fleet.store.calls.clear()
+    looks[name](fleet, fleet.context())
+    listed = [key for operation, key in fleet.store.calls if operation == "list" and key.startswith("manifests/")]
+    whole_series = [key for key in listed if not key.endswith("/retired-")]  # a commit looks at the records once more
+    assert whole_series == ["manifests/nas1/tank/data/"]
+    assert len(set(listed)) == len(listed)
+    read = Counter(key for operation, key in fleet.store.calls if operation == "get" and key.startswith("manifests/"))
+    assert max(read.values()) <= 2, "a summary, and the whole where it is needed"

@@ -99,6 +99,17 @@ def test_what_vanished_beside_a_retired_backup_is_a_loss(fleet: Fleet) -> None:
     assert fleet.restore().links == (full.backup_id,)
 
 
+def test_a_machine_that_was_set_up_again_can_accept_what_vanished_before_a_retired_backup(fleet: Fleet) -> None:
+    _first, second, third = (fleet.back_up(0).manifest for _ in range(3))
+    retire(fleet, third)
+    vanish(fleet, second)
+    (fleet.root / "state").rename(fleet.root / "state-of-before")
+    assert isinstance(fleet.fail(0), BackupsVanished)
+    assert verify(fleet.context(), depth="signature", accept_losses=True).problems == ()
+    assert fleet.back_up(0).manifest.seq == 4
+    assert list_backups(fleet.context()).problems == ()
+
+
 def test_the_oldest_backup_that_vanished_is_a_loss(fleet: Fleet) -> None:
     made = [fleet.back_up(0).manifest for _ in range(3)]
     retire(fleet, made[0])

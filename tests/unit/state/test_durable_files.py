@@ -35,6 +35,19 @@ def test_every_directory_that_is_made_is_private_whatever_the_umask(tmp_path: Pa
         assert stat.S_IMODE((tmp_path / made).stat().st_mode) == 0o700
 
 
+def test_every_directory_that_is_made_is_named_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: dict[str, set[str]] = {}
+
+    def watch(descriptor: int) -> None:
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        if path.is_dir():
+            synced[path.relative_to(tmp_path).as_posix()] = {one.name for one in path.iterdir()}
+
+    monkeypatch.setattr(os, "fsync", watch)
+    replace_durably(tmp_path / "state/seen/series/file.json", "text")
+    assert synced == {".": {"state"}, "state": {"seen"}, "state/seen": {"series"}, "state/seen/series": {"file.json"}}
+
+
 def test_one_that_is_there_keeps_its_mode(tmp_path: Path) -> None:
     (tmp_path / "state").mkdir(mode=0o750)
     make_private(tmp_path / "state/seen")

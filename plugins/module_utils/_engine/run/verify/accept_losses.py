@@ -36,7 +36,10 @@ def accept_what_is_there(context: Context, trusted: Sequence[str], *, host: str,
     finally:
         store.close()
     try:
-        for series in series_seen(context.base_dir, identity.repository_id, host):
+        # Also of a series that this machine has not seen: what is there betrays what is missing.
+        there = {*(entry.manifest.series for entry in catalogue.manifests), *catalogue.retired_backups}
+        there |= {*series_seen(context.base_dir, identity.repository_id, host)}
+        for series in sorted(there, key=lambda one: (one.host, one.dataset)):
             if covered_by_any(tasks, series.dataset):
                 entries = [entry for entry in catalogue.manifests if entry.manifest.series == series]
                 head = read_head(context.base_dir, identity.repository_id, series)
