@@ -77,3 +77,16 @@ def test_what_is_wrong_is_told(zrb: Zrb, config: Path, repository: CommittedRepo
         assert ended.code == 5
         assert "nothing removed of nas1:tank/data: " in ended.err
     assert len(list(repository.path.rglob("*.json"))) == 1 + len(backups)
+
+
+def test_the_totals_say_what_is_paid_and_what_is_saved(zrb: Zrb, config: Path, backups: list[str]) -> None:
+    keep(config, keep_last=1)
+    unknown = zrb("cleanup", "--config", config, "--dry-run").out
+    assert unknown.count("price unknown") == 2, "nothing goes later, and costs nothing"
+    document = yaml.safe_load(config.read_text()) | {"prices": {"STANDARD": 1e6}}
+    config.write_text(yaml.safe_dump(document))
+    totals = zrb("cleanup", "--config", config, "--dry-run", "--json").document["plan"]["totals"]
+    lines = zrb("cleanup", "--config", config, "--dry-run").out.splitlines()[-3:]
+    for line, fate, text in zip(lines, totals, ("a month", "a month saved then", "a month saved"), strict=True):
+        assert line.endswith(f"{totals[fate]['month_price']:.2f} {text}")
+    assert totals["remove"]["month_price"] > totals["later"]["month_price"] == 0

@@ -6,16 +6,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import PurePosixPath
 from typing import Any
 
 import pytest
 from zrb.errors import EngineError, ObjectMissing, StoreDenied, StoreUnavailable
 from zrb.run.validate import Check
-from zrb.run.validate.bucket import _readable, clock_check, lifecycle_checks, lock_check, versioning_check
+from zrb.run.validate.bucket import (
+    _readable,
+    clock_check,
+    lifecycle_checks,
+    lock_check,
+    policy_checks,
+    versioning_check,
+)
 from zrb.store.bucket_settings import ObjectLock
 from zrb.store.s3_errors import S3Refused
+from zrb.values.config import Config, S3Settings, Task
 from zrb.values.lifecycle_rule import LifecycleRule
+from zrb.values.retention import Retention
 
 NOW = datetime(2026, 1, 31, 2, 0, tzinfo=UTC)
 
@@ -90,3 +101,23 @@ def test_what_cannot_be_read_is_said(error: EngineError, status: str, told: str)
     (check,) = _readable("versioning", ask)
     assert (check.name, check.status) == ("versioning", status)
     assert told in check.message
+
+
+def test_rules_that_contradict_the_policy_of_a_task() -> None:
+    """A task's own policy counts before that of the configuration, and one that is not enabled does not count."""
+    config = Config(
+        PurePosixPath("/b"),
+        PurePosixPath("/l"),
+        "nas1",
+        (),
+        s3=S3Settings("a-bucket", prefix="nas/"),
+        retention=Retention(keep_daily=60),
+        tasks=(Task("one", "tank", "one"),),
+    )
+    rules = [LifecycleRule.of({**ARCHIVE, "prefix": "nas/data/"})]
+    (check,) = policy_checks(rules, config, versioned=False)
+    assert (check.name, check.status) == ("lifecycle", "warning")
+    assert "DEEP_ARCHIVE" in check.message
+    (only,) = config.tasks
+    for task in (replace(only, retention=Retention()), replace(only, enabled=False)):
+        assert policy_checks(rules, replace(config, tasks=(task,)), versioned=True) == []

@@ -95,8 +95,9 @@ def _show(plan: CleanupPlan) -> None:
     if document["remains"]:
         put(f"Left of earlier cleanups, and removed: {document['remains']} backup(s).")
     names = {"keep": "stay", "later": "go later", "remove": "go now"}
+    saved = {"keep": "", "later": " saved then", "remove": " saved"}
     for fate, sums in document["totals"].items():
-        price = "price unknown" if sums["month_price"] is None else f"{sums['month_price']:.2f} a month"
+        price = "price unknown" if sums["month_price"] is None else f"{sums['month_price']:.2f} a month{saved[fate]}"
         fee = ""
         if fate != "keep" and sums["early_fee"] != 0:
             known = "an unknown fee" if sums["early_fee"] is None else f"up to {sums['early_fee']:.2f}"

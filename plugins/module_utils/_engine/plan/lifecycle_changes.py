@@ -83,7 +83,7 @@ def _warnings(rules: Sequence[LifecycleRule], ours: set[str], repository_prefix:
     warnings = []
     for rule in rules:
         whose = "" if rule.id in ours else " (not one of those named here)"
-        if rule.expires_by_age and _can_match(rule, ("data/", "manifests/", "zrb.json"), repository_prefix):
+        if rule.expires_by_age and can_match(rule, ("data/", "manifests/", "zrb.json"), repository_prefix):
             warnings.append(
                 f"Rule {rule.id}{whose} can delete backups by their age. Expiry by age is not retention: it goes on "
                 "deleting when backups have stopped, and deletes the full backup that newer ones need."
@@ -91,7 +91,7 @@ def _warnings(rules: Sequence[LifecycleRule], ours: set[str], repository_prefix:
         archives = sorted(
             {step["storage_class"] for step in rule.options.get("transitions", ())}.intersection(ARCHIVE_CLASSES)
         )
-        if rule.options["enabled"] and archives and _can_match(rule, ("manifests/", "zrb.json"), repository_prefix):
+        if rule.options["enabled"] and archives and can_match(rule, ("manifests/", "zrb.json"), repository_prefix):
             warnings.append(
                 f"Rule {rule.id}{whose} can move manifests to {' and '.join(archives)}. Manifests that must be thawed "
                 "cannot be listed, so no restore can be planned. Limit the rule to the prefix of the data."
@@ -99,7 +99,7 @@ def _warnings(rules: Sequence[LifecycleRule], ours: set[str], repository_prefix:
     return warnings
 
 
-def _can_match(rule: LifecycleRule, names: Sequence[str], repository_prefix: str | None) -> bool:
+def can_match(rule: LifecycleRule, names: Sequence[str], repository_prefix: str | None) -> bool:
     """Whether the rule can apply to objects of the repository whose keys begin with one of ``names``."""
     if "tags" in rule.options:
         return False  # objects of a repository have no tags

@@ -11,11 +11,13 @@ from datetime import datetime, timedelta
 
 from ...errors import EngineError, ObjectMissing, StoreDenied
 from ...plan.lifecycle_changes import plan_lifecycle
+from ...plan.lifecycle_policy import contradictions
 from ...plan.lifecycle_xml import rule_from_xml
+from ...plan.price_list import price_list
 from ...store.bucket_settings import BucketFacts, BucketLifecycle, ObjectLock
 from ...store.s3_errors import S3Refused
 from ...store.s3_session import S3Session
-from ...values.config import S3Settings
+from ...values.config import PATIENCE_S, Config, S3Settings
 from ...values.lifecycle_rule import LifecycleRule
 from .check_result import Check, failed
 
@@ -24,13 +26,19 @@ _REFUSED_BEYOND = timedelta(minutes=15)
 _NOTICED_BEYOND = timedelta(minutes=1)
 
 
-def bucket_checks(settings: S3Settings, now: Callable[[], datetime]) -> Iterator[Check]:
-    """Check the settings of the bucket of ``settings``. A setting that these credentials may not read is no problem."""
+def bucket_checks(config: Config, settings: S3Settings, now: Callable[[], datetime]) -> Iterator[Check]:
+    """Check the settings of the bucket of ``settings``, which ``config`` names. A setting that these credentials may
+    not read is no problem."""
     session = S3Session(settings)
     facts, lifecycle = BucketFacts(session), BucketLifecycle(session)
+
+    def check_lifecycle() -> list[Check]:
+        rules = _rules(lifecycle)
+        return [*lifecycle_checks(rules, settings.prefix), *policy_checks(rules, config, versioned=_versioned(facts))]
+
     try:
         yield from _readable("clock", lambda: [clock_check(facts.server_time(), now())])
-        yield from _readable("lifecycle", lambda: lifecycle_checks(_rules(lifecycle), settings.prefix))
+        yield from _readable("lifecycle", check_lifecycle)
         yield from _readable("versioning", lambda: [versioning_check(facts.versioning())])
         yield from _readable("object_lock", lambda: [lock_check(facts.object_lock())])
     finally:
@@ -39,6 +47,13 @@ def bucket_checks(settings: S3Settings, now: Callable[[], datetime]) -> Iterator
 
 def _rules(lifecycle: BucketLifecycle) -> list[LifecycleRule]:
     return [rule_from_xml(rule) for rule in lifecycle.read().rules]
+
+
+def _versioned(facts: BucketFacts) -> bool | None:
+    try:
+        return facts.versioning()
+    except (StoreDenied, S3Refused, ObjectMissing):
+        return None
 
 
 def _readable(name: str, checks: Callable[[], Sequence[Check]]) -> Iterator[Check]:
@@ -76,6 +91,19 @@ def lifecycle_checks(rules: Sequence[LifecycleRule], prefix: str) -> list[Check]
     step = "Change or remove that rule, or limit it to a prefix outside the repository"
     plain = (warning.replace(" (not one of those named here)", "") for warning in warnings)
     return [Check("lifecycle", "warning", warning, step) for warning in plain]
+
+
+def policy_checks(rules: Sequence[LifecycleRule], config: Config, *, versioned: bool | None) -> list[Check]:
+    """Find where rules contradict the policy of any task, or the patience of a run."""
+    found = contradictions(
+        rules,
+        [config.retention if task.retention is None else task.retention for task in config.tasks if task.enabled],
+        prices=price_list(config),
+        repository_prefix=config.s3.prefix if config.s3 else "",
+        versioned=versioned,
+        patience_s=PATIENCE_S if config.patience_s is None else config.patience_s,
+    )
+    return [Check("lifecycle", "warning", one.message, one.next_step) for one in found]
 
 
 def versioning_check(enabled: bool) -> Check:

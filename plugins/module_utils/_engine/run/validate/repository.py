@@ -28,7 +28,7 @@ def repository_checks(context: Context) -> Iterator[Check]:
         if isinstance(store, S3Store) and context.config.s3 is not None:
             yield from settings_checks(context.config.s3)
             yield from feature_checks(store.features(fresh=True))
-            yield from bucket_checks(context.config.s3, context.clock)
+            yield from bucket_checks(context.config, context.config.s3, context.clock)
         elif context.config.local is not None:
             yield _writable(Path(context.config.local.path))
     finally:
