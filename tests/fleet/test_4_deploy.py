@@ -46,6 +46,8 @@ def inventory(fleet: Fleet, endpoint: str) -> Path:
             for said, meant in places.items():
                 text = text.replace(said, meant)
             variables |= yaml.safe_load(text)
+    # The controller does not see the server at the address that the machine does.
+    del variables["lifecycle_credentials"]
     directory = fleet.controller / "inventory"
     (directory / "group_vars").mkdir(parents=True)
     shutil.copy(fleet.controller / "inventory.yml", directory / "hosts.yml")
