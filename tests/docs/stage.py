@@ -27,6 +27,8 @@ SIGNER = "zrbsign1pq1chmnm4la3x34lkgdfel6dy7bl4zb…"
 RUN_ELSEWHERE = {
     "ansible-playbook -i inventory zrb.fleet.deploy --check": "tests/fleet/test_4_deploy.py",
     "ansible-playbook -i inventory zrb.fleet.deploy": "tests/fleet/test_4_deploy.py",
+    "ansible-playbook -i inventory zrb.fleet.backup -e zrb_level=1": "tests/integration/modules/test_playbooks.py",
+    "ansible-playbook -i inventory zrb.fleet.status": "tests/integration/modules/test_playbooks.py",
     "pip download --require-hashes --only-binary :all: -d /srv/wheelhouse -r requirements.txt": (
         "tests/fleet/wheelhouse.py"
     ),

@@ -31,6 +31,7 @@ PAGES = {
         "roles/permissions/README",
         "roles/schedule/README",
         "roles/logrotate/README",
+        "roles/lifecycle/README",
         "docs/format",
     ),
     "Why it can be trusted": (
