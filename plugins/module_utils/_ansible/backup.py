@@ -15,6 +15,7 @@ from .._engine.run.backup import BackupOutcome, back_up, plan_backup
 from .._engine.run.context import Context
 from .._engine.run.list import list_backups
 from .._engine.values.config import Task
+from .._engine.values.progress import Progress
 from .engine_config import config_from, task_from
 from .freshness import newest_usable
 from .results import facts_of, fail_from, pass_on_warnings
@@ -22,11 +23,11 @@ from .s3_options import warn_if_unverified
 from .times import parse_age
 
 
-def run_backup(module: AnsibleModule) -> dict[str, Any]:
+def run_backup(module: AnsibleModule, progress: Progress) -> dict[str, Any]:
     """The result of ``zfs_backup``. Raises what the engine raises."""
     params = module.params
     warn_if_unverified(module)
-    context = Context.for_config(config_from(params))
+    context = Context.for_config(config_from(params), progress=progress)
     task = task_from(params, context.config)
     fresh = _fresh_backups(context, task, level=params["level"], younger_than=params["unless_newer_than"])
     if fresh:

@@ -15,17 +15,18 @@ from .._engine.config.key_files import read_identities
 from .._engine.errors import UsageError
 from .._engine.run.context import Context
 from .._engine.run.restore import RestoreSelection, plan_restore, restore, restored_guid
+from .._engine.values.progress import Progress
 from .engine_config import Params, config_from
 from .results import pass_on_warnings
 from .s3_options import warn_if_unverified
 from .times import parse_moment
 
 
-def run_restore(module: AnsibleModule) -> dict[str, Any]:
+def run_restore(module: AnsibleModule, progress: Progress) -> dict[str, Any]:
     """The result of ``zfs_restore``. Raises what the engine raises."""
     params = module.params
     warn_if_unverified(module)
-    context = Context.for_config(config_from(params))
+    context = Context.for_config(config_from(params), progress=progress)
     selection = _selection(params)
     trusted, allow_unsigned = context.trusted_signers(), params["allow_unsigned"]
     guid = restored_guid(context, selection, trusted=trusted, allow_unsigned=allow_unsigned)

@@ -7,6 +7,6 @@
 from __future__ import annotations
 
 from .detached import JobOutput, start_job
-from .jobs import ListedJob, cancel, follow, job_result, list_jobs, look_at
+from .jobs import ListedJob, cancel, follow, job_result, list_jobs, look_at, wait_for
 
-__all__ = ["JobOutput", "ListedJob", "cancel", "follow", "job_result", "list_jobs", "look_at", "start_job"]
+__all__ = ["JobOutput", "ListedJob", "cancel", "follow", "job_result", "list_jobs", "look_at", "start_job", "wait_for"]

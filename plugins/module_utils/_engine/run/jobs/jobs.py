@@ -82,6 +82,23 @@ def follow(base_dir: Path, job_id: str, *, wait: Callable[[], None] = lambda: ti
         wait()
 
 
+def wait_for(base_dir: Path, job_id: str, *, limit_s: float | None) -> bool:
+    """Wait until a job has ended, and return whether it has within ``limit_s`` seconds.
+
+    Raises ``NoSuchJob``, ``LocalStateError``.
+    """
+    job = find_job(base_dir, job_id)
+    if limit_s is None:
+        job.wait()
+    until, pause_s = time.monotonic() + (limit_s or 0), 0.01
+    while job.running:
+        if time.monotonic() >= until:
+            return False
+        time.sleep(pause_s)
+        pause_s = min(2 * pause_s, 0.5)
+    return True
+
+
 def job_result(base_dir: Path, job_id: str) -> dict[str, Any]:
     """What a job that has ended leaves: ``exit_code``, ``document`` (of ``--json``), ``text`` and ``messages`` (what it
     would have printed on stdout and stderr).
