@@ -3,7 +3,7 @@
 PYTHON ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help test-long schema venv demo demo-clean docs test unit lint sanity sanity-all ansible-test release bench clean testbed testbed-down test-openzfs test-servers servers-page
+.PHONY: help readmes lock test-fleet test-long schema venv demo demo-clean docs test unit lint sanity sanity-all ansible-test release bench clean testbed testbed-down test-openzfs test-servers servers-page
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,15 @@ unit: .venv/.installed  ## Run the unit tests alone: no root, no network, second
 
 test-long: .venv/.installed  ## Let the state machine take 100,000 steps, and show that it notices known defects (hours)
 	@ZRB_TEST_STEPS=100000 .venv/bin/pytest tests/unit/test_state_machine.py tests/long
+
+readmes: .venv/.installed  ## Write the README of each role anew from its argument specification
+	@.venv/bin/python -m tests.docs.role_readme
+
+lock:  ## Pin the libraries of the role runtime to their newest versions and hashes
+	@tests/setup/lock
+
+test-fleet: .venv/.installed  ## Apply the roles to a virtual machine with OpenZFS, and check what they did (root to build the image)
+	@tests/setup/test-fleet $(TESTS)
 
 schema: .venv/.installed  ## Write docs/*.schema.json anew from the fields of the records
 	@.venv/bin/python -m tests.docs.schema

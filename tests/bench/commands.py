@@ -46,8 +46,8 @@ def _list(scratch: Path) -> float:
     full = repository.commit(size=100)
     for _ in range(BACKUPS - 1):
         repository.commit(1, base=full, size=100)
-    config = _write_config(place, repository, dataset="tank/data")
-    measured = run([*_zrb(), "list", "--config", str(config), "--json"])
+    config = write_config(place, repository, dataset="tank/data")
+    measured = run([*zrb(), "list", "--config", str(config), "--json"])
     assert len(json.loads(measured.stdout)["entries"]) == BACKUPS
     return measured.cpu_s
 
@@ -58,8 +58,8 @@ def _dry_run(scratch: Path) -> float | None:
     with _dataset(place) as dataset:
         if dataset is None:
             return None
-        config = _write_config(place, repository, dataset=dataset)
-        return run([*_zrb(), "backup", "--level", "0", "--dry-run", "--config", str(config)]).cpu_s
+        config = write_config(place, repository, dataset=dataset)
+        return run([*zrb(), "backup", "--level", "0", "--dry-run", "--config", str(config)]).cpu_s
 
 
 @contextmanager
@@ -79,7 +79,8 @@ def _dataset(place: Path) -> Iterator[str | None]:
         subprocess.run([zpool, "destroy", "-f", pool], check=True)
 
 
-def _write_config(place: Path, repository: CommittedRepository, *, dataset: str) -> Path:
+def write_config(place: Path, repository: CommittedRepository, *, dataset: str) -> Path:
+    """A configuration for ``repository`` with one task."""
     pool, _, below = dataset.partition("/")
     signing_key = place / "signing.key"
     write_signing_key(signing_key)
@@ -100,5 +101,6 @@ tasks:
     return path
 
 
-def _zrb() -> list[str]:
+def zrb() -> list[str]:
+    """The command."""
     return [sys.executable, "-m", "zrb.command"]

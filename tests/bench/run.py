@@ -30,7 +30,7 @@ from rich.table import Table
 from zrb.seal.age_keys import new_identity
 from zrb.values.config import Limits
 
-from tests.bench import commands, contenders, servers, stages, zfs_source
+from tests.bench import catalogue, commands, contenders, servers, stages, zfs_source
 from tests.bench.contenders import Comparison, Programs, fresh_directory
 from tests.bench.measure import Measured, run
 
@@ -46,13 +46,14 @@ def main() -> int:
     parser.add_argument("--size", type=int, default=2048, metavar="MIB", help="of random bytes (default: 2048)")
     parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds (default: 5)")
     parser.add_argument("--long", type=int, default=32, metavar="GIB", help="of the long stream (default: 32)")
+    parser.add_argument("--backups", type=int, default=100_000, help="to list (default: 100000)")
     parser.add_argument("--directory", type=Path, default=Path("/dev/shm"), help="a tmpfs, thrice the size")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
     args = parser.parse_args()
     bench = Bench(Console(width=max(100, Console().width)), rounds=args.rounds)
     try:
         with tempfile.TemporaryDirectory(prefix="zrb-bench-", dir=args.directory) as name:
-            bench.run_all(Path(name), size=args.size * MIB, long_gib=args.long)
+            bench.run_all(Path(name), size=args.size * MIB, long_gib=args.long, backups=args.backups)
     except subprocess.CalledProcessError as error:
         sys.stderr.write(f"{' '.join(error.cmd)} ended with status {error.returncode}:\n{error.stderr}\n")
         return 1
@@ -70,7 +71,7 @@ class Bench:
         self._rounds = rounds
         self.figures: dict[str, Any] = {}
 
-    def run_all(self, scratch: Path, *, size: int, long_gib: int) -> None:
+    def run_all(self, scratch: Path, *, size: int, long_gib: int, backups: int) -> None:
         """Every table."""
         programs = Programs(BUILT)
         self._console.print(_machine(programs))
@@ -101,6 +102,12 @@ class Bench:
         source.unlink()
         self.memory(keys[1], long_gib)
         self._console.print(commands.table(scratch))
+        lists = catalogue.measure(scratch, backups)
+        self._console.print(catalogue.table(lists))
+        self.figures["lists"] = {
+            name: {"cpu_s": one.cpu_s, "wall_s": one.wall_s, "peak_bytes": one.peak_bytes}
+            for name, one in lists.items()
+        }
         if programs.missing:
             self._console.print(f"Left out, since tests/setup/bench-peers did not build them: {programs.missing}")
 
@@ -117,7 +124,7 @@ class Bench:
                     measured[name].append(once(place))
                 _forget_objects(scratch)
             if floor_for:
-                speeds.append(stages.stage_speeds(*floor_for, scratch))
+                speeds.append(stages.stage_speeds(*floor_for, scratch, cores=CORES))
         rows = {name: _row(rounds, size) for name, rounds in measured.items()}
         ours = next(iter(rows.values()))["bytes_per_s"]
         table = Table("", "MB/s", "min … max", "ratio", "CPU s/GB", "peak MiB", title=comparison.title)
@@ -142,7 +149,7 @@ class Bench:
         self.figures[comparison.title] = {"size_bytes": size, "rounds": self._rounds, "rows": rows}
 
     def _stages(self, speeds: list[dict[str, float]]) -> None:
-        table = Table("stage, one core", "MB/s", "CPU s/GB", title="What the floor is made of")
+        table = Table("stage, each core, all busy", "MB/s", "CPU s/GB", title="What the floor is made of")
         for stage in speeds[0]:
             speed = statistics.median(one[stage] for one in speeds)
             table.add_row(stage, f"{speed / 1e6:.0f}", f"{1e9 / speed:.2f}")

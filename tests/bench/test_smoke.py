@@ -20,7 +20,19 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.skipif(shutil.which("age") is None, reason="age is not installed; tests/setup/packages installs it")
 def test_every_table_is_filled(tmp_path: Path) -> None:
     figures = tmp_path / "figures.json"
-    command = [sys.executable, "-m", "tests.bench.run", "--size", "16", "--rounds", "1", "--long", "1"]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.bench.run",
+        "--size",
+        "16",
+        "--rounds",
+        "1",
+        "--long",
+        "1",
+        "--backups",
+        "100",
+    ]
     ended = subprocess.run(
         [*command, "--directory", str(tmp_path), "--json", str(figures)],
         cwd=ROOT,
@@ -35,4 +47,5 @@ def test_every_table_is_filled(tmp_path: Path) -> None:
     assert all(row["bytes_per_s"] > 0 for rows in tables.values() for row in rows.values())
     assert all(next(iter(rows)) == "zrb" for rows in tables.values())
     assert all(one["peak_bytes"] > 0 for one in found["memory"])
+    assert [one["peak_bytes"] > 0 for one in found["lists"].values()] == [True] * 4
     assert list(tmp_path.iterdir()) == [figures]

@@ -25,6 +25,12 @@ SIGNER = "zrbsign1pq1chmnm4la3x34lkgdfel6dy7bl4zb…"
 """The keys that all pages show."""
 
 RUN_ELSEWHERE = {
+    "ansible-playbook -i inventory zrb.fleet.deploy --check": "tests/fleet/test_4_deploy.py",
+    "ansible-playbook -i inventory zrb.fleet.deploy": "tests/fleet/test_4_deploy.py",
+    "pip download --require-hashes --only-binary :all: -d /srv/wheelhouse -r requirements.txt": (
+        "tests/fleet/wheelhouse.py"
+    ),
+    "runuser --user=zrb -- zrb backup --level 0": "tests/fleet/test_4_deploy.py",
     "make docs": "tests/docs/test_site.py",
     "make demo": "tests/docs/test_demo.py",
     "make test": ".ci/run",

@@ -156,6 +156,16 @@ def test_first_backup(stage: Stage) -> None:
     stage.play(DOCS / "first-backup.md")
 
 
+def test_retention(stage: Stage, home: MadeDataset) -> None:
+    page = DOCS / "retention.md"
+    (policy,) = [yaml.safe_load(block.text) for block in blocks_of(page) if block.language == "yaml"]
+    settle(stage, **policy)
+    for seed in range(4):
+        change_tree(home.mountpoint, seed + 1)
+        stage.run(Command("zrb backup --level 0", ()), "before the page")
+    stage.play(page)
+
+
 def test_restore_a_nas_from_nothing(stage: Stage, home: MadeDataset) -> None:
     settle(stage)
     files = back_up_three_levels(stage, home.mountpoint)
@@ -254,8 +264,8 @@ def test_restore_by_hand_with_the_program(stage: Stage, home: MadeDataset, zpool
 @pytest.mark.parametrize(
     "page",
     [
-        *("configuration.md", "cli.md", "jobs.md", "servers.md", "format.md"),
-        *("threat-model.md", "reliability.md", "architecture.md"),
+        *("configuration.md", "cli.md", "jobs.md", "servers.md", "format.md", "fleet.md"),
+        *("threat-model.md", "reliability.md", "performance.md", "architecture.md"),
     ],
 )
 def test_pages_of_reference(stage: Stage, page: str) -> None:

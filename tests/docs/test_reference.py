@@ -118,7 +118,7 @@ def configuration_lines() -> dict[str, str]:
 
 def test_every_key_of_the_configuration_is_described_as_its_messages_do() -> None:
     sections = {"": schema.ROOT, "s3.": schema.S3, "s3.storage_class.": schema.STORAGE_CLASS, "s3.retry.": schema.RETRY}
-    sections |= {"local.": schema.LOCAL, "tasks.": schema.TASK}
+    sections |= {"local.": schema.LOCAL, "tasks.": schema.TASK, "retention.": schema.RETENTION}
     assert configuration_lines() == {
         section + key: one.description for section, keys in sections.items() for key, one in keys.items()
     }
@@ -128,7 +128,11 @@ def test_the_configuration_of_the_page_shows_the_defaults(tmp_path: Path) -> Non
     (block,) = yaml_blocks("configuration.md")
     config = read_config(tmp_path, with_keys(block.text).encode())
     assert config.s3
-    examples = {"bucket", "prefix", "endpoint"}, {"name", "description", "pool", "dataset"}, {"part_size", "chunk_size"}
+    examples = (
+        {"bucket", "prefix", "endpoint"},
+        {"name", "description", "pool", "dataset", "retention"},
+        {"part_size", "chunk_size"},
+    )
     for shown, own in zip((config.s3, config.tasks[0], config.limits), examples, strict=True):
         changed = {one.name for one in fields(shown) if getattr(shown, one.name) != one.default}
         assert changed == own

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from random import Random
 from typing import Any
 
-from zrb.repository.catalogue import read_catalogue
+from zrb.repository.catalogue import read_catalogue, read_manifest
 from zrb.repository.part_list import open_part_list
 from zrb.run.backup import BackupOutcome, BackupPlan, BackupResult, back_up, plan_backup
 from zrb.run.context import Context
@@ -171,7 +171,7 @@ class Fleet:
         """The committed backups."""
         catalogue = read_catalogue(self.store, trusted=self.context().trusted_signers())
         assert catalogue.problems == ()
-        return [entry.manifest for entry in catalogue.manifests]
+        return [read_manifest(self.store, entry) for entry in catalogue.manifests]
 
     def journals(self) -> list[Path]:
         """The journal files there are."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import count
@@ -27,13 +27,13 @@ from zrb.errors import (
     StoreUnavailable,
 )
 from zrb.store.object_keys import check_key, check_prefix
-from zrb.store.protocol import Buffer, Flow, StoredObject, free_flow
+from zrb.store.protocol import Buffer, Ending, Flow, Removed, StoredObject, free_flow
 from zrb.store.written_chunks import WrittenChunk, WrittenChunks
 from zrb.values.manifest import Checksum
 
 ARCHIVE_CLASSES = {"GLACIER", "DEEP_ARCHIVE"}
 Operation = Literal[
-    "put", "open_upload", "put_chunk", "complete", "abort_upload", "holds", "head", "get", "read_into", "list"
+    "put", "open_upload", "put_chunk", "complete", "abort_upload", "holds", "head", "get", "read_into", "list", "delete"
 ]
 
 
@@ -45,6 +45,8 @@ class _Object:
     modified: datetime
     thawed: bool = False
     thawing: bool = False
+    locked_until: datetime | None = None
+    legal_hold: bool = False
 
     @property
     def readable(self) -> bool:
@@ -105,6 +107,9 @@ class MemoryStore:
     def location(self) -> str:
         return self._location
 
+    def until(self, end: Ending) -> MemoryStore:
+        return self
+
     def regulate(self, flow: Flow) -> None:
         self._flow = flow
 
@@ -139,7 +144,9 @@ class MemoryStore:
     def head(self, key: str) -> StoredObject | None:
         with self._called("head", key):
             found = self._objects.get(key)
-            return _stored(key, found) if found else None
+            if found is None:
+                return None
+            return replace(_stored(key, found), locked_until=found.locked_until, legal_hold=found.legal_hold)
 
     def get(self, key: str, *, limit: int) -> bytes:
         with self._called("get", key):
@@ -164,7 +171,7 @@ class MemoryStore:
         with _Call(self, "list", prefix):
             found = sorted((key, _stored(key, entry)) for key, entry in self._objects.items() if key.startswith(prefix))
         for _, entry in found:
-            yield replace(entry, checksum=Checksum("none", "", entry.checksum.etag))
+            yield replace(entry, checksum=Checksum("none", "", entry.checksum.etag), version=entry.checksum.etag)
 
     def close(self) -> None:
         self.closed = True
@@ -226,6 +233,15 @@ class MemoryStore:
         """Move an object to an archive class: it can no longer be read."""
         self._objects[key].storage_class = storage_class
         self._objects[key].thawed = self._objects[key].thawing = False
+
+    def write_at(self, key: str, modified: datetime, *, storage_class: str = "STANDARD") -> None:
+        """Say that an object was written at that time, into that class."""
+        self._objects[key].modified = modified
+        self._objects[key].storage_class = storage_class
+
+    def lock(self, key: str, *, until: datetime | None = None, legal_hold: bool = False) -> None:
+        """Lock an object, as Object Lock does."""
+        self._objects[key].locked_until, self._objects[key].legal_hold = until, legal_hold
 
     def thaw(self, key: str, *, done: bool = True) -> None:
         """Begin to thaw an object, or finish it."""
@@ -318,6 +334,32 @@ class MemoryUpload:
         with self._store._lock:
             self.ended = True
             self._store.unfinished.pop(self._upload_id, None)
+
+
+class MemoryRemover:
+    """Implements :class:`zrb.store.protocol.Remover`. ``between`` is called after each object: a request for many may
+    be carried out in part."""
+
+    def __init__(self, store: MemoryStore, between: Callable[[], object] = lambda: None) -> None:
+        self._store = store
+        self._between = between
+        self.closed = False
+
+    def remove(self, keys: Sequence[str]) -> Removed:
+        failures: list[EngineError] = []
+        for key in keys:
+            try:
+                with self._store._called("delete", key):
+                    self._store._objects.pop(key, None)
+            except StoreUnavailable:
+                raise
+            except StoreError as error:
+                failures.append(error)
+            self._between()
+        return Removed(tuple(failures))
+
+    def close(self) -> None:
+        self.closed = True
 
 
 class _Call:

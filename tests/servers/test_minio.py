@@ -10,11 +10,11 @@ from __future__ import annotations
 import os
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,14 @@ import pytest
 from botocore.exceptions import ClientError
 from zrb.errors import PartMissing, StoreDenied, StoreFull, StoreUnavailable, TlsFailure
 from zrb.run.backup import back_up
+from zrb.run.cleanup import clean_up
 from zrb.run.snapshot import take_snapshot
 from zrb.run.validate.repository import repository_checks
 from zrb.run.verify import DEPTHS
 from zrb.stream.patience import Patience
 from zrb.values.clock import utc_now
 from zrb.values.config import MIB, S3Credentials, S3Settings
+from zrb.values.retention import Retention
 
 from tests.conftest import ROOT
 from tests.fakes.fleet import DATASET
@@ -40,6 +42,7 @@ from tests.servers.served_fleet import ServedFleet
 
 BUCKET = "my-backup-bucket"
 """Of the policies in docs/policies, which are used as they are."""
+RECORD = "manifests/nas1/tank/data/retired-0001-0123456789abcdef.record"
 
 
 @pytest.fixture
@@ -97,6 +100,7 @@ ACTIONS: dict[str, Callable[[Any, str], object]] = {
     "read": lambda client, _: client.get_object(Bucket=BUCKET, Key="nas/data/old"),
     "read elsewhere": lambda client, _: client.get_object(Bucket=BUCKET, Key="other/data/old"),
     "write": lambda client, _: client.put_object(Bucket=BUCKET, Key="nas/data/new", Body=b"new"),
+    "write a record": lambda client, _: client.put_object(Bucket=BUCKET, Key=f"{PREFIX}{RECORD}", Body=b"new"),
     "write elsewhere": lambda client, _: client.put_object(Bucket=BUCKET, Key="other/data/new", Body=b"new"),
     "upload and abort": lambda client, _: _begin_upload(client),
     "delete": lambda client, _: client.delete_object(Bucket=BUCKET, Key="nas/data/old"),
@@ -113,7 +117,7 @@ ACTIONS: dict[str, Callable[[Any, str], object]] = {
 ALLOWED = {
     "writer": {"list", "read", "write", "upload and abort"},
     "reader": {"list", "read"},
-    "cleaner": {"list", "read", "delete"},
+    "cleaner": {"list", "read", "write a record", "delete"},
 }
 
 
@@ -183,19 +187,59 @@ def test_who_may_not_write_verifies_and_restores(versioned: Server, tmp_path: Pa
     assert [found.backup_id for found in fleet.manifests()] == [manifest.backup_id]
 
 
+def test_the_cleaner_cleans_up_and_the_writer_cannot(versioned: Server, tmp_path: Path) -> None:
+    fleet = ServedFleet(tmp_path, settings=with_policy(versioned, "writer"))
+    fleet.change_config(tasks=(fleet.task,), retention=Retention(keep_last=1))
+    old = fleet.back_up(0).manifest
+    fleet.write_more()
+    new = fleet.back_up(0).manifest
+    refused = clean_up(fleet.context(clock=utc_now))
+    assert [type(error) for _series, error in refused.failures] == [StoreDenied]
+    assert "s3:PutObject" in refused.failures[0][1].next_step, "it cannot even retire one"
+    assert old in fleet.manifests()
+    assert any(old.backup_id in entry.key for entry in fleet.store.list(""))
+    fleet.use(with_policy(versioned, "cleaner"))
+    done = clean_up(fleet.context(clock=utc_now))
+    assert (done.failures, done.plan.refused, done.exit_code) == ((), (), 4)
+    assert "older versions" in done.warnings[0]
+    assert not any(old.backup_id in entry.key for entry in fleet.store.list(""))
+    fleet.use(versioned.settings(BUCKET))
+    assert [found.backup_id for found in fleet.manifests()] == [new.backup_id]
+    fleet.verify("decrypt")
+
+
 # --- versions that nobody can delete ---
 
 
-def test_what_is_locked_stays_whatever_the_owner_does(own_minio: Server, tmp_path: Path) -> None:
-    client = own_minio.client()
-    settings = own_minio.new_bucket(ObjectLockEnabledForBucket=True)
-    client.put_object_lock_configuration(
+def locked_bucket(server: Server) -> S3Settings:
+    """A bucket in which nobody can delete a version before it is a day old."""
+    settings = server.new_bucket(ObjectLockEnabledForBucket=True)
+    server.client().put_object_lock_configuration(
         Bucket=settings.bucket,
         ObjectLockConfiguration={
             "ObjectLockEnabled": "Enabled",
             "Rule": {"DefaultRetention": {"Mode": "COMPLIANCE", "Days": 1}},
         },
     )
+    return settings
+
+
+def test_a_cleanup_sees_until_when_a_backup_is_locked(own_minio: Server, tmp_path: Path) -> None:
+    fleet = ServedFleet(tmp_path, settings=locked_bucket(own_minio))
+    fleet.change_config(tasks=(fleet.task,), retention=Retention(keep_last=1))
+    begun = utc_now()
+    for _ in range(2):
+        fleet.back_up(0)
+    outcome = clean_up(fleet.context(clock=utc_now))
+    old, _new = outcome.plan.series[0].backups
+    assert (outcome.removed, old.fate, old.obstacle) == ((), "later", "object_lock")
+    assert old.until
+    assert begun + timedelta(days=1) <= old.until <= utc_now() + timedelta(days=1, minutes=1)
+
+
+def test_what_is_locked_stays_whatever_the_owner_does(own_minio: Server, tmp_path: Path) -> None:
+    client = own_minio.client()
+    settings = locked_bucket(own_minio)
     fleet = ServedFleet(tmp_path, settings=settings)
     fleet.back_up(0)
     checks = {check.name: check for check in repository_checks(fleet.context(clock=utc_now))}
@@ -229,8 +273,8 @@ def test_a_server_that_is_killed_and_comes_back_is_waited_for(own_minio: Server,
     def tell(message: str) -> None:
         (back if "again" in message and "is away" not in message else away).set()
 
-    def wait_a_little(_pause_s: float, failure: Any) -> bool:
-        return bool(failure.wait(0.2) if failure else time.sleep(0.2))
+    def wait_a_little(_pause_s: float, end: Any) -> bool:
+        return bool(end.wait(0.2))
 
     killing = _before_each_chunk(fleet, killed_before_chunk(own_minio, 3))
     with ThreadPoolExecutor(1) as pool:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -169,6 +170,17 @@ def test_third_party_libraries_stay_in_their_rooms() -> None:
         ]
     )
     violations([f"{found} when it is itself imported" for _, found in foreign if not (found.late or found.typing_only)])
+
+
+def test_one_use_case_alone_can_delete() -> None:
+    """What deletes is a protocol of its own: whoever is given a store, as a backup is, cannot."""
+    named = {
+        str(path.relative_to(ENGINE))
+        for path in ENGINE_FILES
+        if re.search(r"\b(\w*Remover|open_remover)\b", path.read_text(encoding="utf-8"))
+    }
+    inside = {"store/protocol.py", "store/directory.py", "store/s3.py", "store/open_store.py"}
+    assert named == {*inside, "run/cleanup/cleanup.py"}
 
 
 def test_no_import_by_name() -> None:

@@ -31,6 +31,7 @@ SPECS = {
     "signing_keygen": arguments.KEY_FILE,
     "zfs_backup": arguments.BACKUP,
     "zfs_backup_info": arguments.BACKUP_INFO,
+    "zfs_cleanup": arguments.CLEANUP,
     "zfs_restore": arguments.RESTORE,
     "zfs_snapshot": arguments.SNAPSHOT,
     "zfs_verify": arguments.VERIFY,

@@ -28,7 +28,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from zrb.errors import BackupsVanished, EngineError, ManifestInvalid, RepositoryChanged, StoreDenied
 from zrb.plan import chain
 from zrb.plan.levels import base_candidates
-from zrb.repository.catalogue import Catalogue, read_catalogue
+from zrb.repository.catalogue import Catalogue, read_catalogue, read_manifest
 from zrb.repository.part_list import open_part_list
 from zrb.run.backup import BackupResult, back_up
 from zrb.run.list import list_backups
@@ -357,7 +357,8 @@ class AnythingMayHappen(RuleBasedStateMachine):
 
     def manifests(self, machine: Machine) -> list[Manifest]:
         """The manifests of its host."""
-        return [entry.manifest for entry in self.catalogue(machine).manifests]
+        store = _copy(self.store)
+        return [read_manifest(store, entry) for entry in self.catalogue(machine).manifests]
 
     def keys_of(self, machine: Machine, manifest: Manifest) -> set[str]:
         """Every object that a backup consists of."""

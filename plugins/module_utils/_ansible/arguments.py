@@ -168,6 +168,15 @@ VERIFY = (
         required_by={"task": ("config",)},
     )
 )
+CLEANUP = S3 + ArgumentSpec(
+    options={
+        "config": {"type": "path", "required": True},
+        "task": _TEXT,
+        "host": _TEXT,
+        "max_removals": _INT,
+        "pay_early_deletion": {"type": "bool", "default": False},
+    }
+)
 JOB_INFO = ArgumentSpec(
     options={"config": _PATH, "base_dir": _PATH, "job_id": _TEXT}, mutually_exclusive=(("config", "base_dir"),)
 )

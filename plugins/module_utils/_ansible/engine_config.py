@@ -80,6 +80,21 @@ def config_from(params: Params) -> Config:
     return _with_secrets(config, params)
 
 
+def cleanup_config_from(params: Params) -> Config:
+    """The configuration that ``config`` names, which needs no recipient, with the S3 connection of the options. Raises
+    ``ConfigError``."""
+    config = load_config(Path(params["config"]), writes=False)
+    if config.s3 is None:
+        return config
+    document = {
+        "base_dir": str(config.base_dir),
+        "host": "any",
+        "s3": {"bucket": config.s3.bucket, **_given(params, _S3)},
+    }
+    given = _read(document, writes=False)
+    return _with_secrets(replace(config, s3=_overridden(config.s3, given.s3 or config.s3, params)), params)
+
+
 def task_from(params: Params, config: Config) -> Task:
     """The task that ``task`` names, or that of ``dataset``. Raises ``NoSuchTask``."""
     return find_tasks(config, [params["task"]])[0] if params["task"] is not None else config.tasks[0]

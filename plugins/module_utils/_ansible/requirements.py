@@ -4,18 +4,24 @@
 
 """The Python and the libraries that modules need where they run. Twin of the requirements in the documentation.
 
+What Ansible's own interpreter lacks, the runtime of the role zrb.fleet.runtime has: the module goes on with that.
+
 Runs on any Python that Ansible does, so that an old one is told in a sentence and not in a traceback.
 """
 
 from __future__ import annotations
 
 import importlib
+import os
 import re
+import shutil
 import sys
 import sysconfig
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+
+from ansible.module_utils.common.respawn import has_respawned, respawn_module
 
 from .._engine.errors import LibraryMissing
 from .results import fail_from
@@ -27,6 +33,9 @@ if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
 PYTHON = (3, 11)
+
+RUNTIME = Path("/opt/zrb/current")
+"""Where the role puts the runtime unless it is told otherwise."""
 
 
 class Library(NamedTuple):
@@ -51,16 +60,38 @@ LIBRARIES = {
 
 
 def require(module: AnsibleModule, *names: str) -> None:
-    """End the module unless its Python is new enough and has all these libraries, by the names that are imported."""
+    """Return if this Python is new enough and has all these libraries, by the names that are imported. Otherwise run
+    the module once more with the Python of the runtime, or end it if there is none."""
+    complaint = _complaint(names)
+    if complaint is None:
+        return
+    runtime = None if has_respawned() else runtime_python()
+    if runtime is not None:
+        respawn_module(runtime)
+    fail_from(module, complaint)
+
+
+def runtime_python() -> str | None:
+    """The Python of the runtime: in its usual place, or beside the command ``zrb``; ``None`` if there is none, or if it
+    is this one. By the name of its version, which is not removed while that stands in a command line."""
+    command = shutil.which("zrb", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/bin"]))
+    places = [RUNTIME.resolve() / "bin"] + ([Path(command).resolve().parent] if command else [])
+    for place in places:
+        python = str(place / "python")
+        if python != sys.executable and os.access(python, os.X_OK):
+            return python
+    return None
+
+
+def _complaint(names: tuple[str, ...]) -> LibraryMissing | None:
     if sys.version_info[:2] < PYTHON:
-        fail_from(module, python_too_old(sys.version_info[:2]))
+        return python_too_old(sys.version_info[:2])
     lacking = {}
     for name in names:
         problem = _problem(name)
         if problem:
             lacking[LIBRARIES[name]] = problem
-    if lacking:
-        fail_from(module, libraries_missing(lacking))
+    return libraries_missing(lacking) if lacking else None
 
 
 def engine_libraries(params: Mapping[str, Any]) -> list[str]:
@@ -76,7 +107,10 @@ def python_too_old(found: tuple[int, ...]) -> LibraryMissing:
     return LibraryMissing(
         f"This module needs Python {needed} or later, and {sys.executable} is Python {'.'.join(map(str, found))}",
         subject="python",
-        next_step="Install a newer Python beside it, and set ansible_python_interpreter to its path for this host",
+        next_step=(
+            "Install a newer Python beside it, and apply the role zrb.fleet.runtime to this host, or set "
+            "ansible_python_interpreter to its path"
+        ),
     )
 
 
@@ -117,6 +151,7 @@ def _how_to_install(libraries: list[Library]) -> str:
     # What the distribution manages, pip leaves alone; an environment needs all of them.
     wanted = " ".join(f"'{library.project}>={library.minimum}'" for library in LIBRARIES.values())
     return (
-        f"Install them with `{sys.executable} -m venv /opt/zrb && /opt/zrb/bin/pip install {wanted}`, and set "
-        "ansible_python_interpreter to /opt/zrb/bin/python for this host"
+        "Apply the role zrb.fleet.runtime to this host, or install them with "
+        f"`{sys.executable} -m venv /opt/zrb && /opt/zrb/bin/pip install {wanted}`, and set "
+        "ansible_python_interpreter to /opt/zrb/bin/python"
     )

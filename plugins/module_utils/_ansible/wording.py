@@ -11,6 +11,7 @@ import re
 
 MODULE_OF = {
     "backup": "zfs_backup",
+    "cleanup": "zfs_cleanup",
     "genkey": "age_keygen",
     "jobs": "job_info",
     "list": "zfs_backup_info",

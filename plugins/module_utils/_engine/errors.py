@@ -112,6 +112,10 @@ class ConfigError(UsageError):
     """The configuration file has an unknown key, a wrong type or an impossible combination."""
 
 
+class RemovalsUnconfirmed(UsageError):
+    """A cleanup would remove more backups than anybody has agreed to."""
+
+
 class KeyFileError(UsageError):
     """A key file is missing, malformed, readable by others, or of the wrong kind."""
 
@@ -318,7 +322,7 @@ class WrongRegion(StoreError):
 
 
 class ClockSkewed(StoreError):
-    """This machine's clock is too far from the endpoint's for a signed request."""
+    """This machine's clock is too far from the endpoint's for a signed request, or older than a backup."""
 
 
 class TlsFailure(StoreError):

@@ -27,6 +27,7 @@ IN_ORDER = [
     "zfs_backup",
     "zfs_backup_info",
     "zfs_verify",
+    "zfs_cleanup",
     "zfs_restore",
     "job_info",
 ]
@@ -144,7 +145,7 @@ def here(examples: str, module: str, nas: Nas, bucket: LocalBucket) -> str:
         replacements["    level: "] = "    host: nas1\n    level: "
     for written, meant in replacements.items():
         examples = examples.replace(written, meant)
-    if module in {"zfs_backup_info", "zfs_restore", "zfs_verify"}:
+    if module in {"zfs_backup_info", "zfs_cleanup", "zfs_restore", "zfs_verify"}:
         examples = re.sub(
             rf"^( +)config: {nas.config}$", rf"\1config: {nas.config}\n\1host: nas1", examples, flags=re.MULTILINE
         )

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
-from zrb.repository.catalogue import read_catalogue
+from zrb.repository.catalogue import read_catalogue, read_manifest
 from zrb.run.backup import back_up
 from zrb.run.context import Context
 from zrb.run.verify import verify
@@ -61,10 +61,10 @@ def committed(nas: Nas) -> list[Manifest]:
     store = nas.store()
     try:
         catalogue = read_catalogue(store, trusted=context.trusted_signers())
+        assert catalogue.problems == ()
+        return [read_manifest(store, entry) for entry in catalogue.manifests]
     finally:
         store.close()
-    assert catalogue.problems == ()
-    return [entry.manifest for entry in catalogue.manifests]
 
 
 def _identities(nas: Nas) -> list[str]:

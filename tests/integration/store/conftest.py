@@ -34,7 +34,9 @@ def open_s3(bucket: LocalBucket, pauses_s: list[float]) -> Iterator[OpenStore]:
     opened: list[S3Store] = []
 
     def open_store(*, state_dir: Path | None = None, **changes: Any) -> S3Store:
-        session = S3Session(replace(bucket.settings, **changes), connections=5, pause=pauses_s.append)
+        session = S3Session(
+            replace(bucket.settings, **changes), connections=5, pause=pauses_s.append, chance=lambda: 1.0
+        )
         opened.append(S3Store(session, EndpointProbe(session, state_dir=state_dir)))
         return opened[-1]
 

@@ -13,8 +13,10 @@ from sphinx.application import Sphinx
 PAGES = {
     "Back up and restore": (
         "docs/first-backup",
+        "docs/fleet",
         "docs/restore-a-nas-from-nothing",
         "docs/restore-by-hand",
+        "docs/retention",
     ),
     "Reference": (
         "docs/configuration",
@@ -23,11 +25,15 @@ PAGES = {
         "docs/jobs",
         "reference/zrb",
         "reference/modules",
+        "roles/runtime/README",
+        "roles/config/README",
+        "roles/permissions/README",
         "docs/format",
     ),
     "Why it can be trusted": (
         "docs/threat-model",
         "docs/reliability",
+        "docs/performance",
         "docs/architecture",
     ),
     "Work on it": (
@@ -43,7 +49,7 @@ copyright = "zrb.fleet contributors"  # noqa: A001 - Sphinx wants this name
 extensions = ["myst_parser"]
 root_doc = "README"
 include_patterns = [
-    *("README.md", "CONTRIBUTING.md", "CODE_OF_CONDUCT.md", "tests/vm/README.md"),
+    *("README.md", "CONTRIBUTING.md", "CODE_OF_CONDUCT.md", "tests/vm/README.md", "roles/*/README.md"),
     "docs/*.md",
     "reference/**",
 ]

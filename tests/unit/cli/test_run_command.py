@@ -29,7 +29,7 @@ from tests.fixtures.committed_repository import CommittedRepository
 from .conftest import Zrb
 
 COMMANDS = (
-    *("backup", "list", "restore", "verify", "snapshot", "jobs", "attach", "cancel"),
+    *("backup", "list", "restore", "verify", "cleanup", "snapshot", "jobs", "attach", "cancel"),
     *("genkey", "signing-key", "validate-config"),
 )
 

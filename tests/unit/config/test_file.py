@@ -24,6 +24,7 @@ from zrb.errors import ConfigError, LibraryMissing, NoSuchTask
 from zrb.seal.age_keys import new_identity
 from zrb.seal.signing import SigningKey
 from zrb.values.config import MIB, Config, Limits, LocalSettings, S3Settings, StorageClasses, Task
+from zrb.values.retention import Retention
 
 AGE = "age1gde050sg4l5pa7g2vvd7ly8lmenf36xxlsx6an388uepxrh6457qk5v69w"
 AGE_PRIVATE, OTHER_AGE = new_identity()
@@ -68,6 +69,16 @@ chunk_size: 16777216
 memory_limit: 0.5 GiB
 workers: 8
 bandwidth_limit: 10MB
+retention:
+  keep_last: 3
+  keep_within: 36h
+  keep_hourly: 24
+  keep_daily: 7
+  keep_weekly: 5
+  keep_monthly: 12
+  keep_yearly: 10
+  time_zone: Europe/Vienna
+prices: {{STANDARD: 0.023, DEEP_ARCHIVE: 1}}
 tasks:
   - name: example_task
     description: Example
@@ -79,6 +90,7 @@ tasks:
     snapshot_prefix: nightly
     take_snapshot: false
     raw: never
+    retention: {{keep_last: 1}}
 """
 
 OF_THE_GO_TOOL = f"""\
@@ -173,6 +185,8 @@ def test_every_key_is_read(load: Load) -> None:
         ),
         local=None,
         limits=Limits(128 * MIB, 16 * MIB, 512 * MIB, 8, 10_000_000),
+        retention=Retention(3, 36 * 3600, 24, 7, 5, 12, 10, "Europe/Vienna"),
+        prices={"STANDARD": 0.023, "DEEP_ARCHIVE": 1.0},
         tasks=(
             Task(
                 name="example_task",
@@ -184,9 +198,31 @@ def test_every_key_is_read(load: Load) -> None:
                 snapshot_prefix="nightly",
                 take_snapshot=False,
                 raw="never",
+                retention=Retention(keep_last=1),
             ),
         ),
     )
+
+
+@pytest.mark.parametrize("written", ["", "retention:\n", "retention: never\n"])
+def test_everything_is_kept_unless_somebody_decides_otherwise(load: Load, written: str) -> None:
+    config = load(SMALL + written + TASK)
+    assert config.retention == Retention()
+    assert config.retention.keeps_all
+    assert config.tasks[0].retention is None
+
+
+def test_a_task_may_keep_what_others_do_not(load: Load) -> None:
+    config = load(SMALL + "retention: {keep_last: 1}\n" + TASK.replace("c}", "c, retention: never}"))
+    assert not config.retention.keeps_all
+    assert config.tasks[0].retention == Retention()
+
+
+def test_a_policy_is_written_as_it_is_read(load: Load) -> None:
+    for policy in (Retention(), Retention(1, 36 * 3600, 2, 3, 4, 5, 6), Retention(keep_within_s=86_400)):
+        written = str(policy)
+        text = written if policy.keeps_all else f"{{{written}}}"
+        assert load(SMALL + f"retention: {text}\n").retention == policy
 
 
 def test_a_configuration_of_the_go_tool_loads_unchanged(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -297,6 +333,23 @@ MISTAKES = [
     (SMALL + "part_size: 99999999999999999999TiB\n", 6, "part_size", "5TiB"),
     (SMALL + "bandwidth_limit: 5497558138881\n", 6, "bandwidth_limit", "5TiB"),
     *((SMALL + f"patience: {text}\n", 6, "patience", "6h") for text in ("6", "-1h", "1.5h", "h", "6 hours", "06h")),
+    (SMALL + "retention: forever\n", 6, "retention", "text"),
+    (SMALL + "retention: {time_zone: UTC}\n", 6, "retention", "keep_last"),
+    (SMALL + "retention: {keep_within: 0}\n", 6, "retention", "keep_last"),
+    (SMALL + "retention:\n  keep_dayly: 1\n", 7, "retention.keep_dayly", "`keep_daily`"),
+    (SMALL + "retention: {keep_last: 0}\n", 6, "retention.keep_last", "from 1 to 100000"),
+    (SMALL + "retention: {keep_last: -1}\n", 6, "retention.keep_last", "from 1 to 100000"),
+    (SMALL + "retention: {keep_last: 3d}\n", 6, "retention.keep_last", "without quotes"),
+    (SMALL + "retention: {keep_within: 7}\n", 6, "retention.keep_within", "unit"),
+    *(
+        (SMALL + f"retention: {{keep_last: 1, time_zone: {zone}}}\n", 6, "retention.time_zone", "Europe/Vienna")
+        for zone in ("CET/CEST", "Europe", "../UTC", "/etc/passwd", "+02:00")
+    ),
+    (SMALL + "prices: {STANDART: 1}\n", 6, "prices.STANDART", "`STANDARD`"),
+    (SMALL + "prices: {STANDARD: -1}\n", 6, "prices.STANDARD", "0.023"),
+    (SMALL + 'prices: {STANDARD: "1"}\n', 6, "prices.STANDARD", "0.023"),
+    (SMALL + "prices: {STANDARD: .inf}\n", 6, "prices.STANDARD", "0.023"),
+    (SMALL + TASK.replace("c}", "c, retention: {keep_last: x}}"), 6, "tasks[0].retention.keep_last", "without quotes"),
     (SMALL + "tasks: [{pool: a, dataset: b}]\n", 6, "tasks[0]", "`name`"),
     (SMALL + "tasks: [{name: a, dataset: b}]\n", 6, "tasks[0]", "`pool`"),
     (SMALL + "tasks: [{name: a, pool: b}]\n", 6, "tasks[0]", "`dataset`"),
@@ -368,6 +421,8 @@ SECTIONS: dict[str, tuple[Keys, str]] = {
     "s3.storage_class.": (STORAGE_CLASS, S3 + "  storage_class:\n    "),
     "s3.retry.": (RETRY, S3 + "  retry:\n    "),
     "local.": (LOCAL, SMALL + "  "),
+    "retention.": (schema.RETENTION, SMALL + "retention:\n  keep_last: 1\n  keep_daily: 1\n  "),
+    "prices.": (schema.PRICES, SMALL + "prices:\n  "),
     "tasks[0].": (schema.TASK, SMALL + "tasks:\n  - name: a\n    pool: b\n    dataset: c\n    "),
 }
 EVERY_KEY = [(section, key) for section, (keys, _start) in SECTIONS.items() for key in keys]
@@ -405,7 +460,7 @@ def test_a_key_that_is_left_empty_counts_as_left_out(load: Load, section: str, k
         if section + key == "host":
             without += "host: " + schema._default_host(None) + "\n"  # type: ignore[arg-type]
         assert load(with_value(section, key, "")) == load(
-            without.replace("storage_class:\n", "").replace("retry:\n", "")
+            without.replace("storage_class:\n", "").replace("retry:\n", "").replace("prices:\n", "")
         )
 
 

@@ -14,17 +14,36 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import yaml
 
 from plugins.module_utils._ansible import requirements
 from plugins.module_utils._ansible.requirements import LIBRARIES, engine_libraries, require
 
 PLUGINS = Path(__file__).parents[3] / "plugins"
+REAL_RUNTIME = requirements.RUNTIME
 OLDEST_PYTHON = (3, 8)
 """The oldest that an ansible-core which this collection supports runs modules with."""
 
 
 class Failed(Exception):
     """What ``fail_json`` was called with."""
+
+
+class Respawned(Exception):
+    """Which interpreter the module went on with."""
+
+
+@pytest.fixture(autouse=True)
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine without a runtime, whatever this one has; below it the places where one could be."""
+
+    def respawn(interpreter: str) -> None:
+        raise Respawned(interpreter)
+
+    monkeypatch.setattr(requirements, "RUNTIME", tmp_path / "opt/zrb/current")
+    monkeypatch.setattr(requirements, "respawn_module", respawn)
+    monkeypatch.setattr(requirements.shutil, "which", lambda _name, path: None)
+    return tmp_path
 
 
 class Module:
@@ -115,6 +134,53 @@ def test_the_command_is_one_that_the_distribution_allows(
 def test_boto3_is_asked_for_where_a_bucket_is_named() -> None:
     assert "boto3" in engine_libraries({"bucket": "b"})
     assert "boto3" not in engine_libraries({"bucket": None})
+
+
+def install_runtime(path: Path) -> Path:
+    """A version of the runtime and the link to it, as the role makes them; the version's Python."""
+    binaries = path / "versions/1-abc/bin"
+    binaries.mkdir(parents=True)
+    (path / "current").symlink_to("versions/1-abc")
+    for name in ("python", "zrb"):
+        (binaries / name).write_text("")
+        (binaries / name).chmod(0o755)
+    return binaries / "python"
+
+
+@pytest.mark.parametrize("lacking", ["python", "library"])
+@pytest.mark.parametrize("place", ["usual", "beside the command"])
+def test_what_the_interpreter_lacks_the_runtime_has(
+    monkeypatch: pytest.MonkeyPatch, machine: Path, lacking: str, place: str
+) -> None:
+    if lacking == "python":
+        monkeypatch.setattr(sys, "version_info", (3, 9, 2))
+    else:
+        monkeypatch.setitem(sys.modules, "blake3", None)
+    path = machine / ("opt/zrb" if place == "usual" else "mnt/tank/zrb")
+    python = install_runtime(path)
+    (machine / "zrb").symlink_to(path / "current/bin/zrb")
+    monkeypatch.setattr(requirements.shutil, "which", lambda _name, path: str(machine / "zrb"))
+    with pytest.raises(Respawned) as raised:
+        require(Module(), "blake3")  # type: ignore[arg-type]
+    assert raised.value.args == (str(python),)
+
+
+@pytest.mark.parametrize("reason", ["respawned already", "it is this one", "it cannot be run"])
+def test_a_runtime_that_does_not_help_is_not_tried(monkeypatch: pytest.MonkeyPatch, machine: Path, reason: str) -> None:
+    python = install_runtime(machine / "opt/zrb")
+    if reason == "respawned already":
+        monkeypatch.setattr(requirements, "has_respawned", lambda: True)
+    elif reason == "it is this one":
+        monkeypatch.setattr(sys, "executable", str(python))
+    else:
+        python.unlink()
+    monkeypatch.setitem(sys.modules, "blake3", None)
+    assert complaint("blake3")["subject"] == "blake3"
+
+
+def test_the_runtime_is_where_the_role_puts_it() -> None:
+    defaults = yaml.safe_load((PLUGINS.parent / "roles/runtime/defaults/main.yml").read_text())
+    assert Path(defaults["runtime_path"], "current") == REAL_RUNTIME
 
 
 def first_imports(module: Path) -> set[Path]:

@@ -23,6 +23,7 @@ OPTIONS = {option for spec in SPECS.values() for option in spec.options} | {"che
 
 (_COMMANDS,) = [action for action in build_parser()._actions if isinstance(action, argparse._SubParsersAction)]
 COMMANDS = {name: set(parser._option_string_actions) for name, parser in _COMMANDS.choices.items()}
+ROLES = {path.name for path in (PLUGINS.parent / "roles").iterdir()}
 COMMAND_ALONE = {"source"}
 """Options whose messages no module can cause."""
 
@@ -59,9 +60,9 @@ def test_what_the_engine_names_exists(place: str, text: str) -> None:
     for command, options in re.findall(r"`zrb ([a-z-]+)([^`]*)`", text):
         assert command in COMMANDS, place
         assert set(re.findall(r"--[a-z-]+", options)) <= COMMANDS[command], place
-    for module in re.findall(r"\bzrb\.fleet\.(\w+)", text):
-        assert module in MODULES, place
-    assert not re.search(r"(?<!instance )\broles?\b", text), place
+    for role, module in re.findall(r"(\brole )?\bzrb\.fleet\.(\w+)", text):
+        assert module in (ROLES if role else MODULES), place
+    assert not re.search(r"(?<!instance )\broles?\b(?! zrb\.fleet\.)", text), place
 
 
 @pytest.mark.parametrize(("place", "text"), [one for one in SENTENCES if re.search(r"(?<![\w-])--[a-z]", one[1])])

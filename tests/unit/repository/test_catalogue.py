@@ -22,11 +22,11 @@ from zrb.errors import (
     ThawNeeded,
 )
 from zrb.plan.chain import check_series
-from zrb.repository.catalogue import Catalogue, read_catalogue
+from zrb.repository.catalogue import Catalogue, read_catalogue, read_manifest
 from zrb.seal.signing import SigningKey
 from zrb.store.directory import DirectoryStore
 from zrb.store.protocol import StoredObject
-from zrb.values.manifest import Manifest
+from zrb.values.manifest import BackupSummary, Manifest
 
 from tests.fixtures.committed_repository import CommittedRepository
 
@@ -43,6 +43,10 @@ def read(repository: CommittedRepository, **choice: object) -> Catalogue:
 
 def key_of(manifest: Manifest) -> str:
     return manifest.series.manifest_key(manifest.backup_id)
+
+
+def summaries(catalogue: Catalogue) -> list[BackupSummary]:
+    return [entry.manifest for entry in catalogue.manifests]
 
 
 def only_problem(catalogue: Catalogue) -> EngineError:
@@ -63,7 +67,7 @@ def test_backups_come_by_line_and_number_with_their_signer_and_hash(repository: 
     first = repository.commit(1, base=full)
     child = repository.commit(dataset="tank/data/child")
     catalogue = read(repository, workers=3)
-    assert [entry.manifest for entry in catalogue.manifests] == [full, first, child, other]
+    assert summaries(catalogue) == [full.summary, first.summary, child.summary, other.summary]
     assert {entry.signer for entry in catalogue.manifests} == {repository.signing_key.public}
     assert [entry.key for entry in catalogue.manifests][:2] == [key_of(full), key_of(first)]
     assert catalogue.manifests[0].payload_sha256 == first.previous
@@ -79,9 +83,9 @@ def test_a_list_of_parts_without_a_manifest_is_no_backup_and_no_problem(reposito
     catalogue = read(repository)
     assert catalogue.problems == ()
     assert [(entry.manifest, entry.has_part_list) for entry in catalogue.manifests] == [
-        (kept, True),
-        (cut, False),
-        (lost, False),
+        (kept.summary, True),
+        (cut.summary, False),
+        (lost.summary, False),
     ]
 
 
@@ -100,13 +104,13 @@ def test_a_host_and_a_dataset_can_be_chosen(repository: CommittedRepository) -> 
     other = repository.commit(host="nas2")
     repository.commit(dataset="tank/database")
 
-    def found(**choice: str) -> list[Manifest]:
-        return [entry.manifest for entry in read(repository, **choice).manifests]
+    def found(**choice: str) -> list[BackupSummary]:
+        return summaries(read(repository, **choice))
 
-    assert found(host="nas1", dataset="tank/data") == [full]
-    assert found(host="nas1", dataset="tank/data/child") == [child]
-    assert found(dataset="tank/data") == [full, other]
-    assert found(host="nas2") == [other]
+    assert found(host="nas1", dataset="tank/data") == [full.summary]
+    assert found(host="nas1", dataset="tank/data/child") == [child.summary]
+    assert found(dataset="tank/data") == [full.summary, other.summary]
+    assert found(host="nas2") == [other.summary]
     assert found(host="nas") == []
     assert len(found()) == 4
 
@@ -115,7 +119,7 @@ def test_a_damaged_manifest_does_not_hide_the_others(repository: CommittedReposi
     full, second = repository.commit(), repository.commit()
     repository.flip_bit(key_of(full), 100)
     catalogue = read(repository)
-    assert [entry.manifest for entry in catalogue.manifests] == [second]
+    assert summaries(catalogue) == [second.summary]
     problem = only_problem(catalogue)
     assert problem.subject == key_of(full)
     assert problem.problem.startswith(f"{key_of(full)}: ")
@@ -126,7 +130,7 @@ def test_a_manifest_of_a_stranger_is_reported(repository: CommittedRepository) -
     mine = repository.commit()
     stranger = repository.commit(signing_key=SigningKey.generate())
     catalogue = read(repository)
-    assert [entry.manifest for entry in catalogue.manifests] == [mine]
+    assert summaries(catalogue) == [mine.summary]
     assert isinstance(only_problem(catalogue), SignatureInvalid)
     assert only_problem(catalogue).problem.startswith(f"{key_of(stranger)}: The manifest is signed by the key")
     unsigned = read(repository, allow_unsigned=True)
@@ -146,7 +150,7 @@ def test_a_manifest_that_was_copied_to_another_line_is_reported(repository: Comm
     key = f"manifests/{where}/{full.backup_id}.json"
     repository.store.put(key, repository.store.get(key_of(full), limit=10**6))
     catalogue = read(repository)
-    assert [entry.manifest for entry in catalogue.manifests] == [full]
+    assert summaries(catalogue) == [full.summary]
     assert only_problem(catalogue).problem == (
         f"{key}: The manifest says that it is {full.backup_id} of tank/data on nas1"
     )
@@ -164,7 +168,7 @@ def test_a_manifest_of_another_repository_is_reported(repository: CommittedRepos
     mine = repository.commit()
     foreign = repository.commit(change=lambda manifest: replace(manifest, repository_id="f" * 32))
     catalogue = read(repository)
-    assert [entry.manifest for entry in catalogue.manifests] == [mine]
+    assert summaries(catalogue) == [mine.summary]
     assert only_problem(catalogue).problem == (
         f"{key_of(foreign)}: The manifest belongs to the repository {'f' * 32}, "
         f"and zrb.json names {repository.repository_id}"
@@ -175,11 +179,11 @@ def test_backups_are_listed_where_the_identity_is_lost(repository: CommittedRepo
     full = repository.commit()
     repository.file_of("zrb.json").unlink()
     catalogue = read(repository)
-    assert [entry.manifest for entry in catalogue.manifests] == [full]
+    assert summaries(catalogue) == [full.summary]
     assert "no zrb.json" in only_problem(catalogue).problem
     repository.file_of("zrb.json").write_text("{}")
     catalogue = read(repository)
-    assert [entry.manifest for entry in catalogue.manifests] == [full]
+    assert summaries(catalogue) == [full.summary]
     assert "zrb.json" in only_problem(catalogue).problem
 
 
@@ -193,7 +197,7 @@ def test_what_others_left_among_the_manifests_is_no_problem(repository: Committe
     for name in ("notes.txt", ".DS_Store", "x.json_", "json"):
         repository.store.put(f"manifests/nas1/tank/data/{name}", b"hello")
     catalogue = read(repository)
-    assert [entry.manifest for entry in catalogue.manifests] == [full]
+    assert summaries(catalogue) == [full.summary]
     assert catalogue.problems == ()
 
 
@@ -245,7 +249,7 @@ def test_a_manifest_that_is_removed_meanwhile_is_left_out(repository: CommittedR
             return iter(listed)
 
     catalogue = read_catalogue(Forgetful(repository.path), trusted=[repository.signing_key.public])
-    assert [entry.manifest for entry in catalogue.manifests] == [second]
+    assert summaries(catalogue) == [second.summary]
     assert catalogue.problems == ()
 
 
@@ -278,3 +282,25 @@ def test_problems_are_integrity_errors(repository: CommittedRepository) -> None:
     repository.store.put("manifests/x.json", b"")
     assert isinstance(only_problem(read(repository)), ManifestInvalid)
     assert only_problem(read(repository)).exit_code == 5
+
+
+def test_a_whole_manifest_is_the_one_that_was_proved(repository: CommittedRepository) -> None:
+    full, second = repository.commit(), repository.commit()
+    found = read(repository).manifests
+    assert [read_manifest(repository.store, one) for one in found] == [full, second]
+    for damage in (
+        lambda: repository.flip_bit(key_of(full), 100),
+        lambda: repository.file_of(key_of(full)).write_bytes(repository.file_of(key_of(second)).read_bytes()),
+        lambda: repository.file_of(key_of(full)).unlink(),
+    ):
+        damage()
+        with pytest.raises(ManifestInvalid) as caught:
+            read_manifest(repository.store, found[0])
+        assert caught.value.subject == key_of(full)
+
+
+@pytest.mark.parametrize("length", [0, 100_000])
+def test_a_summary_does_not_grow_with_its_manifest(repository: CommittedRepository, length: int) -> None:
+    repository.commit(change=lambda manifest: replace(manifest, properties={"user:note": "x" * length}))
+    (found,) = summaries(read(repository))
+    assert len(repr(found)) < 2000

@@ -474,7 +474,7 @@ class TestOldData:
         first, second = fleet.manifests()
         resumed = fleet.back_up(0).manifest
         fleet.write(4)
-        assert [fleet.plan(level).choice.base for level in (1, 2)] == [resumed, second]
+        assert [fleet.plan(level).choice.base for level in (1, 2)] == [resumed.summary, second.summary]
         assert second.base is not None
         assert second.base.backup_id == first.backup_id
 

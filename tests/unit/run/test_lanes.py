@@ -18,7 +18,7 @@ import pytest
 from zrb.cli.signals import stopping_on_signals
 from zrb.errors import Interrupted, Unexpected
 from zrb.run.backup import BackupOutcome
-from zrb.stream.first_failure import Failure
+from zrb.store.protocol import Ending
 from zrb.stream.patience import Patience, pause
 from zrb.values.config import MIB
 
@@ -178,9 +178,9 @@ def test_a_signal_ends_all_waiting_for_a_storage_that_is_away(fleet: Fleet, key_
         fleet.store.fail("put", nth=nth, key_part=key_part)
     away = threading.Barrier(3, action=lambda: os.kill(os.getpid(), signal.SIGTERM))
 
-    def wait(pause_s: float, failure: Failure | None) -> bool:
+    def wait(pause_s: float, end: Ending) -> bool:
         away.wait(PATIENCE_S)
-        return pause(PATIENCE_S + pause_s, failure)
+        return pause(PATIENCE_S + pause_s, end)
 
     with stopping_on_signals(), pytest.raises(Interrupted):
         fleet.run(0, patience=Patience(3600, pause=wait))

@@ -463,6 +463,19 @@ class TestFailed:
         assert type(error) is WrongIdentity
         assert fleet.config.recipients[0] in error.next_step
         assert not fleet.zfs.exists(TARGET)
+        assert "restore" not in [operation for operation, *_ in fleet.progress.started]
+
+    def test_a_key_that_does_not_open_a_later_link_is_noticed_first(self, fleet: Fleet) -> None:
+        """A level 0 that is for the old key, and a level 1 for the new one: days of download would be for nothing."""
+        old, new = new_identity(), new_identity()
+        for level, pair in ((0, old), (1, new)):
+            fleet.change_config(recipients=(pair[1],))
+            fleet.write(level)
+            fleet.back_up(level)
+        error = fails(fleet, identity=old[0])
+        assert type(error) is WrongIdentity
+        assert new[1] in error.next_step
+        assert not fleet.zfs.exists(TARGET)
 
     @pytest.mark.parametrize("keeps", [False, True])
     @pytest.mark.parametrize("after_bytes", [0, 1000, 150 * KIB])
@@ -554,7 +567,7 @@ class TestFailed:
 
     def test_the_store_fails_in_between(self, chain: Chain) -> None:
         fleet, _, contents = chain
-        fleet.store.fail("read_into", key_part="level1/")
+        fleet.store.fail("read_into", key_part="level1/", nth=2)  # the first one is for its header
         assert type(fails(fleet)) is StoreUnavailable
         assert fleet.zfs.content(TARGET) == contents[0]
 

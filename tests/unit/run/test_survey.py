@@ -73,8 +73,8 @@ class TestLook:
     def test_what_there_is(self, fleet: Fleet) -> None:
         manifests = [fleet.back_up(level).manifest for level in (0, 1)]
         found = survey(fleet)
-        assert list(found.manifests) == manifests
-        assert found.committed(manifests[1].backup_id) == manifests[1]
+        assert list(found.manifests) == [manifest.summary for manifest in manifests]
+        assert found.committed(manifests[1].backup_id) == manifests[1].summary
         snapshot = found.snapshot_with(manifests[0].snapshot.guid)
         assert snapshot is not None
         assert snapshot.name == manifests[0].snapshot.name

@@ -215,9 +215,9 @@ PRIVATE = KEY.text().splitlines()[-1]
     [
         ("", "There is no private key in nas.key"),
         (f"{PRIVATE}\n{PRIVATE}", "There is 2 lines that are not comments, and not one in nas.key"),
-        (KEY.public, "The public key of a signer stands where the private key belongs in nas.key"),
-        ("AGE-SECRET-KEY-1QQQ", "An age private key, which cannot sign, stands in nas.key"),
-        ("-----BEGIN PRIVATE KEY-----", "Something that is not a signing key stands in nas.key"),
+        (KEY.public, "nas.key holds the public key of a signer"),
+        ("AGE-SECRET-KEY-1QQQ", "nas.key holds an age private key"),
+        ("-----BEGIN PRIVATE KEY-----", "nas.key holds something that is not a signing key"),
         (PRIVATE[:-1], "The signing key in nas.key is damaged"),
         (PRIVATE + "A", "The signing key in nas.key is damaged"),
         (PRIVATE.replace("KEY-1", "KEY-1!", 1), "The signing key in nas.key is damaged"),

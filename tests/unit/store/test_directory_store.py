@@ -26,7 +26,8 @@ from zrb.errors import (
     StoreFull,
     StoreUnavailable,
 )
-from zrb.store.directory import DirectoryStore
+from zrb.store.directory import DirectoryRemover, DirectoryStore
+from zrb.store.protocol import Removed
 from zrb.values.manifest import Checksum
 
 from tests.fakes.conformance_of_stores import KEY, StoreConformance
@@ -417,3 +418,45 @@ def test_a_missing_object_in_a_directory_that_is_there(store: DirectoryStore) ->
     store.put("data/other", b"")
     with pytest.raises(ObjectMissing, match="repository"):
         store.get("data/this", limit=1)
+
+
+def test_files_are_removed_and_with_the_last_part_its_directory(root: Path, store: DirectoryStore) -> None:
+    other = KEY.replace("000000", "000001")
+    manifest = "manifests/nas1/pool/a.json"
+    for key in (KEY, other, manifest):
+        store.put(key, b"x")
+    remover = DirectoryRemover(root)
+    assert remover.remove([KEY]) == Removed()
+    assert [item.key for item in store.list("")] == [other, manifest]
+    assert remover.remove([KEY, other, "data/never/there"]) == Removed()
+    assert not (root / KEY).parent.exists()
+    store.put(KEY, b"again")
+    remover.close()
+
+
+def test_what_cannot_be_removed_is_told_and_the_rest_goes(root: Path, store: DirectoryStore, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "file").write_text("not ours")
+    (root / "data").mkdir()
+    (root / "data" / "link").symlink_to(outside)
+    (root / "data" / "directory").mkdir()
+    store.put(KEY, b"x")
+    failures = DirectoryRemover(root).remove(["data/link/file", "data/directory", KEY]).failures
+    assert [(type(failure), failure.subject) for failure in failures] == [
+        (IntegrityError, "data/link/file"),
+        (StoreError, "data/directory"),
+    ]
+    assert store.head(KEY) is None
+    assert (outside / "file").exists()
+
+
+@pytest.mark.parametrize("key", ["../outside", "/etc/passwd", "data/../../x", ""])
+def test_nothing_is_removed_outside_of_the_repository(root: Path, key: str) -> None:
+    with pytest.raises(IntegrityError):
+        DirectoryRemover(root).remove([key])
+
+
+def test_nothing_is_removed_below_a_missing_mount(tmp_path: Path) -> None:
+    with pytest.raises(NoSuchRepository):
+        DirectoryRemover(tmp_path / "unmounted").remove([KEY])

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from zrb.errors import ConfigError, CredentialsMissing, KeyFileError, LibraryMissing, StoreUnavailable, TlsFailure
 from zrb.store import s3_session
+from zrb.store.s3_errors import PreconditionRefused
 from zrb.store.s3_session import S3Session
 from zrb.values.config import S3Credentials, S3Settings
 
@@ -167,3 +168,12 @@ def test_many_threads_share_one_client_and_closing_ends_it() -> None:
     session.close()
     session.close()
     assert session.client is not found[0]
+
+
+def test_two_writes_that_conflict_come_back_at_random() -> None:
+    pauses: set[float] = set()
+    session = S3Session(LOCAL, pause=pauses.add)
+    for _ in range(20):
+        session.wait_out(PreconditionRefused("409", next_step="Again"), 2.0)
+    assert len(pauses) > 1
+    assert all(1.0 <= one <= 2.0 for one in pauses)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import pytest
 from hypothesis import given
@@ -24,8 +24,10 @@ from zrb.errors import (
     StoreUnavailable,
     TlsFailure,
 )
+from zrb.store.protocol import Ending
 from zrb.stream.first_failure import Failure
 from zrb.stream.patience import LONGEST_PAUSE_S, Patience
+from zrb.stream.patient_store import PatientStore
 
 from tests.fakes.store import MemoryStore, Operation, unavailable
 from tests.unit.stream.piping import PART, Ledger, backup_pipeline, destination, random_bytes, readable
@@ -47,12 +49,12 @@ class Waiting:
     def patience(self, limit_s: float = HOUR) -> Patience:
         return Patience(limit_s, tell=self.told.append, clock=lambda: self.now, pause=self.pause, chance=self.chance)
 
-    def pause(self, pause_s: float, failure: Failure | None) -> bool:
+    def pause(self, pause_s: float, end: Ending) -> bool:
         with self.lock:
             self.pauses.append(pause_s)
             self.now += pause_s
         self.during()
-        return failure is not None and failure.happened
+        return end.wait(0)
 
 
 def failing(times: int, error: Callable[[], Exception] = unavailable) -> Callable[[], str]:
@@ -176,7 +178,7 @@ def test_a_backup_goes_on_with_the_same_bytes(operation: Operation, nth: int, ti
     data = random_bytes(3 * PART + 100)
     for number in range(times):
         store.fail(operation, nth=nth + number)
-    target = replace(destination(store, ledger), patience=waiting.patience())
+    target = destination(PatientStore(store, waiting.patience()), ledger)
     with readable(data) as source:
         stored = backup_pipeline().store_stream(source, target, at_end=lambda _head, _tail: None)
     assert stored.stream_bytes == len(data)
@@ -192,7 +194,7 @@ def test_a_storage_that_stays_away_fails_the_backup_after_its_patience() -> None
     store, waiting = MemoryStore(), Waiting()
     for nth in range(1, 1000):
         store.fail("put_chunk", nth=nth)
-    target = replace(destination(store), patience=waiting.patience(HOUR))
+    target = destination(PatientStore(store, waiting.patience(HOUR)))
     with readable(random_bytes(300_000)) as source, pytest.raises(StoreUnavailable):
         backup_pipeline(uploaders=1).store_stream(source, target, at_end=lambda _head, _tail: None)
     assert waiting.now == pytest.approx(HOUR)

@@ -14,7 +14,7 @@ import pytest
 from zrb.config.file import load_config
 from zrb.config.key_files import read_identities
 from zrb.errors import ReceiveFailed, ZfsUnable
-from zrb.repository.catalogue import read_catalogue
+from zrb.repository.catalogue import read_catalogue, read_manifest
 from zrb.run.context import Context
 from zrb.run.restore import RestoreSelection, plan_restore, restore
 from zrb.seal.age import AgeOpener
@@ -84,7 +84,7 @@ def test_what_the_older_zfs_itself_says_of_such_a_stream(
     try:
         (entry,) = read_catalogue(store, trusted=context.trusted_signers()).manifests
         opener = AgeOpener(read_identities(Path(str(context.config.signing_key)).with_name("age.key")))
-        for part in parts_of(store, entry.manifest):
+        for part in parts_of(store, read_manifest(store, entry)):
             opener.decrypt(io.BytesIO(store.get(part.key, limit=1 << 24)), stream)
     finally:
         store.close()

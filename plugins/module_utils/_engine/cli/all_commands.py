@@ -12,7 +12,7 @@ from .options import Parser
 
 def build_parser() -> Parser:
     """Return the parser of ``zrb``. The parsed arguments have ``run``, the function that runs the command."""
-    from . import backup, jobs, keys, restore, snapshot, validate, verify
+    from . import backup, cleanup, jobs, keys, restore, snapshot, validate, verify
     from . import list as list_
 
     parser = Parser(
@@ -25,6 +25,6 @@ def build_parser() -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"zrb {VERSION}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
-    for family in (backup, list_, restore, verify, snapshot, jobs, keys, validate):
+    for family in (backup, list_, restore, verify, cleanup, snapshot, jobs, keys, validate):
         family.add_to(commands)
     return parser

@@ -20,6 +20,8 @@ _GAP = "  "
 
 def printable(text: str) -> str:
     """Replace characters that control a terminal. Names may come from an untrusted repository."""
+    if text.isprintable():
+        return text
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 

@@ -16,6 +16,7 @@ from ..errors import BadRecipient, UsageError
 from ..seal.age_keys import check_recipient, check_recipients
 from ..seal.signing import check_signer
 from ..values.config import Config, LocalSettings, S3Settings, StorageClasses, Task
+from ..values.retention import Retention
 from ..values.storage_classes import ARCHIVE_CLASSES, READABLE_CLASSES
 from ..zfs.names import check_dataset_name, check_pool_name
 from .size_checks import read_limits
@@ -29,9 +30,11 @@ from .value_readers import (
     path,
     path_text,
     prefix,
+    price,
     scalar,
     size,
     text,
+    time_zone,
     whole,
 )
 from .yaml_nodes import Key, Keys, Node, parse_yaml, read_mapping, require
@@ -67,6 +70,8 @@ def read_config(file: Path, content: bytes, *, writes: bool = True) -> Config:
         local=local,
         limits=read_limits(root, values, on_s3=s3 is not None),
         patience_s=values.get("patience"),
+        retention=values.get("retention", Retention()),
+        prices=values.get("prices", {}),
         tasks=values.get("tasks", ()),
     )
 
@@ -111,6 +116,20 @@ def _local(node: Node) -> LocalSettings | None:
     return LocalSettings(**values)
 
 
+def _retention(node: Node) -> Retention:
+    if node.kind == "str" and node.yaml.value == "never":
+        return Retention()
+    values = read_mapping(node, RETENTION)
+    if "keep_within" in values:
+        values["keep_within_s"] = values.pop("keep_within")
+    policy = Retention(**values)
+    if policy.keeps_all:
+        raise node.error(
+            "names no rule, so that nothing would be kept", "Add one such as `keep_last`, or write `never`"
+        )
+    return policy
+
+
 def _task(node: Node) -> Task:
     values = read_mapping(node, TASK)
     require(node, TASK, values, "name", "pool", "dataset")
@@ -137,7 +156,21 @@ def _tasks(node: Node) -> tuple[Task, ...]:
 
 
 _storage_class = choice(*READABLE_CLASSES, *ARCHIVE_CLASSES)
+_count = whole(1, 100_000)
 
+RETENTION: Keys = {
+    "keep_last": Key(_count, "the newest so many backups of each dataset"),
+    "keep_within": Key(duration, "all that are not older than this, counted from the newest"),
+    "keep_hourly": Key(_count, "the newest of each of the last so many hours that have a backup"),
+    "keep_daily": Key(_count, "of each day"),
+    "keep_weekly": Key(_count, "of each week, which begins on Monday"),
+    "keep_monthly": Key(_count, "of each month"),
+    "keep_yearly": Key(_count, "of each year"),
+    "time_zone": Key(time_zone, "in which days begin"),
+}
+PRICES: Keys = {
+    name: Key(price, "of a GB for a month in this storage class") for name in (*READABLE_CLASSES, *ARCHIVE_CLASSES)
+}
 TASK: Keys = {
     "name": Key(matching(_NAME), "1 to 64 letters, digits and _ . : - ; part of the tag of holds, so keep it"),
     "description": Key(text, "for people"),
@@ -149,6 +182,7 @@ TASK: Keys = {
     "snapshot_prefix": Key(matching(_NAME), "1 to 64 letters, digits and _ . : - ; {prefix}_level{N}_{UTC time}"),
     "take_snapshot": Key(flag, "false: send the newest snapshot with that prefix and level"),
     "raw": Key(choice("auto", "always", "never"), "auto: as it is on disk if the dataset is encrypted; always; never"),
+    "retention": Key(_retention, "of this task alone, as above, or never; default: as above"),
 }
 STORAGE_CLASS: Keys = {
     "manifest": Key(choice(*READABLE_CLASSES), "not an archive class: a restore reads manifests first"),
@@ -192,7 +226,9 @@ ROOT: Keys = {
     "memory_limit": Key(size(), "all buffers together"),
     "workers": Key(whole(1, 64), "uploads or downloads at once"),
     "bandwidth_limit": Key(size(least=0), "bytes per second for uploads; 0 is no limit"),
-    "patience": Key(duration, "how long a transfer waits for an endpoint that is away; default: 6h, at a terminal 5m"),
+    "patience": Key(duration, "how long a run waits for an endpoint that is away; default: 6h, at a terminal 5m"),
     "proof": Key(flag, "decrypts again what a backup stores, to find bits that flip in memory"),
+    "retention": Key(_retention, "which backups `zrb cleanup` keeps; the default, never, is never to remove any"),
+    "prices": Key(lambda node: read_mapping(node, PRICES), "of a GB (10^9 bytes) for a month, by storage class"),
     "tasks": Key(_tasks, ""),
 }

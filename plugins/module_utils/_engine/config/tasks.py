@@ -85,6 +85,14 @@ def covered_by_any(tasks: Sequence[Task], dataset: str) -> bool:
     return not tasks or any(covers(task, dataset) for task in tasks)
 
 
+def common_root(tasks: Sequence[Task]) -> tuple[str | None, bool]:
+    """The dataset that is all that ``tasks`` are about, and whether those below it are, too; ``None`` if there are
+    several tasks, or none: then it may be any dataset."""
+    if len(tasks) != 1:
+        return None, False
+    return tasks[0].dataset_name, tasks[0].recursive
+
+
 def check_source(config: Config, source: str | None) -> None:
     """Raise :class:`UsageError` if ``source`` (``s3`` or ``local``) is not the configured repository."""
     configured = "s3" if config.s3 is not None else "local"

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import PurePosixPath
 from typing import TypeVar
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 from ..errors import EngineError, LibraryMissing, UsageError
 from .yaml_nodes import Node
@@ -123,6 +124,17 @@ def _bytes_with_unit(value: str) -> int | None:
     return int(size_bytes) if size_bytes == int(size_bytes) else None
 
 
+def _price(value: str) -> float | None:
+    return float(value) if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,12})?", value) else None
+
+
+def _time_zone(value: str) -> str | None:
+    try:
+        return value if value == "UTC" or ZoneInfo(value) else None
+    except (KeyError, OSError, ValueError):  # not known here, a directory of zones, not a name at all
+        return None
+
+
 def _path(value: str) -> PurePosixPath | None:
     path = PurePosixPath(value)
     return path if path.is_absolute() and ".." not in path.parts else None
@@ -153,6 +165,8 @@ path_text = scalar(lambda value: value if _path(value) else None, _whole_path)
 text = scalar(lambda value: value or None, "Write some text, or leave the key out")
 endpoint = scalar(_endpoint, "Write a URL such as https://s3.example.com:9000, with nothing after the port")
 prefix = scalar(_prefix, "Write a prefix such as backups/nas/, without empty parts, `.` or `..`")
+price = scalar(_price, "Write a decimal number such as 0.023, without quotes", kinds=("int", "float"))
+time_zone = scalar(_time_zone, "Write a name of the IANA database that this machine has, such as Europe/Vienna")
 flag = scalar(
     lambda value: value.lower() in {"true", "yes", "on"}, "Write true or false, without quotes", kinds=("bool",)
 )

@@ -16,12 +16,12 @@ from itertools import pairwise
 
 from ..errors import BackupsVanished, ChainBroken, NoSuchBackup
 from ..values.json_records import write_time
-from ..values.manifest import CataloguedManifest, Manifest
+from ..values.manifest import BackupSummary, CataloguedManifest
 from ..values.repository_names import BackupId, Series
 from ..values.retirement import RetiredBackup
 
 
-def resolve_chain(manifests: Sequence[Manifest], target_id: str) -> tuple[Manifest, ...]:
+def resolve_chain(manifests: Sequence[BackupSummary], target_id: str) -> tuple[BackupSummary, ...]:
     """The backups to restore one after the other, from the level 0 to ``target_id``.
 
     Raises :class:`NoSuchBackup`, or :class:`ChainBroken` if a link is missing or does not fit.
@@ -32,20 +32,27 @@ def resolve_chain(manifests: Sequence[Manifest], target_id: str) -> tuple[Manife
     return walk_chain(target, {manifest.backup_id: manifest for manifest in manifests})
 
 
-def walk_chain(target: Manifest, by_id: Mapping[BackupId, Manifest]) -> tuple[Manifest, ...]:
+def walk_chain(target: BackupSummary, by_id: Mapping[BackupId, BackupSummary]) -> tuple[BackupSummary, ...]:
     """As :func:`resolve_chain`, for manifests that are sorted by id already. Raises :class:`ChainBroken`."""
     links = [target]
-    while (base := links[-1].base) is not None:
-        child, parent = links[-1], by_id.get(base.backup_id)
-        if parent is None:
-            raise _missing_link(child, base.backup_id)
-        if misfit := _misfit(child, parent):
-            raise _broken(child, misfit)
+    while (parent := base_of(links[-1], by_id)) is not None:
         links.append(parent)
     return tuple(reversed(links))
 
 
-def _misfit(child: Manifest, parent: Manifest) -> str:
+def base_of(child: BackupSummary, by_id: Mapping[BackupId, BackupSummary]) -> BackupSummary | None:
+    """The link before ``child``; ``None`` for a level 0. Raises :class:`ChainBroken`."""
+    if child.base is None:
+        return None
+    parent = by_id.get(child.base.backup_id)
+    if parent is None:
+        raise _missing_link(child, child.base.backup_id)
+    if misfit := _misfit(child, parent):
+        raise _broken(child, misfit)
+    return parent
+
+
+def _misfit(child: BackupSummary, parent: BackupSummary) -> str:
     """How ``child`` contradicts its base, empty if it does not."""
     name, guid = parent.backup_id, child.base.guid if child.base else ""
     # Levels fall from link to link, so a walk ends; the other facts bind both manifests to one history.
@@ -65,7 +72,7 @@ def _misfit(child: Manifest, parent: Manifest) -> str:
     return next((text for contradicts, text in contradictions if contradicts), "")
 
 
-def _missing_link(child: Manifest, base_id: BackupId) -> ChainBroken:
+def _missing_link(child: BackupSummary, base_id: BackupId) -> ChainBroken:
     return ChainBroken(
         f"The backup {child.backup_id} needs {base_id}, whose manifest is missing, refused or retired",
         subject=child.backup_id,
@@ -73,7 +80,7 @@ def _missing_link(child: Manifest, base_id: BackupId) -> ChainBroken:
     )
 
 
-def _broken(child: Manifest, misfit: str) -> ChainBroken:
+def _broken(child: BackupSummary, misfit: str) -> ChainBroken:
     return ChainBroken(
         f"The backup {child.backup_id} {misfit}",
         subject=child.backup_id,
@@ -82,8 +89,12 @@ def _broken(child: Manifest, misfit: str) -> ChainBroken:
 
 
 def select_backup(
-    manifests: Sequence[Manifest], *, level: int | None = None, backup_id: str | None = None, at: datetime | None = None
-) -> Manifest:
+    manifests: Sequence[BackupSummary],
+    *,
+    level: int | None = None,
+    backup_id: str | None = None,
+    at: datetime | None = None,
+) -> BackupSummary:
     """The newest backup that has this ``level``, this id, and whose snapshot was taken not later than ``at``.
 
     Newest is the youngest data, see :func:`oldest_first`. Raises :class:`NoSuchBackup`, which names some that exist.
@@ -101,7 +112,7 @@ def select_backup(
     return next(manifest for manifest in reversed(oldest_first(manifests)) if manifest.backup_id in chosen)
 
 
-def oldest_first(manifests: Iterable[Manifest]) -> list[Manifest]:
+def oldest_first(manifests: Iterable[BackupSummary]) -> list[BackupSummary]:
     """Backups of one series in the order of their data, not of their commits: one that was interrupted on Saturday and
     continued on Friday holds older data than one that was made on Tuesday.
 
@@ -127,7 +138,7 @@ def _wish(level: int | None, backup_id: str | None, at: datetime | None) -> str:
     return "".join(wishes)
 
 
-def _no_such_backup(problem: str, manifests: Sequence[Manifest]) -> NoSuchBackup:
+def _no_such_backup(problem: str, manifests: Sequence[BackupSummary]) -> NoSuchBackup:
     newest = oldest_first(manifests)[::-1]
     if not newest:
         return NoSuchBackup(problem, next_step="There is no committed backup of this dataset; make one first")
@@ -217,7 +228,7 @@ def _exchanged(ordered: Sequence[CataloguedManifest], retired: Sequence[RetiredB
     hashes: dict[int, dict[str, str]] = {}
     for one in retired:
         hashes.setdefault(one.seq, {})[one.manifest_sha256] = one.backup_id
-    live: dict[int, Manifest] = {}
+    live: dict[int, BackupSummary] = {}
     for entry in ordered:
         hashes.setdefault(entry.manifest.seq, {})[entry.payload_sha256] = entry.manifest.backup_id
         live.setdefault(entry.manifest.seq, entry.manifest)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Container, Sequence
 
-from ..values.manifest import Manifest
+from ..values.manifest import BackupSummary
 from ..values.repository_names import MAX_LEVEL
 from ..values.zfs import Snapshot
 from .levels import base_candidates
@@ -19,7 +19,7 @@ OUR_NAME = re.compile(r"_level[0-4]_[0-9]{8}T[0-9]{6}Z$")
 
 
 def snapshots_to_release(
-    manifests: Sequence[Manifest], snapshots: Sequence[Snapshot], *, bound: Container[str] | None = None
+    manifests: Sequence[BackupSummary], snapshots: Sequence[Snapshot], *, bound: Container[str] | None = None
 ) -> tuple[Snapshot, ...]:
     """The held snapshots that no later backup can start from.
 

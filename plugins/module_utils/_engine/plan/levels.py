@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ..errors import ChainBroken, LevelUnavailable, ZfsUnable
 from ..values.config import RawMode
-from ..values.manifest import Encryption, Manifest
+from ..values.manifest import BackupSummary, Encryption
 from ..values.repository_names import BackupId
 from ..values.zfs import Bookmark, Capabilities, Dataset, Snapshot
 from .chain import oldest_first, walk_chain
@@ -26,7 +26,7 @@ class BaseChoice:
     """
 
     level: int
-    base: Manifest | None
+    base: BackupSummary | None
     base_source: str | None
     flags: tuple[str, ...]
     reason: str
@@ -65,14 +65,14 @@ def _supports(capabilities: Capabilities, flag: str) -> bool:
     return known.get(flag, False)
 
 
-def base_candidates(manifests: Sequence[Manifest]) -> tuple[Manifest, ...]:
+def base_candidates(manifests: Sequence[BackupSummary]) -> tuple[BackupSummary, ...]:
     """The committed backups that a later one could start from: youngest data first, so levels fall.
 
     As in dump(8), a backup of the same or a lower level with younger data replaces it. A backup whose chain is not
     complete in ``manifests`` (those of one series) does not count.
     """
     by_id = {manifest.backup_id: manifest for manifest in manifests}
-    candidates: list[Manifest] = []
+    candidates: list[BackupSummary] = []
     for manifest in reversed(oldest_first(manifests)):
         lowest = candidates[-1].level if candidates else None
         if (lowest is None or manifest.level < lowest) and _is_whole(manifest, by_id):
@@ -80,7 +80,7 @@ def base_candidates(manifests: Sequence[Manifest]) -> tuple[Manifest, ...]:
     return tuple(candidates)
 
 
-def _is_whole(manifest: Manifest, by_id: Mapping[BackupId, Manifest]) -> bool:
+def _is_whole(manifest: BackupSummary, by_id: Mapping[BackupId, BackupSummary]) -> bool:
     try:
         walk_chain(manifest, by_id)
     except ChainBroken:
@@ -91,7 +91,7 @@ def _is_whole(manifest: Manifest, by_id: Mapping[BackupId, Manifest]) -> bool:
 def choose_base(  # noqa: PLR0913 - the facts that decide, each by its name
     *,
     level: int,
-    manifests: Sequence[Manifest],
+    manifests: Sequence[BackupSummary],
     dataset: Dataset,
     snapshots: Sequence[Snapshot],
     bookmarks: Sequence[Bookmark],
@@ -144,7 +144,7 @@ def _reason(level: int, choice: BaseChoice, refusals: Sequence[str]) -> str:
 
 
 def _source(
-    candidate: Manifest, snapshots: Sequence[Snapshot], bookmarks: Sequence[Bookmark], target: Snapshot | None
+    candidate: BackupSummary, snapshots: Sequence[Snapshot], bookmarks: Sequence[Bookmark], target: Snapshot | None
 ) -> str | None:
     """Full name of the snapshot, or else the bookmark, with the candidate's guid, if it is older than ``target``."""
     wanted = candidate.snapshot
@@ -159,7 +159,7 @@ def _source(
     return None
 
 
-def _refusal(candidate: Manifest, dataset: Dataset, capabilities: Capabilities, encryption: Encryption) -> str:
+def _refusal(candidate: BackupSummary, dataset: Dataset, capabilities: Capabilities, encryption: Encryption) -> str:
     name = f"the level {candidate.level} backup {candidate.backup_id}"
     if candidate.dataset.guid != dataset.guid:
         return (
@@ -174,7 +174,7 @@ def _refusal(candidate: Manifest, dataset: Dataset, capabilities: Capabilities, 
     return ""
 
 
-def _unavailable(candidate: Manifest, target: Snapshot | None) -> str:
+def _unavailable(candidate: BackupSummary, target: Snapshot | None) -> str:
     snapshot = candidate.snapshot
     name = f"the level {candidate.level} backup {candidate.backup_id}"
     if target is not None and target.createtxg <= snapshot.createtxg:

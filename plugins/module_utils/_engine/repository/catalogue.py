@@ -8,12 +8,13 @@ names that one proves; and what is wrong with other objects."""
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from itertools import chain
-from typing import Final, TypeAlias
+from itertools import islice
+from typing import Final, Protocol, TypeAlias, TypeVar
 
 from ..errors import (
     EngineError,
@@ -25,8 +26,8 @@ from ..errors import (
     ThawNeeded,
 )
 from ..seal.signing import MANIFEST, MAX_ENVELOPE_BYTES, RETIREMENT, PayloadKind, no_trusted_signer, open_envelope
-from ..store.protocol import Store
-from ..values.manifest import CataloguedManifest
+from ..store.protocol import Store, StoredObject
+from ..values.manifest import CataloguedManifest, Manifest
 from ..values.manifest_json import decode_manifest
 from ..values.repository_names import (
     IDENTITY_KEY,
@@ -44,10 +45,26 @@ from ..values.repository_names import (
 from ..values.retirement import RetiredBackup, RetirementRecord, decode_retirement, merge_retired
 from .identity import RepositoryIdentity, identity_problem, read_identity
 
-__all__ = ["Catalogue", "CataloguedManifest", "CataloguedRecord", "read_catalogue"]
+__all__ = ["Catalogue", "CataloguedManifest", "CataloguedRecord", "read_catalogue", "read_manifest"]
 
+_T = TypeVar("_T")
+_U = TypeVar("_U")
+_AT_ONCE: Final = 1000
 _MOST_LOOKS: Final = 5
 """How often a repository is listed, while something that was listed is gone when it is to be read."""
+
+
+class SummaryCache(Protocol):
+    """Remembers summaries, each with a stamp: as long as an object has it, it is the same as far as a listing shows."""
+
+    def load(self, series: Series) -> Mapping[BackupId, tuple[str, CataloguedManifest]]:
+        """What is remembered of ``series``; nothing if that is not certain."""
+
+    def save(self, series: Series, entries: Mapping[BackupId, tuple[str, CataloguedManifest]]) -> None:
+        """Remember this of ``series``, and nothing else. Never fails."""
+
+    def keep_only(self, kept: Collection[Series], *, host: str | None) -> None:
+        """Forget all series of ``host``, or of all hosts, but these. Never fails."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +78,9 @@ class CataloguedRecord:
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """``manifests`` of the backups that are not retired, by host and dataset, then by number in their series;
-    ``problems`` are those of single objects; ``records`` say what is retired, and ``retired_backups`` the same by
-    series."""
+    """``manifests``, as summaries, of the backups that are not retired, by host and dataset, then by number in their
+    series; ``problems`` are those of single objects; ``records`` say what is retired, and ``retired_backups`` the same
+    by series."""
 
     manifests: tuple[CataloguedManifest, ...]
     problems: tuple[EngineError, ...]
@@ -105,12 +122,14 @@ def read_catalogue(  # noqa: PLR0913 - what is read, and who is believed
     records_only: bool = False,
     allow_unsigned: bool = False,
     known: str | None = None,
+    open_cache: Callable[[str], SummaryCache] | None = None,
     workers: int = 8,
 ) -> Catalogue:
     """All committed backups, of one ``host`` or one ``dataset`` (full name) if given; ``recursive``: and those of all
     datasets below it; ``records_only``: of one dataset the retirement records alone, by one listing, however many
     backups it has. ``known`` is the id that this machine remembers of the repository: another one, or none, is a
-    problem.
+    problem. ``open_cache`` gives what is remembered of a repository (id) by those who trust the same signers: what the
+    listing shows to be unchanged is taken from there, and proves nothing about the store.
 
     A manifest or retirement record that is damaged, that nobody trusted signed, or that stands under another key than
     its own is left out and reported. ``allow_unsigned`` is about manifests alone: a record that no trusted key proves
@@ -120,92 +139,210 @@ def read_catalogue(  # noqa: PLR0913 - what is read, and who is believed
     if not trusted and not allow_unsigned:
         raise no_trusted_signer()
     prefix = _prefix(host, dataset) + (RETIREMENT_PREFIX if records_only else "")
-    read: dict[str, _Read] = {}
-    with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="catalogue") as pool:
+    read = _Read()
+    stop = threading.Event()
+    store = store.until(stop)
+    with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="catalogue") as pool, _set_by_failure(stop):
         for _look in range(_MOST_LOOKS):
             problems: list[EngineError] = []
             listed = _list(store, prefix, None if recursive else dataset, problems)
-            identity = _identity(store, problems, known=known, has_manifests=bool(listed.manifests or listed.records))
+            has_manifests = any(one.manifests or one.records for one in listed.values())
+            identity = _identity(store, problems, known=known, has_manifests=has_manifests)
             reader = _Reader(store, identity, trusted, allow_unsigned=allow_unsigned)
-            read.update(pool.map(reader.manifest, [place for place in listed.manifests if place[0] not in read]))
-            read.update(pool.map(reader.record, [key for key in listed.records if key not in read]))
+            if identity and open_cache and trusted and not allow_unsigned:
+                read.recall(open_cache(identity.repository_id), listed)
+            manifest, record = _set_by_failure(stop)(reader.manifest), _set_by_failure(stop)(reader.record)
+            read.manifests.update(_map(pool, manifest, read.missing_manifests(listed)))
+            read.records.update(_map(pool, record, read.missing_records(listed)))
             # Somebody removes what is retired, or merges records: another look shows the record that says so.
-            gone = [key for key, one in read.items() if isinstance(one, ObjectMissing)]
-            if not gone:
+            if not read.forget_gone():
                 break
-            for key in gone:
-                del read[key]
+    if identity and open_cache and trusted and not allow_unsigned:
+        read.remember(open_cache(identity.repository_id), listed)
+        if dataset is None:
+            open_cache(identity.repository_id).keep_only(listed, host=host)
     return _catalogue(listed, read, problems, identity)
 
 
-_Read: TypeAlias = "CataloguedManifest | CataloguedRecord | EngineError | None"
-"""What an object among the manifests turned out to be: ``None`` is a record that counts for nothing."""
+def read_manifest(store: Store, found: CataloguedManifest) -> Manifest:
+    """The whole manifest of a backup that a catalogue of this run proved. Raises :class:`ManifestInvalid` if another
+    one stands in its place since, and what the store raises."""
+    try:
+        payload = open_envelope(store.get(found.key, limit=MAX_ENVELOPE_BYTES), trusted=(), allow_unsigned=True).payload
+        if hashlib.sha256(payload).hexdigest() == found.payload_sha256:
+            return decode_manifest(payload)
+    except (ObjectMissing, IntegrityError):
+        pass
+    raise ManifestInvalid(
+        f"The manifest {found.key} was removed or exchanged while it was in use",
+        subject=found.key,
+        next_step="If it was retired meanwhile, run the same command again; if not, find out who can write to the "
+        "repository",
+    )
 
 
-@dataclass(frozen=True, slots=True)
+def _map(pool: ThreadPoolExecutor, call: Callable[[_T], _U], things: Iterator[_T]) -> Iterator[_U]:
+    """As ``pool.map``, which would keep a thousand bytes of each of ``things`` until the end."""
+    while some := list(islice(things, _AT_ONCE)):
+        yield from pool.map(call, some)
+
+
+@contextmanager
+def _set_by_failure(stop: threading.Event) -> Iterator[None]:
+    """Set ``stop`` if the block raises anything: nobody waits then any more for a storage that is away."""
+    try:
+        yield
+    except BaseException:
+        stop.set()
+        raise
+
+
+_Place: TypeAlias = tuple[Series, BackupId]
+_Record: TypeAlias = "CataloguedRecord | EngineError | None"
+"""What a retirement record turned out to be: ``None`` counts for nothing."""
+
+
+@dataclass(slots=True)
 class _Listed:
-    """What is among the manifests, by its keys; and the lengths of the lists of parts."""
+    """What is among the manifests of one series: the ids of manifests with their stamps, which are empty if the listing
+    gives none, the keys of records, and the lengths of the lists of parts. A list without a manifest is being written
+    or removed, or a killed run left it."""
 
-    manifests: list[tuple[str, Series, BackupId]] = field(default_factory=list)
+    manifests: dict[BackupId, str] = field(default_factory=dict)
     records: list[str] = field(default_factory=list)
-    list_sizes: dict[str, int] = field(default_factory=dict)
+    list_bytes: dict[BackupId, int] = field(default_factory=dict)
 
 
-def _list(store: Store, prefix: str, dataset: str | None, problems: list[EngineError]) -> _Listed:
-    listed = _Listed()
+@dataclass(slots=True)
+class _Read:
+    """What was read so far. ``recalled`` is how much of it, of each series, a cache remembered."""
+
+    manifests: dict[_Place, CataloguedManifest | EngineError] = field(default_factory=dict)
+    records: dict[str, _Record] = field(default_factory=dict)
+    recalled: dict[Series, tuple[int, int]] = field(default_factory=dict)
+
+    def recall(self, cache: SummaryCache, listed: Mapping[Series, _Listed]) -> None:
+        """Take from ``cache`` what the listing shows to be unchanged."""
+        for series, there in listed.items():
+            if series not in self.recalled:
+                remembered = cache.load(series)
+                used = 0
+                for backup_id, (stamp, entry) in remembered.items():
+                    if stamp and there.manifests.get(backup_id) == stamp:
+                        self.manifests[series, backup_id] = entry
+                        used += 1
+                self.recalled[series] = used, len(remembered)
+
+    def remember(self, cache: SummaryCache, listed: Mapping[Series, _Listed]) -> None:
+        """Put what was read into ``cache``, where it is not there already."""
+        for series, there in listed.items():
+            entries = {
+                backup_id: (stamp, found)
+                for backup_id, stamp in there.manifests.items()
+                if stamp and isinstance(found := self.manifests.get((series, backup_id)), CataloguedManifest)
+            }
+            if self.recalled.get(series) != (len(entries), len(entries)):
+                cache.save(series, entries)
+
+    def missing_manifests(self, listed: Mapping[Series, _Listed]) -> Iterator[_Place]:
+        """Those that are listed and were not read."""
+        for series, there in listed.items():
+            yield from ((series, one) for one in there.manifests if (series, one) not in self.manifests)
+
+    def missing_records(self, listed: Mapping[Series, _Listed]) -> Iterator[str]:
+        """As :meth:`missing_manifests`."""
+        for there in listed.values():
+            yield from (key for key in there.records if key not in self.records)
+
+    def forget_gone(self) -> bool:
+        """Forget what was gone when it was to be read, and return whether there was any."""
+        gone = [place for place, one in self.manifests.items() if isinstance(one, ObjectMissing)]
+        gone_records = [key for key, one in self.records.items() if isinstance(one, ObjectMissing)]
+        for place in gone:
+            del self.manifests[place]
+        for key in gone_records:
+            del self.records[key]
+        return bool(gone or gone_records)
+
+
+def _list(store: Store, prefix: str, dataset: str | None, problems: list[EngineError]) -> dict[Series, _Listed]:
+    listed: dict[Series, _Listed] = {}
     items = store.list(prefix)
     if store.kind == "directory":
         # A directory is not read in the order of its keys. A second look shows what was written during the first one:
         # the record of a manifest that is gone by then.
-        items = iter({item.key: item for item in chain(items, store.list(prefix))}.values())
+        items = _each_once(items, store.list(prefix))
     for item in items:
         if not item.key.endswith((MANIFEST_SUFFIX, PART_LIST_SUFFIX, RETIREMENT_SUFFIX)):
             continue  # what file managers and copy programs leave
         try:
             if item.key.endswith(RETIREMENT_SUFFIX):
                 series = parse_retirement_key(item.key)
-                if dataset in (None, series.dataset):
-                    listed.records.append(item.key)
-                continue
-            is_list = item.key.endswith(PART_LIST_SUFFIX)
-            series, backup_id = parse_manifest_key(item.key, suffix=PART_LIST_SUFFIX if is_list else MANIFEST_SUFFIX)
+            else:
+                is_list = item.key.endswith(PART_LIST_SUFFIX)
+                suffix = PART_LIST_SUFFIX if is_list else MANIFEST_SUFFIX
+                series, backup_id = parse_manifest_key(item.key, suffix=suffix)
         except ManifestInvalid as error:
             problems.append(error)
             continue
-        if is_list:
-            # Without a manifest it is being written or removed, or a killed run left it.
-            listed.list_sizes[item.key] = item.bytes
         # The manifests of child datasets lie under the prefix of their parent.
-        elif dataset in (None, series.dataset):
-            listed.manifests.append((item.key, series, backup_id))
+        if dataset not in (None, series.dataset):
+            continue
+        there = listed.setdefault(series, _Listed())
+        if item.key.endswith(RETIREMENT_SUFFIX):
+            there.records.append(item.key)
+        elif is_list:
+            there.list_bytes[backup_id] = item.bytes
+        else:
+            there.manifests[backup_id] = f"{item.bytes} {item.version}" if item.version else ""
     return listed
 
 
+def _each_once(first: Iterable[StoredObject], second: Iterable[StoredObject]) -> Iterator[StoredObject]:
+    seen = set()
+    for item in first:
+        seen.add(item.key)
+        yield item
+    yield from (item for item in second if item.key not in seen)
+
+
 def _catalogue(
-    listed: _Listed,
-    read: Mapping[str, _Read],
+    listed: Mapping[Series, _Listed],
+    read: _Read,
     problems: list[EngineError],
     identity: RepositoryIdentity | None,
 ) -> Catalogue:
     manifests: list[CataloguedManifest] = []
     records: list[CataloguedRecord] = []
-    for key in (*(place[0] for place in listed.manifests), *listed.records):
-        match read.get(key):
-            case CataloguedManifest() as found:
-                parts = found.manifest.parts
-                manifests.append(replace(found, has_part_list=listed.list_sizes.get(parts.key) == parts.bytes))
-            case CataloguedRecord() as record:
+    for series, there in listed.items():
+        for backup_id in there.manifests:
+            found = read.manifests.get((series, backup_id))
+            if isinstance(found, CataloguedManifest):
+                is_there = there.list_bytes.get(backup_id) == found.manifest.list_bytes
+                manifests.append(found if is_there else replace(found, has_part_list=False))
+            elif found is not None:
+                problems.append(found)
+    for there in listed.values():
+        for key in there.records:
+            record = read.records.get(key)
+            if isinstance(record, CataloguedRecord):
                 records.append(record)
-            case EngineError() as problem:
-                problems.append(problem)
+            elif record is not None:
+                problems.append(record)
     named = {
         (found.record.repository_id, found.record.series, one.backup_id, one.manifest_sha256)
         for found in records
         for one in found.record.backups
     }
-    manifests = [found for found in manifests if _place_of(found) not in named]
-    manifests.sort(key=lambda entry: (entry.manifest.host, entry.manifest.dataset.name, entry.manifest.seq, entry.key))
+    if named:
+        manifests = [found for found in manifests if _place_of(found) not in named]
+    manifests.sort(key=_order)
     return Catalogue(tuple(manifests), tuple(problems), identity, tuple(records), _retired(records, manifests))
+
+
+def _order(found: CataloguedManifest) -> tuple[str, str, int, str]:
+    manifest = found.manifest
+    return manifest.series.host, manifest.series.dataset, manifest.seq, manifest.backup_id
 
 
 def _place_of(found: CataloguedManifest) -> tuple[str, Series, BackupId, str]:
@@ -250,29 +387,31 @@ def _identity(
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
-    """Reads single objects. Each answer begins with the key."""
+    """Reads single objects. Each answer begins with the place."""
 
     store: Store
     identity: RepositoryIdentity | None
     trusted: Sequence[str]
     allow_unsigned: bool = field(kw_only=True)
 
-    def manifest(self, place: tuple[str, Series, BackupId]) -> tuple[str, _Read]:
-        """The manifest, or what is wrong with it."""
-        key, series, backup_id = place
+    def manifest(self, place: _Place) -> tuple[_Place, CataloguedManifest | EngineError]:
+        """The summary of a manifest, or what is wrong with it."""
+        series, backup_id = place
+        key = series.manifest_key(backup_id)
         try:
             envelope = self.store.get(key, limit=MAX_ENVELOPE_BYTES)
             opened = open_envelope(envelope, trusted=self.trusted, allow_unsigned=self.allow_unsigned)
             manifest = decode_manifest(opened.payload)
-            if (manifest.series, manifest.backup_id) != (series, backup_id):
+            if (manifest.series, manifest.backup_id) != place:
                 named = f"{manifest.backup_id} of {manifest.dataset.name} on {manifest.host}"
                 raise _misplaced(MANIFEST, f"says that it is {named}")
             self._check_repository(MANIFEST, manifest.repository_id)
         except (ObjectMissing, ObjectArchived, IntegrityError) as error:
-            return key, _about(key, MANIFEST, error)
-        return key, CataloguedManifest(manifest, key, opened.signer, hashlib.sha256(opened.payload).hexdigest())
+            return place, _about(key, MANIFEST, error)
+        digest = hashlib.sha256(opened.payload).hexdigest()
+        return place, CataloguedManifest(manifest.summary, opened.signer, digest)
 
-    def record(self, key: str) -> tuple[str, _Read]:
+    def record(self, key: str) -> tuple[str, _Record]:
         """The retirement record, or what is wrong with it."""
         if not self.trusted:
             return key, None

@@ -18,8 +18,9 @@ from pathlib import Path
 from ..state.known_repositories import KnownRepository, known_repository, remember_repository
 from ..store.protocol import Store
 from ..stream.patience import Patience
+from ..stream.patient_store import PatientStore
 from ..values.clock import utc_now
-from ..values.config import PATIENCE_AT_A_TERMINAL_S, PATIENCE_S, Config
+from ..values.config import PATIENCE_S, PATIENCE_TO_LOOK_S, Config
 from ..values.progress import Progress, Silent
 from ..zfs.protocol import Zfs
 
@@ -31,6 +32,7 @@ class Context:
     config: Config
     zfs: Zfs
     open_store: Callable[[], Store]
+    """The bare store. What is done with the repository takes :meth:`patient_store`."""
     progress: Progress = Silent()
     clock: Callable[[], datetime] = utc_now
     token: Callable[[], str] = lambda: secrets.token_hex(4)
@@ -48,7 +50,7 @@ class Context:
         if config.s3 is None:
             limit_s = 0  # what a disk could not write once is not safe if it succeeds the second time
         elif limit_s is None:
-            limit_s = PATIENCE_AT_A_TERMINAL_S if sys.stderr.isatty() else PATIENCE_S
+            limit_s = PATIENCE_TO_LOOK_S if sys.stderr.isatty() else PATIENCE_S
         return cls(
             config=config,
             zfs=RealZfs(),
@@ -56,6 +58,14 @@ class Context:
             progress=progress,
             patience=Patience(limit_s, tell=partial(progress.log, level="warning")),
         )
+
+    def patient_store(self) -> PatientStore:
+        """The store for a run: each call waits, as long as ``patience`` says, for a storage that is away."""
+        return PatientStore(self.open_store(), self.patience)
+
+    def store_to_look_at(self) -> PatientStore:
+        """The store for what only looks, and shows what it saw: nobody waits hours for an answer."""
+        return PatientStore(self.open_store(), self.patience.at_most(PATIENCE_TO_LOOK_S))
 
     @property
     def base_dir(self) -> Path:

@@ -7,7 +7,7 @@
 A classic key signs with Ed25519. A hybrid one signs with ML-DSA-65 besides, and who trusts it wants both signatures.
 Written form of the keys: a prefix, then base32 without padding of the key bytes and the first 4 bytes of their SHA-256.
 A key id is the whole SHA-256 of a raw public key, in hex. The public key of a hybrid signer is the Ed25519 key and the
-SHA-256 of the ML-DSA key, which is long and stands in the envelope.
+SHA-256 of the ML-DSA key. That key is long: the envelope brings it.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class SigningKey:
     def parse(cls, text: str, *, name: str = "the signing key file") -> SigningKey:
         """The one private key in the text of a key file; ``name`` is what messages call the file.
 
-        Raises :class:`KeyFileError`, which never repeats what stands there.
+        Raises :class:`KeyFileError`, which never repeats the text.
         """
         lines = [line.strip() for line in text.splitlines()]
         keys = [line for line in lines if line and not line.startswith("#")]
@@ -98,7 +98,7 @@ class SigningKey:
         elif keys[0].startswith(PRIVATE_PREFIX):
             seeds = _read_key(keys[0].removeprefix(PRIVATE_PREFIX), _CLASSIC_BYTES)
         else:
-            raise KeyFileError(f"{_wrong_signing_key(keys[0])} in {name}", subject=name, next_step=wanted)
+            raise KeyFileError(f"{name} holds {_what_it_is(keys[0])}", subject=name, next_step=wanted)
         if seeds is None:
             raise KeyFileError(
                 f"The signing key in {name} is damaged: its length or its checksum is wrong",
@@ -148,10 +148,10 @@ def check_signer(text: str) -> str:
 def open_envelope(
     envelope: bytes, kind: PayloadKind = MANIFEST, *, trusted: Sequence[str], allow_unsigned: bool = False
 ) -> Opened:
-    """The payload of a DSSE envelope of this ``kind``, once the key of one of the ``trusted`` signers has proven it: by
-    both its signatures if it is a hybrid key, also if its Ed25519 half is trusted by itself besides.
+    """The payload of a DSSE envelope of this ``kind``, if the key of a ``trusted`` signer proves it. A hybrid key
+    does so with both its signatures, even if its Ed25519 half is trusted by itself as well.
 
-    With ``allow_unsigned`` a payload that no trusted key proves is given back too, without a signer. Raises
+    With ``allow_unsigned`` a payload that no trusted key proves is returned too, without a signer. Raises
     :class:`SignatureInvalid`, or :class:`ManifestInvalid` if the envelope is not one.
     """
     signers: dict[str, _Signer] = {}
@@ -235,7 +235,7 @@ def _refused(kind: PayloadKind, keyids: Sequence[str], signers: Mapping[str, _Si
         f"The {kind.noun} is signed by the key {', '.join(keyid[:16] + '…' for keyid in keyids)}, and none of the "
         f"{len(signers)} trusted signers has that key",
         next_step="If the machine that made the backup is yours, add its public key (zrbsign1…) to trusted_signers; "
-        "else somebody without the right to do so wrote it",
+        "otherwise somebody wrote it who had no right to",
     )
 
 
@@ -296,7 +296,7 @@ def _parse_signer(text: str) -> _Signer:
     wanted = f"Give the public key of a signer: {PUBLIC_PREFIX}…, as `zrb signing-key` prints it"
     if key.upper().startswith(("ZRB-SIGNING-KEY-", "AGE-SECRET-KEY-", "-----BEGIN")):
         raise KeyFileError(
-            "A private key stands where the public key of a signer belongs",
+            "This is a private key, and the public key of a signer is wanted",
             next_step=f"{wanted}; treat the private key as disclosed if others could read this text",
         )
     if not key.startswith(PUBLIC_PREFIX):
@@ -309,7 +309,7 @@ def _parse_signer(text: str) -> _Signer:
         raise KeyFileError(
             f"{key[:80]!r} is not the public key of a signer: its length or its checksum is wrong",
             subject=key[:80],
-            next_step="Copy the key again; it stands in a comment of the signing key file",
+            next_step="Copy the key again: it is in a comment of the signing key file",
         )
     return _Signer(key, raw[:_CLASSIC_BYTES], raw[_CLASSIC_BYTES:].hex())
 
@@ -320,12 +320,12 @@ def _wrong_signer(key: str) -> str:
     return f"{key[:80]!r} is not the public key of a signer"
 
 
-def _wrong_signing_key(key: str) -> str:
+def _what_it_is(key: str) -> str:
     if key.startswith(PUBLIC_PREFIX):
-        return "The public key of a signer stands where the private key belongs"
+        return "the public key of a signer, and not the private key"
     if key.upper().startswith("AGE-SECRET-KEY-"):
-        return "An age private key, which cannot sign, stands"
-    return "Something that is not a signing key stands"
+        return "an age private key, which cannot sign"
+    return "something that is not a signing key"
 
 
 def _keyid(raw: bytes) -> str:

@@ -11,17 +11,18 @@ import os
 import secrets
 import stat
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from ..errors import IntegrityError, ObjectExists, PartDamaged, StoreError
+from ..errors import EngineError, IntegrityError, ObjectExists, PartDamaged, StoreError
 from ..values.manifest import Checksum
 from .directory_upload import NO_CHECKSUM, PIECE_BYTES, TEMP_NAME, DirectoryUpload, sync_directory
 from .object_keys import check_key, check_prefix
 from .os_errors import check_inside, explained, missing_root, open_regular
-from .protocol import Buffer, Flow, StoredObject, free_flow
+from .protocol import Buffer, Ending, Flow, Removed, StoredObject, free_flow
 
 
 class DirectoryStore:
@@ -43,6 +44,10 @@ class DirectoryStore:
     def location(self) -> str:
         """The directory."""
         return str(self._root)
+
+    def until(self, end: Ending) -> DirectoryStore:  # noqa: ARG002 - it never waits
+        """See :class:`.protocol.Store`."""
+        return self
 
     def regulate(self, flow: Flow) -> None:
         """See :class:`.protocol.Store`."""
@@ -155,12 +160,12 @@ class DirectoryStore:
         directory, _slash, start = check_prefix(prefix).rpartition("/")
         self._check_root()
         with explained("Listing", prefix, self._root):
-            yield from self._walk(self._root / directory, f"{directory}/" if directory else "", start)
+            yield from self._walk(str(self._root / directory), f"{directory}/" if directory else "", start)
 
     def close(self) -> None:
         """See :class:`.protocol.Store`. There is nothing to release."""
 
-    def _walk(self, directory: Path, base: str, start: str) -> Iterator[StoredObject]:
+    def _walk(self, directory: str, base: str, start: str) -> Iterator[StoredObject]:
         try:
             with os.scandir(directory) as found:
                 # To get the order of keys, sort a directory by its name with a slash: "a-b" before "a/c".
@@ -173,7 +178,7 @@ class DirectoryStore:
             return
         for name, entry in entries:
             if name.endswith("/"):
-                yield from self._walk(directory / entry.name, base + name, "")
+                yield from self._walk(entry.path, base + name, "")
             else:  # list even what is not a regular file: reading it will say so
                 try:
                     yield _stored(base + name, entry.stat(follow_symlinks=False))
@@ -202,5 +207,38 @@ class DirectoryStore:
             self._durable.add(directory)
 
 
+class DirectoryRemover:
+    """Implements :class:`.protocol.Remover` in the directory ``root``, which must exist."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def remove(self, keys: Sequence[str]) -> Removed:
+        """See :class:`.protocol.Remover`. Also removes the directory of a backup's parts with the last of them."""
+        if not self._root.is_dir():
+            raise missing_root(self._root)
+        failures: list[EngineError] = []
+        for key in keys:
+            path = self._root / check_key(key)
+            try:
+                check_inside(path, key, self._root)
+                with explained("Removing", key, self._root):
+                    path.unlink(missing_ok=True)
+            except EngineError as error:
+                failures.append(error)
+                continue
+            with suppress(OSError):  # it is not empty
+                path.parent.rmdir()
+        return Removed(tuple(failures))
+
+    def close(self) -> None:
+        """See :class:`.protocol.Remover`. There is nothing to release."""
+
+
 def _stored(key: str, status: os.stat_result) -> StoredObject:
-    return StoredObject(key=key, bytes=status.st_size, modified=datetime.fromtimestamp(status.st_mtime, UTC))
+    return StoredObject(
+        key=key,
+        bytes=status.st_size,
+        modified=datetime.fromtimestamp(status.st_mtime, UTC),
+        version=f"{status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}",
+    )

@@ -10,11 +10,12 @@ All failures are typed errors of ``errors``: no exception of boto3 or of the ope
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol, TypeAlias
 
+from ..errors import EngineError
 from ..values.manifest import Checksum
 
 Buffer: TypeAlias = "bytes | bytearray | memoryview"
@@ -45,6 +46,21 @@ class StoredObject:
     readable: bool = True
     """False while the object is in an archive class and has not been thawed."""
     thawing: bool = False
+    version: str = ""
+    """In a listing: another one if the object is another one, as far as the storage shows it without reading: an ETag,
+    or in a directory times and inode. Empty if it shows nothing."""
+    locked_until: datetime | None = None
+    """By Object Lock, as far as these credentials may know. Only :meth:`Store.head` says it."""
+    legal_hold: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What became of objects that were to be removed: the error of each that is still there. ``hidden`` is how many are
+    only hidden, because the bucket keeps what is deleted as an older version."""
+
+    failures: tuple[EngineError, ...] = ()
+    hidden: int = 0
 
 
 class Upload(Protocol):
@@ -71,6 +87,13 @@ class Upload(Protocol):
         """Discard what was written. Never raises; may be called twice, and after ``complete``."""
 
 
+class Ending(Protocol):
+    """What may come while somebody waits."""
+
+    def wait(self, timeout_s: float, /) -> bool:
+        """Wait for it, and return whether it has come."""
+
+
 class Store(Protocol):
     """A repository's storage."""
 
@@ -81,6 +104,10 @@ class Store(Protocol):
     @property
     def location(self) -> str:
         """For people: ``s3://bucket/prefix/`` or ``/mnt/usb/zrb``."""
+
+    def until(self, end: Ending) -> Store:
+        """The same storage, whose calls wait for nothing any more once ``end`` has come: for threads that must not
+        outlive the failure of another one."""
 
     def regulate(self, flow: Flow) -> None:
         """From now on call ``flow`` for all bytes of ``put``, ``put_chunk`` and ``read_into``, in the thread that
@@ -115,6 +142,16 @@ class Store(Protocol):
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         """All objects whose key starts with ``prefix``, in key order."""
+
+    def close(self) -> None:
+        """Release connections."""
+
+
+class Remover(Protocol):
+    """Deletes objects. It is no part of a :class:`Store`, so that who is given one cannot."""
+
+    def remove(self, keys: Sequence[str]) -> Removed:
+        """Delete these objects; one that is gone already is no error. Raises what concerns all of them."""
 
     def close(self) -> None:
         """Release connections."""

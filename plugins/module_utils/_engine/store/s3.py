@@ -7,25 +7,29 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from base64 import b64encode
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
-from ..errors import IntegrityError, ObjectMissing, StoreUnavailable
+from ..errors import EngineError, IntegrityError, ObjectMissing, StoreUnavailable
 from ..values.config import S3Settings
 from ..values.manifest import Checksum
 from ..values.repository_names import IDENTITY_KEY
 from ..values.storage_classes import ARCHIVE_CLASSES
 from .object_keys import check_key, check_prefix
-from .protocol import Buffer, Flow, StoredObject
+from .protocol import Buffer, Ending, Flow, Removed, StoredObject
 from .s3_comparison import ExpectedContent, checksum_of, same_content
 from .s3_endpoint_features import UNGUARDED, EndpointFeatures, WriteGuards, write_guards
-from .s3_errors import NotImplementedThere, PreconditionRefused, where
+from .s3_errors import NotImplementedThere, PreconditionRefused, Tried, error_of_reply, where
 from .s3_probe import EndpointProbe
 from .s3_read import read_object, read_range
 from .s3_request_body import MemoryBody
 from .s3_session import S3Session
 from .s3_upload import CONFLICT_PAUSES_S, S3Upload, abort_multipart, checked_reply, digest_headers
+
+MOST_KEYS: Final = 1000
+"""In one deletion (docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html)."""
 
 
 class S3Store:
@@ -49,6 +53,10 @@ class S3Store:
     def features(self, *, fresh: bool = False) -> EndpointFeatures:
         """What the endpoint can do: cached, or learnt now. ``fresh`` ignores the cache."""
         return self._probe.features(fresh=fresh)
+
+    def until(self, end: Ending) -> S3Store:  # noqa: ARG002 - it never waits
+        """See :class:`.protocol.Store`."""
+        return self
 
     def regulate(self, flow: Flow) -> None:
         """See :class:`.protocol.Store`."""
@@ -123,9 +131,11 @@ class S3Store:
             bytes=int(reply["ContentLength"]),
             storage_class=storage_class,
             checksum=checksum_of(reply),
-            modified=_moment(reply),
+            modified=_time(reply, "LastModified"),
             readable=thawed or not archived,
             thawing=thawing,
+            locked_until=_time(reply, "ObjectLockRetainUntilDate"),
+            legal_hold=reply.get("ObjectLockLegalHoldStatus") == "ON",
         )
 
     def get(self, key: str, *, limit: int) -> bytes:
@@ -188,6 +198,51 @@ class S3Store:
         return checksum_of(reply)
 
 
+class S3Remover:
+    """Implements :class:`.protocol.Remover` for the bucket and prefix of ``session.settings``."""
+
+    def __init__(self, session: S3Session) -> None:
+        self._session = session
+
+    def remove(self, keys: Sequence[str]) -> Removed:
+        """See :class:`.protocol.Remover`."""
+        self._session.client.meta.events.register("before-call.s3.DeleteObjects", _add_md5, unique_id="zrb-md5")
+        failures: list[EngineError] = []
+        hidden = 0
+        for begin in range(0, len(keys), MOST_KEYS):
+            refused, markers = self._remove_some(keys[begin : begin + MOST_KEYS])
+            failures += refused
+            hidden += markers
+        return Removed(tuple(failures), hidden)
+
+    def close(self) -> None:
+        """See :class:`.protocol.Remover`."""
+        self._session.close()
+
+    def _remove_some(self, keys: Sequence[str]) -> tuple[list[EngineError], int]:
+        prefix = self._session.settings.prefix
+        wanted = {prefix + check_key(key): key for key in keys}
+        reply = self._session.call("delete_objects", Delete={"Objects": [{"Key": name} for name in wanted]})
+        failures: list[EngineError] = []
+        told = set()
+        for entry in reply.get("Errors", ()):
+            told.add(str(entry.get("Key", "")))
+            if entry.get("Code") != "NoSuchKey":
+                tried = Tried("delete_objects", wanted.get(str(entry.get("Key", "")), ""), self._session.settings)
+                failures.append(error_of_reply({"Error": entry}, tried))
+        deleted = reply.get("Deleted", ())
+        told.update(str(entry.get("Key", "")) for entry in deleted)
+        for name in wanted.keys() - told:
+            raise self._session.foreign("delete_objects", wanted[name], "no word about this key")
+        return failures, sum(bool(entry.get("DeleteMarker")) for entry in deleted)
+
+
+def _add_md5(params: dict[str, Any], **_: object) -> None:
+    # botocore sends a CRC32, but several endpoints accept only the MD5 that S3 once demanded.
+    digest = hashlib.md5(params["body"], usedforsecurity=False).digest()
+    params["headers"]["Content-MD5"] = b64encode(digest).decode()
+
+
 def _class_parameter(storage_class: str) -> dict[str, Any]:
     # Leave out the default: some endpoints do not know storage classes.
     return {} if storage_class == "STANDARD" else {"StorageClass": storage_class}
@@ -198,8 +253,8 @@ def _restore_state(header: str) -> tuple[bool, bool]:
     return 'ongoing-request="true"' in header, 'ongoing-request="false"' in header
 
 
-def _moment(reply: Mapping[str, Any]) -> datetime | None:
-    moment = reply.get("LastModified")
+def _time(reply: Mapping[str, Any], name: str) -> datetime | None:
+    moment = reply.get(name)
     return moment if isinstance(moment, datetime) else None
 
 
@@ -213,7 +268,8 @@ def _listed(key: str, entry: Mapping[str, Any]) -> StoredObject:
         bytes=int(entry["Size"]),
         storage_class=storage_class,
         checksum=checksum_of({"ETag": entry.get("ETag", "")}),
-        modified=_moment(entry),
+        modified=_time(entry, "LastModified"),
         readable=thawed or storage_class not in ARCHIVE_CLASSES,
         thawing=thawing,
+        version=str(entry.get("ETag", "")),
     )

@@ -44,6 +44,7 @@ PERMISSIONS: Mapping[str, str] = {
     "head_object": "s3:GetObject",
     "get_object": "s3:GetObject",
     "list_objects_v2": "s3:ListBucket",
+    "delete_objects": "s3:DeleteObject",
     "head_bucket": "s3:ListBucket",
     "get_bucket_lifecycle_configuration": "s3:GetLifecycleConfiguration",
     "put_bucket_lifecycle_configuration": "s3:PutLifecycleConfiguration",

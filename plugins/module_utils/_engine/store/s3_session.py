@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import random
 import stat
 import threading
 import time
@@ -56,6 +57,7 @@ class S3Session:
         *,
         connections: int = 10,
         pause: Callable[[float], object] = time.sleep,
+        chance: Callable[[], float] = random.random,
     ) -> None:
         self.settings = settings
         self.flow: Flow = free_flow
@@ -64,6 +66,7 @@ class S3Session:
         self._lock = threading.Lock()
         self._bucket_seen = False
         self._pause = pause
+        self._chance = chance
 
     def call(self, operation: str, *, key: str = "", **parameters: Any) -> dict[str, Any]:
         """Make one request, which botocore retries. ``key`` is relative to the repository; this adds the bucket and
@@ -129,8 +132,8 @@ class S3Session:
             raise error_on_the_way(error, tried) from error
 
     def wait_out(self, conflict: PreconditionRefused, pause_s: float | None) -> None:
-        """Wait ``pause_s`` before the next try of a write that was refused although the key does not exist. If it is
-        ``None``, give up."""
+        """Wait up to ``pause_s`` before the next try of a write that was refused although the key does not exist; at
+        random, so that two that conflict do not do so again. If it is ``None``, give up."""
         if pause_s is None:
             raise StoreUnavailable(
                 f"{conflict.subject} could not be written to {where(self.settings)}: the endpoint kept refusing, "
@@ -139,7 +142,7 @@ class S3Session:
                 answer=conflict.answer,
                 next_step="Perhaps another run writes the same key: wait, then run the same again",
             ) from conflict
-        self._pause(pause_s)
+        self._pause(pause_s * (0.5 + self._chance() / 2))
 
     def foreign(self, operation: str, key: str, what: str) -> EngineError:
         """The error for a reply that S3 would not send; ``what`` says what is wrong with it."""

@@ -10,7 +10,8 @@
     (the calling thread)    it off the part: this fixes the position of its ciphertext in the part. Takes the chunks
                             at that position, and queues the block.
     seal threads            encrypt the block into its chunks; the block is free again.
-                            In turn: SHA-256 of the part and of the chunk.
+                            In turn: SHA-256 of the part.
+                            In turn, so that another thread can have the first one: SHA-256 of the chunk.
                             The proof: decrypt the contents of the chunks into a scratch buffer of the thread.
                             In turn: BLAKE3 of what was decrypted, compared with the reader's at the end of the part.
                             Chunks that are full now go to the uploads.
@@ -121,6 +122,7 @@ class _Stream:
         self._scratch = _Scratch(layout.block_bytes)
         self._cut_blocks = 0
         self._hashing = Turns(self.failure)
+        self._chunk_hashing = Turns(self.failure)
         self._proving = Turns(self.failure)
         self._seals = Threads(layout.threads, self.failure, name="seal")
         self._transfers = Threads(
@@ -198,7 +200,12 @@ class _Stream:
         self.blocks.give(block.buffer)
         with self._hashing.turn(block.number):
             for span in block.spans:
-                self._hash(part, span)
+                part.sha256.update(span.view)
+                if span.full and span.chunk.number == 0:
+                    span.chunk.sha256 = part.sha256.digest()  # so far, part and chunk are the same bytes
+        with self._chunk_hashing.turn(block.number):
+            if self._chunk_hashes:
+                _hash_chunks(block.spans)
             if not self._proof:
                 self._hand_over(block)
         if self._proof:
@@ -209,17 +216,6 @@ class _Stream:
                 if block.last and part.proof.hexdigest() != part.plain_blake3:
                     raise _memory_fault(part)
                 self._hand_over(block)
-
-    def _hash(self, part: _Part, span: _Span) -> None:
-        part.sha256.update(span.view)
-        chunk = span.chunk
-        if chunk.number == 0:
-            if span.full:
-                chunk.sha256 = part.sha256.digest()  # so far, part and chunk are the same bytes
-        elif self._chunk_hashes:
-            chunk.hasher.update(span.view)
-            if span.full:
-                chunk.sha256 = chunk.hasher.digest()
 
     def _prove(self, block: _Block, proof: memoryview) -> None:
         try:
@@ -239,6 +235,14 @@ class _Stream:
             part.upload.put_last(final.chunk, part.sealed(final.chunk))
         elif final.full:
             part.upload.put(final.chunk)
+
+
+def _hash_chunks(spans: Sequence[_Span]) -> None:
+    """SHA-256 of each chunk. The first one of a part has that of the part."""
+    for chunk, view, full in ((span.chunk, span.view, span.full) for span in spans if span.chunk.number):
+        chunk.hasher.update(view)
+        if full:
+            chunk.sha256 = chunk.hasher.digest()
 
 
 class _Part:

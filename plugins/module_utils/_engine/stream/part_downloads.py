@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -20,7 +20,6 @@ from ..store.protocol import Store
 from ..values.manifest import Part
 from .buffer_pool import BufferPool
 from .first_failure import Failure
-from .patience import Patience
 from .threads import Threads
 
 SPOOLED_PARTS = 2
@@ -35,7 +34,6 @@ class Source:
     spool: Callable[[], Path]
     """The directory for parts too large for the pool; made when it is first needed."""
     moved: Callable[[int], None]
-    patience: Patience = Patience(0)
 
 
 class Downloads:
@@ -46,7 +44,7 @@ class Downloads:
         self, parts: Iterable[Part], source: Source, *, chunks: BufferPool, threads: Threads, failure: Failure
     ) -> None:
         self._parts = parts
-        self._source = source
+        self._source = replace(source, store=source.store.until(failure))
         self._chunks = chunks
         self._threads = threads
         self._failure = failure
@@ -99,7 +97,7 @@ class Downloads:
         part, store = fetched.part, self._source.store
         offset, length = fetched.extent(number)
         try:
-            self._source.patience.insist(lambda: store.read_into(part.key, offset, buffer[:length]), self._failure)
+            store.read_into(part.key, offset, buffer[:length])
         except ObjectMissing as error:
             raise PartMissing(
                 f"Part {part.index} ({part.key}) is not in {store.location}",

@@ -10,17 +10,14 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from ..seal.hashing import Hasher, part_hasher
 from ..store.protocol import Store, Upload
 from ..values.manifest import Checksum, Part
 from .buffer_pool import BufferPool
 from .first_failure import Failure
-from .patience import Patience
 from .threads import Threads
-
-T = TypeVar("T")
 
 
 class PartLedger(Protocol):
@@ -50,7 +47,6 @@ class Destination:
     part_size: int
     ledger: PartLedger
     moved: Callable[[int], None]
-    patience: Patience = Patience(0)
 
 
 @dataclass(slots=True)
@@ -75,17 +71,13 @@ class Uploads:
     """The uploads of one stream: takes full chunks, puts them into the store and gives their buffers back."""
 
     def __init__(self, destination: Destination, chunks: BufferPool, threads: Threads, failure: Failure) -> None:
-        self.destination = destination
+        self.destination = replace(destination, store=destination.store.until(failure))
         self.chunks = chunks
         self.threads = threads
         self._failure = failure
         self._unfinished: dict[int, PartUpload] = {}
         self._stored = 0
         self.resumed = 0
-
-    def insist(self, action: Callable[[], T]) -> T:
-        """Carry out ``action``. If the store is away, wait and try again."""
-        return self.destination.patience.insist(action, self._failure)
 
     def begin(self, index: int) -> PartUpload:
         """Begin the upload of part ``index``. Nothing is sent yet."""
@@ -152,7 +144,7 @@ class PartUpload:
 
     def _put_chunk(self, chunk: Chunk) -> None:
         upload = self._open()
-        self._uploads.insist(lambda: upload.put_chunk(chunk.number, chunk.offset, chunk.content, sha256=chunk.sha256))
+        upload.put_chunk(chunk.number, chunk.offset, chunk.content, sha256=chunk.sha256)
         self._arrived_in_store(chunk)
         with self._lock:
             self._arrived += 1
@@ -164,10 +156,8 @@ class PartUpload:
         with self._lock:
             if self._upload is None:
                 destination = self._destination
-                self._upload = self._uploads.insist(
-                    lambda: destination.store.open_upload(
-                        self.key, total_chunks=None, storage_class=destination.storage_class
-                    )
+                self._upload = destination.store.open_upload(
+                    self.key, total_chunks=None, storage_class=destination.storage_class
                 )
                 destination.ledger.opened(self.index, self.key, self._upload.upload_id)
             return self._upload
@@ -189,6 +179,6 @@ class PartUpload:
 
     def _finish(self, part: Part, publish: Callable[[], Checksum]) -> None:
         self._destination.ledger.sealed(part)
-        part = replace(part, checksum=self._uploads.insist(publish))
+        part = replace(part, checksum=publish())
         self._destination.ledger.stored(part)
         self._uploads.stored(part)

@@ -6,15 +6,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Literal
+
+from .retention import Retention
 
 KIB = 1024
 MIB = 1024 * KIB
 
 PATIENCE_S = 6 * 3600
-PATIENCE_AT_A_TERMINAL_S = 5 * 60
+PATIENCE_TO_LOOK_S = 5 * 60
+"""At a terminal, and of what only looks."""
 
 ChecksumMode = Literal["auto", "required", "off"]
 RawMode = Literal["auto", "always", "never"]
@@ -84,6 +88,8 @@ class Task:
     snapshot_prefix: str = "zrb"
     take_snapshot: bool = True
     raw: RawMode = "auto"
+    retention: Retention | None = None
+    """``None``: that of the configuration."""
 
     @property
     def dataset_name(self) -> str:
@@ -125,6 +131,10 @@ class Config:
     limits: Limits = Limits()
     patience_s: int | None = None
     """How long a transfer waits for a store that is away. ``None``: the caller decides."""
+    retention: Retention = Retention()
+    """Of all tasks that have none of their own."""
+    prices: Mapping[str, float] = field(default_factory=dict)
+    """Of a GB (10**9 bytes) for a month, by storage class, in the owner's currency. What is not here is unknown."""
     tasks: tuple[Task, ...] = ()
 
     @property

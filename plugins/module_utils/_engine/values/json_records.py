@@ -4,7 +4,7 @@
 
 """Records of JSON, each field declared once.
 
-A record is a frozen dataclass. The annotation of a field says what may stand there: a rule, as in
+A record is a frozen dataclass. The annotation of a field says what it may hold: a rule, as in
 ``level: Annotated[int, whole(most=4)]``, another record, ``bool``, a ``Literal``, or one of these or ``None``. The
 strict reader, the writer and the JSON Schema are derived from that.
 """
@@ -205,7 +205,7 @@ def _within(name: str, rule: Rule, value: Any) -> Any:
 
 
 def _instead(value: object) -> str:
-    """What stands there instead, for the end of a reason. Of text only the beginning is told: it may be a secret."""
+    """What is there instead, for the end of a reason. Of text it tells only the beginning: it may be a secret."""
     if not isinstance(value, str | int | None):
         return ""
     return f" ({json.dumps(value)[:14]}…)" if isinstance(value, str) and len(value) > 30 else f" ({json.dumps(value)})"

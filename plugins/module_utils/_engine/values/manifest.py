@@ -2,12 +2,13 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The manifest of one backup: the payload of docs/format.md as values. The types of the fields say what may stand
-in them; ``manifest_json`` reads and writes them."""
+"""The manifest of one backup: the payload of docs/format.md as values. The types of the fields say what they
+may hold; ``manifest_json`` reads and writes them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Literal
 
 from .field_types import (
@@ -33,7 +34,7 @@ from .field_types import (
     Time,
 )
 from .recipients import KeyKind, kind_of
-from .repository_names import Series
+from .repository_names import BackupId, Series
 from .zfs import DatasetType
 
 
@@ -173,15 +174,73 @@ class Manifest:
         """The series of backups this one belongs to."""
         return Series(host=self.host, dataset=self.dataset.name)
 
+    @property
+    def summary(self) -> BackupSummary:
+        """What a catalogue keeps of it."""
+        return BackupSummary(
+            repository_id=self.repository_id,
+            series=self.series,
+            backup_id=self.backup_id,
+            created=self.created,
+            seq=self.seq,
+            previous=self.previous,
+            level=self.level,
+            level_requested=self.level_requested,
+            chain=self.chain,
+            base=self.base,
+            dataset=self.dataset,
+            snapshot=self.snapshot,
+            send=self.send,
+            encryption=self.encryption,
+            stream_bytes=self.stream.bytes,
+            stored_bytes=self.parts.stored_bytes,
+            part_count=self.parts.count,
+            list_bytes=self.parts.bytes,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class BackupSummary:
+    """What lists, surveys and chains need of a manifest: half a kilobyte, so that there can be 100,000. A field that
+    has the name of one of the manifest means the same; ``list_bytes`` is the length of the list of parts."""
+
+    repository_id: str
+    series: Series
+    backup_id: BackupId
+    created: datetime
+    seq: int
+    previous: str | None
+    level: int
+    level_requested: int
+    chain: BackupId
+    base: Base | None
+    dataset: ManifestDataset
+    snapshot: ManifestSnapshot
+    send: SendRecord
+    encryption: Encryption
+    stream_bytes: int
+    stored_bytes: int
+    part_count: int
+    list_bytes: int
+
+    @property
+    def host(self) -> str:
+        """The machine that made it."""
+        return self.series.host
+
 
 @dataclass(frozen=True, slots=True)
 class CataloguedManifest:
-    """A committed manifest with where it came from: its key, the public key that vouches for it (``None`` for
-    nobody), the SHA-256 (hex) of its payload, which the next manifest of the series names as ``previous``, and
-    whether its list of parts is there, at its length."""
+    """The summary of a committed manifest with what vouches for it: the public key (``None`` for nobody), the SHA-256
+    (hex) of its payload, which the next manifest of the series names as ``previous``, and whether its list of parts is
+    there, at its length."""
 
-    manifest: Manifest
-    key: str
+    manifest: BackupSummary
     signer: str | None
     payload_sha256: str
     has_part_list: bool = True
+
+    @property
+    def key(self) -> str:
+        """Where the manifest stands."""
+        return self.manifest.series.manifest_key(self.manifest.backup_id)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import NewType
 from urllib.parse import quote, unquote
 
@@ -45,6 +46,11 @@ def parse_backup_id(text: str) -> BackupId:
             next_step="A backup id looks like 20260131T020000Z-L0-5d41402a; `zrb list` shows them",
         )
     return BackupId(text)
+
+
+def level_of(backup_id: BackupId) -> int:
+    """The level in a backup id."""
+    return int(backup_id.partition("-L")[2][0])
 
 
 def check_level(level: int) -> int:
@@ -150,12 +156,21 @@ def parse_retirement_key(key: str) -> Series:
 
 def _parse_place(key: str) -> tuple[Series, str]:
     """The series, and the last component."""
-    pieces = key.split("/")
-    if len(pieces) >= 4 and all(pieces) and pieces[0] == "manifests":
-        series = Series(host=unquote(pieces[1]), dataset="/".join(unquote(piece) for piece in pieces[2:-1]))
-        if f"{series.manifest_prefix}{pieces[-1]}" == key:
-            return series, pieces[-1]
-    raise _no_such_key(key)
+    directory, _slash, name = key.rpartition("/")
+    series = _series_at(directory)
+    if series is None or not name:
+        raise _no_such_key(key)
+    return series, name
+
+
+@lru_cache(maxsize=1024)
+def _series_at(directory: str) -> Series | None:
+    """The series whose manifests lie there. Remembered, since there are many keys of one series."""
+    pieces = directory.split("/")
+    if len(pieces) < 3 or not all(pieces) or pieces[0] != "manifests":
+        return None
+    series = Series(host=unquote(pieces[1]), dataset="/".join(unquote(piece) for piece in pieces[2:]))
+    return series if series.manifest_prefix == f"{directory}/" else None
 
 
 def _no_such_key(key: str) -> ManifestInvalid:

@@ -44,6 +44,11 @@ _PRICES: Final = {
 }
 
 
+def least_days(storage_class: str) -> int:
+    """The days for which an object of a class is charged at least. 0 for a class that is not listed, and STANDARD."""
+    return _PRICES[storage_class].least_days if storage_class in _PRICES else 0
+
+
 def prices_of(storage_class: str) -> ClassPrices:
     """The prices of a class. For a class that is not listed, those of STANDARD."""
     return _PRICES.get(storage_class, _STANDARD)

@@ -14,7 +14,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 from ...config.key_files import read_signing_key
 from ...config.tasks import task_datasets
@@ -58,7 +58,6 @@ from .survey import Decision, Survey, binding_for, decide, look, survey_dataset
 
 __all__ = ["BackupOutcome", "BackupPlan", "BackupResult", "back_up", "plan_backup"]
 
-T = TypeVar("T")
 TINY_BYTES: Final = 16 * MIB
 """Below this size, the bytes written since the base are a good enough estimate for an increment."""
 
@@ -67,7 +66,7 @@ def plan_backup(context: Context, *, task: Task, level: int, strict_level: bool 
     """Plan what :func:`back_up` would do now, for every dataset of ``task``. Changes nothing."""
     check_level(level)
     _signing_key(context)
-    store = context.open_store()
+    store = context.store_to_look_at()
     try:
         # A repository without an identity has no backups either, so no journal fits this empty one.
         identity = find_identity(store, known=context.known_id) or RepositoryIdentity(
@@ -96,7 +95,7 @@ def back_up(
     check_level(level)
     signing_key = _signing_key(context)
     sealer = AgeSealer(context.config.recipients)
-    store = context.open_store()
+    store = context.patient_store()
     try:
         run = _TaskRun(context, store, signing_key, task, sealer, job or {})
         return run.run(level, strict=strict_level)
@@ -220,7 +219,6 @@ class _TaskRun:
         job: dict[str, str],
     ) -> None:
         self.context = context
-        self.store = store
         self.signing_key = signing_key
         self.task = task
         self.sealer = sealer
@@ -230,6 +228,7 @@ class _TaskRun:
         self.failures: list[tuple[str, EngineError]] = []
         self._end = Failure()
         """A failure of the whole run."""
+        self.store = store.until(self._end)
 
     def run(self, level: int, *, strict: bool) -> BackupOutcome:
         """Decide for every dataset, take all snapshots at one instant, then send them."""
@@ -289,9 +288,6 @@ class _TaskRun:
     def _attempt(self, identity: RepositoryIdentity, work: _Work) -> None:
         with self._failing_alone(work.dataset, work.progress):
             self.results.append(self._back_up(identity, work))
-
-    def _insist(self, action: Callable[[], T]) -> T:
-        return self.context.patience.insist(action, self._end)
 
     def _state_dir(self, decision: Decision) -> Path:
         return dataset_state_dir(self.context.base_dir, decision.survey.dataset.name)
@@ -439,7 +435,7 @@ class _TaskRun:
     def _store(self, work: _Work) -> tuple[StoredStream, PartsSummary]:
         """Store the stream, and the list of its parts."""
         binding, journal = work.journal.binding, work.journal
-        if gone := self._insist(lambda: journal.reconcile(self.store, work.progress)):
+        if gone := journal.reconcile(self.store, work.progress):
             work.progress.log(
                 f"{gone} stored parts are no longer in the repository and are sent again. Look for a lifecycle rule, "
                 "or for somebody who deletes objects.",
@@ -456,7 +452,6 @@ class _TaskRun:
             part_size=binding.part_size,
             ledger=journal,
             moved=moved.add,
-            patience=self.context.patience,
         )
         pipeline = BackupPipeline(
             plan_backup_buffers(work.limits, cores=usable_cores(), stream_bytes=work.estimate),
@@ -478,7 +473,7 @@ class _TaskRun:
             send.kill()
             raise
         self.context.checkpoint("stream-stored")
-        parts = self._insist(lambda: list_parts(self.context, self.store, journal, stored))
+        parts = list_parts(self.context, self.store, journal, stored)
         self.context.checkpoint("parts-listed")
         return stored, parts
 
@@ -497,7 +492,7 @@ class _TaskRun:
         )
         try:
             envelope = sign_manifest(context, self.signing_key, manifest)
-            key = self._insist(lambda: commit(context, self.store, survey, manifest, envelope))
+            key = commit(context, self.store, survey, manifest, envelope)
         except ObjectExists:
             # Something else took this id, so resuming would only end here again.
             give_up(self.store, work.journal, work.progress)
@@ -506,7 +501,7 @@ class _TaskRun:
         held = replace(work.snapshot, user_holds=max(1, work.snapshot.user_holds))
         others = (one for one in survey.snapshots if one.guid != held.guid)
         survey = replace(survey, snapshots=(*others, held))
-        warnings = [*work.decision.warnings, *finish_commit(context, survey, manifest, work.journal)]
+        warnings = [*work.decision.warnings, *finish_commit(context, survey, manifest.summary, work.journal)]
         warnings += work.progress.warnings
         result = BackupResult(
             task=self.task.name,

@@ -22,6 +22,7 @@ from ...state.journal import Binding, Journal
 from ...store.protocol import Store
 from ...stream.backup_pipeline import StoredStream
 from ...values.manifest import (
+    BackupSummary,
     Base,
     Encryption,
     Manifest,
@@ -210,7 +211,7 @@ def _check_base(context: Context, store: Store, manifest: Manifest) -> None:
         )
 
 
-def finish_commit(context: Context, survey: Survey, manifest: Manifest, journal: Journal) -> list[str]:
+def finish_commit(context: Context, survey: Survey, manifest: BackupSummary, journal: Journal) -> list[str]:
     """Do what follows a commit: bookmark, holds, journal. A failure here does not fail the backup, but returns a
     sentence. Safe to repeat after a crash. ``survey`` knows the snapshot unless that is gone."""
     warnings: list[str] = []
@@ -231,7 +232,7 @@ def finish_commit(context: Context, survey: Survey, manifest: Manifest, journal:
     return warnings
 
 
-def _bookmark(context: Context, survey: Survey, manifest: Manifest) -> None:
+def _bookmark(context: Context, survey: Survey, manifest: BackupSummary) -> None:
     if not context.zfs.capabilities.bookmarks:
         return
     snapshot = survey.snapshot_with(manifest.snapshot.guid)
@@ -240,11 +241,11 @@ def _bookmark(context: Context, survey: Survey, manifest: Manifest) -> None:
             context.zfs.bookmark(snapshot.name, f"{snapshot.dataset_name}#{snapshot.short_name}")
 
 
-def _remember(context: Context, survey: Survey, manifest: Manifest) -> None:
+def _remember(context: Context, survey: Survey, manifest: BackupSummary) -> None:
     remember(context.base_dir, survey.repository_id, survey.series, manifest.seq, reported=survey.losses)
 
 
-def _release(context: Context, survey: Survey, manifest: Manifest) -> None:
+def _release(context: Context, survey: Survey, manifest: BackupSummary) -> None:
     others = [other for other in survey.manifests if other.backup_id != manifest.backup_id]
     bound = survey.bound_snapshots if survey.readable else None
     for snapshot in snapshots_to_release([*others, manifest], survey.snapshots, bound=bound):

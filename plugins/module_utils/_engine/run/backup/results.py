@@ -11,7 +11,7 @@ from typing import Any
 
 from ...errors import EngineError
 from ...plan.levels import BaseChoice
-from ...values.manifest import Manifest
+from ...values.manifest import BackupSummary, Manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ class BackupOutcome:
         return 4 if any(result.warnings for result in self.results) else 0
 
 
-def base_as_json(base: Manifest | None) -> dict[str, str] | None:
+def base_as_json(base: BackupSummary | None) -> dict[str, str] | None:
     """The backup that an increment starts from."""
     if base is None:
         return None

@@ -26,7 +26,7 @@ from ...state.known_repositories import former_repositories
 from ...state.locks import dataset_state_dir
 from ...store.protocol import Store
 from ...values.config import Task
-from ...values.manifest import CataloguedManifest, Encryption, Manifest
+from ...values.manifest import BackupSummary, CataloguedManifest, Encryption
 from ...values.repository_names import Series, new_backup_id
 from ...values.retirement import RetiredBackup
 from ...values.zfs import Bookmark, Dataset, Inventory, Pool, Snapshot
@@ -60,11 +60,11 @@ class Survey:
     """Keys of the losses in the series. Once a backup is committed, its losses are not reported again."""
 
     @property
-    def manifests(self) -> tuple[Manifest, ...]:
+    def manifests(self) -> tuple[BackupSummary, ...]:
         """The committed backups of the series, oldest first."""
         return tuple(entry.manifest for entry in self.entries)
 
-    def committed(self, backup_id: str) -> Manifest | None:
+    def committed(self, backup_id: str) -> BackupSummary | None:
         """The committed backup with this id."""
         return next((manifest for manifest in self.manifests if manifest.backup_id == backup_id), None)
 
@@ -73,7 +73,7 @@ class Survey:
         return any(one.backup_id == backup_id for one in self.retired)
 
     @property
-    def youngest_committed(self) -> Manifest | None:
+    def youngest_committed(self) -> BackupSummary | None:
         """The committed backup of exactly this dataset (by guid) with the youngest data."""
         own = [manifest for manifest in self.manifests if manifest.dataset.guid == self.dataset.guid]
         return oldest_first(own)[-1] if own else None

@@ -11,13 +11,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from ...errors import JobLost
 from ...report.replay import parse_record
 from ...state.jobs import Job, find_job, find_jobs
+from ...values.json_records import write_time
 
 _TAIL_BYTES = 65_536
 """Many times the length of a record."""
@@ -41,7 +42,7 @@ class ListedJob:
         return {
             "job_id": self.job_id,
             "command": self.command,
-            "started": f"{self.started.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}",
+            "started": write_time(self.started),
             "state": self.state,
             "pid": self.pid,
             "exit_code": self.exit_code,

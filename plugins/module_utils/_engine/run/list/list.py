@@ -7,19 +7,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from ...config.tasks import as_tasks, covered_by_any
+from ...config.tasks import as_tasks, common_root, covered_by_any
 from ...errors import BackupsVanished, ChainBroken, EngineError, PartMissing, UsageError
 from ...plan.chain import check_series, walk_chain
 from ...repository.catalogue import Catalogue, read_catalogue
+from ...state.catalogue_cache import CatalogueCache
 from ...state.heads import read_head, series_seen
 from ...store.protocol import Store
 from ...values.config import Task
 from ...values.json_records import write_time
-from ...values.manifest import Base, CataloguedManifest
+from ...values.manifest import BackupSummary, Base, CataloguedManifest
 from ...values.repository_names import BackupId, Series, part_index
 from ..context import Context
 
@@ -120,14 +122,20 @@ def list_backups(
     ask = compile_query(query) if query is not None else None
     trusted = context.trusted_signers()
     tasks = as_tasks(task)
-    store = context.open_store()
+    dataset, recursive = common_root(tasks)
+    store = context.store_to_look_at()
     try:
         catalogue = read_catalogue(
             store,
             trusted=trusted,
             host=None if host == ALL_HOSTS else host or context.config.host,
+            dataset=dataset,
+            recursive=recursive,
             allow_unsigned=not trusted,
             known=context.known_id,
+            open_cache=lambda repository_id: CatalogueCache(
+                context.base_dir, repository_id=repository_id, trusted=trusted
+            ),
         )
         chosen = [
             found
@@ -135,91 +143,108 @@ def list_backups(
             if (level is None or found.manifest.level == level) and covered_by_any(tasks, found.manifest.dataset.name)
         ]
         chains = _chains(chosen, catalogue.manifests)
-        links = {link.key: link for chain in chains.values() for link in chain.links}
-        stored = _stored_parts(store, list(links.values()))
+        needed = _look_at_parts(store, chains)
         location = store.location
     finally:
         store.close()
     problems = [
         *catalogue.problems,
-        *(chain.broken for chain in chains.values() if chain.broken),
-        *(_incomplete(link, stored[link.key], location) for link in links.values() if not stored[link.key].whole),
+        *(chain.broken for chain in chains if chain.broken),
+        *(_incomplete(parts, location) for parts in needed if not parts.whole),
         *_losses(context, catalogue, tasks, host=None if host == ALL_HOSTS else host or context.config.host),
     ]
-    listing = Listing(tuple(_entry(found, chains[found.key], stored) for found in chosen), tuple(problems))
+    listing = Listing(tuple(map(_entry, chains)), tuple(problems))
     return Listing(listing.entries, listing.problems, ask(listing.as_json())) if ask else listing
+
+
+_NO_CLASS: frozenset[str] = frozenset()
+
+
+@cache
+def _with(classes: frozenset[str], one: str) -> frozenset[str]:
+    """``classes`` and ``one``: the same object for the same classes, since there are many backups and few classes."""
+    return classes | {one}
+
+
+@dataclass(slots=True)
+class _StoredParts:
+    """What a listing shows about the parts of one backup."""
+
+    of: CataloguedManifest
+    count: int = 0
+    classes: frozenset[str] = _NO_CLASS
+    readable: bool = True
+
+    @property
+    def missing(self) -> int:
+        return self.of.manifest.part_count - self.count
+
+    @property
+    def whole(self) -> bool:
+        return self.of.has_part_list and not self.missing
 
 
 @dataclass(frozen=True, slots=True)
 class _Chain:
-    """The known backups that one needs, itself included, and the error if they are not a complete chain."""
+    """The known backups that one needs, itself the last, and the error if they are not a complete chain."""
 
-    links: tuple[CataloguedManifest, ...]
+    links: tuple[_StoredParts, ...]
     broken: ChainBroken | None = None
 
 
-def _chains(chosen: Iterable[CataloguedManifest], known: Iterable[CataloguedManifest]) -> dict[str, _Chain]:
-    """By the key of the manifest."""
-    by_series: dict[Series, dict[BackupId, CataloguedManifest]] = {}
+def _chains(chosen: Iterable[CataloguedManifest], known: Iterable[CataloguedManifest]) -> list[_Chain]:
+    """The chain of each of ``chosen``."""
+    summaries: dict[Series, dict[BackupId, BackupSummary]] = {}
+    parts: dict[Series, dict[BackupId, _StoredParts]] = {}
     for one in known:
-        by_series.setdefault(one.manifest.series, {})[one.manifest.backup_id] = one
-    manifests = {
-        series: {backup_id: one.manifest for backup_id, one in found.items()} for series, found in by_series.items()
-    }
-    chains = {}
+        summaries.setdefault(one.manifest.series, {})[one.manifest.backup_id] = one.manifest
+        parts.setdefault(one.manifest.series, {})[one.manifest.backup_id] = _StoredParts(one)
+    chains = []
     for one in chosen:
-        series = one.manifest.series
+        of_series = parts[one.manifest.series]
         try:
-            links = walk_chain(one.manifest, manifests[series])
-            chains[one.key] = _Chain(tuple(by_series[series][link.backup_id] for link in links))
+            links = walk_chain(one.manifest, summaries[one.manifest.series])
+            chains.append(_Chain(tuple(of_series[link.backup_id] for link in links)))
         except ChainBroken as error:
-            chains[one.key] = _Chain((one,), error)
+            chains.append(_Chain((of_series[one.manifest.backup_id],), error))
     return chains
 
 
-@dataclass
-class _StoredParts:
-    """What a listing shows about the parts of one backup."""
-
-    wanted: int
-    has_list: bool
-    count: int = 0
-    classes: set[str] = field(default_factory=set)
-    readable: bool = True
-
-    @property
-    def whole(self) -> bool:
-        return self.has_list and self.count == self.wanted
-
-
-def _stored_parts(store: Store, backups: Sequence[CataloguedManifest]) -> dict[str, _StoredParts]:
-    """By the key of the manifest. Makes one listing per series and level, with a thousand objects per request: one
-    request per part would take hours."""
-    stored = {one.key: _StoredParts(one.manifest.parts.count, one.has_part_list) for one in backups}
-    by_prefix = {
-        one.manifest.series.data_prefix(one.manifest.backup_id, one.manifest.level): stored[one.key] for one in backups
-    }
+def _look_at_parts(store: Store, chains: Sequence[_Chain]) -> list[_StoredParts]:
+    """Fill in what a listing shows about the parts of each link, and return all links. Makes one listing per series and
+    level, with a thousand objects per request: one request per part would take hours."""
+    of_level: dict[tuple[Series, int], dict[BackupId, _StoredParts]] = {}
+    for link in (link for chain in chains for link in chain.links):
+        summary = link.of.manifest
+        of_level.setdefault((summary.series, summary.level), {})[summary.backup_id] = link
+    by_prefix = {_above(series.data_prefix(min(links), level)): links for (series, level), links in of_level.items()}
     done = "/"
-    for above in sorted(prefix[: prefix.rindex("/", 0, -1) + 1] for prefix in by_prefix):
-        if above.startswith(done):
-            continue  # listed already: for another backup of the level, or with a dataset named like a level
-        done = above
-        for item in store.list(above):
-            prefix, name = item.key[: item.key.rindex("/") + 1], item.key.rpartition("/")[2]
-            index, found = part_index(name), by_prefix.get(prefix)
-            if found is not None and index is not None and index < found.wanted:
+    for prefix in sorted(by_prefix):
+        if prefix.startswith(done):
+            continue  # listed already, with a dataset named like a level
+        done = prefix
+        for item in store.list(prefix):
+            directory, _slash, name = item.key.rpartition("/")
+            above, _slash, backup_id = directory.rpartition("/")
+            found = by_prefix.get(f"{above}/", {}).get(BackupId(backup_id))
+            index = part_index(name)
+            if found is not None and index is not None and index < found.of.manifest.part_count:
                 found.count += 1
-                found.classes.add(item.storage_class)
+                found.classes = _with(found.classes, item.storage_class)
                 found.readable = found.readable and item.readable
-    return stored
+    return [link for links in of_level.values() for link in links.values()]
 
 
-def _incomplete(one: CataloguedManifest, stored: _StoredParts, location: str) -> PartMissing:
-    manifest = one.manifest
-    missing = stored.wanted - stored.count
+def _above(path: str) -> str:
+    """The directory above ``path``, with a slash."""
+    return path[: path.rindex("/", 0, -1) + 1]
+
+
+def _incomplete(stored: _StoredParts, location: str) -> PartMissing:
+    manifest, missing = stored.of.manifest, stored.missing
     name = f"backup {manifest.backup_id} of {manifest.dataset.name}"
     return PartMissing(
-        f"{missing} of {stored.wanted} parts of {name} are not in {location}"
+        f"{missing} of {manifest.part_count} parts of {name} are not in {location}"
         if missing
         else f"The list of parts of {name} is not in {location}, or has another length",
         subject=manifest.backup_id,
@@ -254,13 +279,14 @@ def _losses(
     return losses
 
 
-def _entry(found: CataloguedManifest, chain: _Chain, stored: dict[str, _StoredParts]) -> ListedBackup:
-    manifest, own = found.manifest, stored[found.key]
-    complete = chain.broken is None and all(stored[link.key].whole for link in chain.links)
+def _entry(chain: _Chain) -> ListedBackup:
+    own = chain.links[-1]
+    manifest = own.of.manifest
+    complete = chain.broken is None and all(link.whole for link in chain.links)
     return ListedBackup(
         backup_id=manifest.backup_id,
-        host=manifest.host,
-        dataset=manifest.dataset.name,
+        host=manifest.series.host,
+        dataset=manifest.series.dataset,
         level=manifest.level,
         level_requested=manifest.level_requested,
         base=manifest.base,
@@ -270,14 +296,14 @@ def _entry(found: CataloguedManifest, chain: _Chain, stored: dict[str, _StoredPa
         snapshot=manifest.snapshot.name,
         snapshot_guid=manifest.snapshot.guid,
         snapshot_creation=manifest.snapshot.creation,
-        stream_bytes=manifest.stream.bytes,
-        stored_bytes=manifest.parts.stored_bytes,
-        parts=manifest.parts.count,
-        missing_parts=own.wanted - own.count,
+        stream_bytes=manifest.stream_bytes,
+        stored_bytes=manifest.stored_bytes,
+        parts=manifest.part_count,
+        missing_parts=own.missing,
         storage_class="+".join(sorted(own.classes)) or "-",
         complete=complete,
-        readable=complete and all(stored[link.key].readable for link in chain.links),
-        signer=found.signer,
+        readable=complete and all(link.readable for link in chain.links),
+        signer=own.of.signer,
     )
 
 

@@ -14,11 +14,11 @@ from typing import Any
 from ...errors import NoSuchBackup, PartDamaged, PartMissing, UsageError
 from ...plan.chain import check_not_retired, check_series, resolve_chain, select_backup
 from ...plan.part_proof import beside_listing
-from ...repository.catalogue import Catalogue, read_catalogue
+from ...repository.catalogue import Catalogue, read_catalogue, read_manifest
 from ...repository.part_list import open_part_list
 from ...state.heads import read_head
 from ...store.protocol import Store, StoredObject
-from ...values.manifest import Manifest
+from ...values.manifest import BackupSummary, Manifest, Part
 from ...values.repository_names import Series
 from ..context import Context
 from .passage import Resumption, find_resumption
@@ -44,14 +44,15 @@ class RestoreSelection:
 @dataclass(frozen=True, slots=True)
 class RestoreLink:
     """One stream to receive. ``readable`` is false while one of its parts has to be thawed. A ``present`` one was
-    received before: nobody looked for its parts. ``fetched_bytes`` are to download, and ``resumption`` says how to go
-    on if it was cut off."""
+    received before: nobody looked for its parts. ``fetched_bytes`` are to download, ``first_part`` is the first one of
+    these parts, and ``resumption`` says how to go on if it was cut off."""
 
     manifest: Manifest
     storage_class: str
     readable: bool
     fetched_bytes: int
     present: bool = False
+    first_part: Part | None = None
     resumption: Resumption | None = None
 
     @property
@@ -139,8 +140,10 @@ def read_plan(
     )
     _check_problems(catalogue, selection)
     target = choose_backup(catalogue, series, selection)
-    manifests = [entry.manifest for entry in catalogue.manifests]
-    chain = (target,) if selection.only else resolve_chain(manifests, target.backup_id)
+    summaries = [entry.manifest for entry in catalogue.manifests]
+    resolved = (target,) if selection.only else resolve_chain(summaries, target.backup_id)
+    by_id = {entry.manifest.backup_id: entry for entry in catalogue.manifests}
+    chain = [read_manifest(store, by_id[link.backup_id]) for link in resolved]
     presence = find_presence(context, selection.target, chain) if selection.continues else Presence()
     links = [_present_link(manifest) for manifest in chain[: presence.links]]
     for manifest in chain[presence.links :]:
@@ -157,7 +160,7 @@ def read_plan(
     )
 
 
-def choose_backup(catalogue: Catalogue, series: Series, selection: RestoreSelection) -> Manifest:
+def choose_backup(catalogue: Catalogue, series: Series, selection: RestoreSelection) -> BackupSummary:
     """The selected one of the backups of ``series``. Raises :class:`NoSuchBackup`."""
     manifests = [entry.manifest for entry in catalogue.manifests]
     retired = catalogue.retired(series)
@@ -217,9 +220,10 @@ def _link(store: Store, manifest: Manifest, resumption: Resumption | None) -> Re
     classes: set[str] = set()
     readable = True
     fetched_bytes = 0
-    first = resumption.first_part if resumption else 0
+    first_part: Part | None = None
+    begin = resumption.first_part if resumption else 0
     with open_part_list(store, manifest) as parts:
-        for part, item in beside_listing(islice(parts, first, None), store.list(prefix)):
+        for part, item in beside_listing(islice(parts, begin, None), store.list(prefix)):
             if item is None:
                 raise PartMissing(
                     f"Part {part.index} of backup {manifest.backup_id} ({part.key}) is not in {store.location}",
@@ -232,6 +236,7 @@ def _link(store: Store, manifest: Manifest, resumption: Resumption | None) -> Re
                     subject=part.key,
                     next_step="The object was replaced or cut short: choose another backup with `zrb list`",
                 )
+            first_part = first_part or part
             fetched_bytes += part.bytes
             classes.add(item.storage_class)
             readable = readable and _readable(store, item)
@@ -240,6 +245,7 @@ def _link(store: Store, manifest: Manifest, resumption: Resumption | None) -> Re
         storage_class="+".join(sorted(classes)),
         readable=readable,
         fetched_bytes=fetched_bytes,
+        first_part=first_part,
         resumption=resumption,
     )
 

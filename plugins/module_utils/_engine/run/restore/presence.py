@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ...errors import TargetExists
 from ...state.restore_under_way import noted_token
-from ...values.manifest import Manifest
+from ...values.manifest import BackupSummary, Manifest
 from ...values.zfs import ResumePoint, Snapshot
 from ...zfs.protected_receive import RECEIVED_BY
 from ..context import Context
@@ -69,7 +69,7 @@ def _cut_at(context: Context, target: str, missing: Sequence[Manifest]) -> Resum
     )
 
 
-def count_links(snapshots: Sequence[Snapshot], chain: Sequence[Manifest]) -> int:
+def count_links(snapshots: Sequence[Snapshot], chain: Sequence[Manifest | BackupSummary]) -> int:
     """How many of the first links of ``chain`` there are in a dataset with these snapshots, oldest first; 0 if its
     newest one is of no link."""
     newest = snapshots[-1].guid if snapshots else None

@@ -28,7 +28,7 @@ from ...errors import (
 from ...plan.buffer_layout import plan_restore_buffers
 from ...plan.restored_properties import restorable_properties
 from ...repository.part_list import open_part_list
-from ...seal.age import AgeOpener
+from ...seal.age import HEAD_BYTES, AgeOpener
 from ...state.heads import remember
 from ...state.locks import dataset_locks
 from ...state.restore_trail import forget_trail, keep_trail
@@ -90,7 +90,7 @@ def plan_restore(
 
     Raises what :func:`restore` raises before it begins, but for objects that must be thawed: the plan shows them.
     """
-    store = context.open_store()
+    store = context.store_to_look_at()
     try:
         plan = read_plan(context, store, selection, trusted=tuple(trusted), allow_unsigned=allow_unsigned)
         check_target(context, plan)
@@ -110,17 +110,18 @@ def restore(
     """Receive the chain up to the selected backup into a new dataset, or what is missing of it.
 
     Raises, before anything is created, ``SignatureInvalid``, ``NoSuchBackup``, ``ChainBroken``, ``PartMissing``,
-    ``TargetExists``, ``Locked``, ``ThawNeeded``, ``ZfsUnable``; and while a link is received ``PartDamaged``,
-    ``StreamDamaged``, ``WrongIdentity``, ``ReceiveFailed``: that link then leaves nothing behind, and those before it
+    ``TargetExists``, ``Locked``, ``ThawNeeded``, ``ZfsUnable``, ``WrongIdentity``; and while a link is received
+    ``PartDamaged``, ``StreamDamaged``, ``ReceiveFailed``: that link then leaves nothing behind, and those before it
     stay.
     """
     started = time.monotonic()
     limits = context.config.limits
     layout = plan_restore_buffers(limits, cores=usable_cores())
-    pipeline = RestorePipeline(layout, opener=AgeOpener(identities), downloaders=limits.workers)
+    opener = AgeOpener(identities)
+    pipeline = RestorePipeline(layout, opener=opener, downloaders=limits.workers)
     with Spool(context.base_dir) as spool, dataset_locks(context.base_dir) as locks:
         locks.take(selection.target)
-        store = context.open_store()
+        store = context.patient_store()
         try:
             plan = read_plan(context, store, selection, trusted=tuple(trusted), allow_unsigned=allow_unsigned)
             check_target(context, plan)
@@ -129,6 +130,7 @@ def restore(
                 with suppress(OSError):
                     forget_restore(context.base_dir, plan.target)  # a run that was killed with its last word said
                 return _result(plan, started, changed=False, warnings=plan.warnings)
+            _check_keys(store, plan, opener)
             return _Restore(context, store, pipeline, spool, plan).run(started)
         finally:
             store.close()
@@ -160,6 +162,21 @@ def _check_readable(plan: RestorePlan) -> None:
             next_step="Request their thaw with S3 RestoreObject for the keys below "
             f"{first.series.data_prefix(first.backup_id, first.level)}, then run this command again",
         )
+
+
+def _check_keys(store: Store, plan: RestorePlan, opener: AgeOpener) -> None:
+    """Raise :class:`WrongIdentity` if a link is missing that no private key opens: not only after those before it have
+    been downloaded. Any other damage of its first part is found when that is downloaded."""
+    for link in plan.missing:
+        if part := link.first_part:
+            head = memoryview(bytearray(min(HEAD_BYTES, part.bytes)))
+            with suppress(IntegrityError):
+                store.read_into(part.key, 0, head)
+                try:
+                    opener.begin(head, part_bytes=part.bytes)
+                except WrongIdentity as error:
+                    _add_way_on(error, plan, link, kept=False)
+                    raise
 
 
 class _Restore:
@@ -217,10 +234,9 @@ class _Restore:
         resumption = link.resumption
         receiver = LazyReceive(context, target, manifest, token=self._token, resumes=resumption is not None)
         try:
-            patience = context.patience
-            source = Source(self._store, self._spool.directory, self._count, patience)
+            source = Source(self._store, self._spool.directory, self._count)
             with ExitStack() as stack:
-                parts = patience.insist(lambda: stack.enter_context(open_part_list(self._store, manifest)))
+                parts = stack.enter_context(open_part_list(self._store, manifest))
                 trail = keep_trail(context.base_dir, target, manifest.backup_id, goes_on=link.goes_on)
                 passage = Passage(parts, stack.enter_context(trail), receiver.write, resumption=resumption)
                 self._pipeline.fetch_stream(manifest, passage.parts, source, passage.take, start=passage.start)

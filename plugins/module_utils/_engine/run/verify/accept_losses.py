@@ -27,7 +27,7 @@ def accept_what_is_there(context: Context, trusted: Sequence[str], *, host: str,
     If the identity is missing, makes it again from the signed manifests. Raises :class:`RepositoryChanged` if they
     name several, and the problem of any manifest that a new identity would leave out.
     """
-    store = context.open_store()
+    store = context.patient_store()
     try:
         told, identity = _accept_identity(context, store, trusted, host)
         if identity is None:

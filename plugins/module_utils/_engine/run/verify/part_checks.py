@@ -87,9 +87,9 @@ def check_presence(store: Store, manifest: Manifest, parts: Iterable[Part], *, w
             elif not proves(found.checksum, part):
                 yield part, found
 
-    def look(doubt: tuple[Part, StoredObject], _stop: threading.Event) -> bool | None:
+    def look(doubt: tuple[Part, StoredObject], stop: threading.Event) -> bool | None:
         part, _listed = doubt
-        found = store.head(part.key)
+        found = store.until(stop).head(part.key)
         if found is None:
             raise _missing(part, store)
         if found.bytes != part.bytes:
@@ -119,7 +119,7 @@ def check_hashes(store: Store, parts: Iterable[Part], findings: Findings, *, lim
             if stop.is_set():
                 return
             view = buffer[: min(limits.chunk_size, part.bytes - offset)]
-            _read(store, part, offset, view)
+            _read(store.until(stop), part, offset, view)
             hasher.update(view)
             moved(len(view))
         if hasher.hexdigest() != part.sha256:

@@ -14,17 +14,17 @@ from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ...config.tasks import as_tasks, covered_by_any
+from ...config.tasks import as_tasks, common_root, covered_by_any
 from ...errors import EngineError, IntegrityError, LocalStateError, NoSuchBackup, ThawNeeded, UsageError
 from ...plan.chain import check_not_retired, check_series, next_place, walk_chain
-from ...repository.catalogue import Catalogue, read_catalogue
+from ...repository.catalogue import Catalogue, read_catalogue, read_manifest
 from ...repository.part_list import open_part_list
 from ...seal.signing import no_trusted_signer
 from ...state.heads import read_head, remember, series_seen
 from ...state.spool import Spool
 from ...store.protocol import Store
 from ...values.config import Task
-from ...values.manifest import CataloguedManifest, Manifest, Part
+from ...values.manifest import BackupSummary, CataloguedManifest, Manifest, Part
 from ...values.repository_names import BackupId, Series
 from ..context import Context
 from .accept_losses import accept_what_is_there
@@ -155,16 +155,16 @@ def verify(  # noqa: PLR0913 - the options of the command
     host = host or context.config.host
     tasks = as_tasks(task)
     warnings = accept_what_is_there(context, signers, host=host, tasks=tasks) if accept_losses else []
-    catalogue = _read_catalogue(context, signers, host)
+    catalogue = _read_catalogue(context, signers, host, tasks)
     chosen = [
-        found.manifest
+        found
         for found in catalogue.manifests
         if covered_by_any(tasks, found.manifest.dataset.name)
         and (level is None or found.manifest.level == level)
         and (backup_id is None or found.manifest.backup_id == backup_id)
     ]
     problems = [Problem(error) for error in catalogue.problems]
-    all_series = {manifest.series: None for manifest in chosen}
+    all_series = {found.manifest.series: None for found in chosen}
     if catalogue.identity and backup_id is None and level is None:
         seen = series_seen(context.base_dir, catalogue.identity.repository_id, host)
         all_series |= {series: None for series in seen if covered_by_any(tasks, series.dataset)}
@@ -175,15 +175,15 @@ def verify(  # noqa: PLR0913 - the options of the command
     run = _Run(context, depth, share, tuple(identities))
     for series in all_series:
         found_in_series = [found for found in catalogue.manifests if found.manifest.series == series]
-        problems += _chain_problems(found_in_series, [manifest for manifest in chosen if manifest.series == series])
+        problems += _chain_problems(found_in_series, [found for found in chosen if found.manifest.series == series])
         problems += _losses(context, series, found_in_series, catalogue)
     problems += run.check(chosen)
     report = VerifyReport(
         depth=depth,
         subset=share,
-        backups=tuple(manifest.backup_id for manifest in chosen),
+        backups=tuple(found.manifest.backup_id for found in chosen),
         parts=run.parts,
-        parts_total=sum(manifest.parts.count for manifest in chosen),
+        parts_total=sum(found.manifest.part_count for found in chosen),
         not_compared=run.not_compared,
         bytes=run.bytes,
         problems=tuple(problems),
@@ -209,18 +209,18 @@ class _Run:
         self._done = 0
         self._lock = threading.Lock()
 
-    def check(self, manifests: Sequence[Manifest]) -> list[Problem]:
+    def check(self, backups: Sequence[CataloguedManifest]) -> list[Problem]:
         """Check all selected parts, and return their problems."""
         if self._depth != "signature":
-            self._total = sum(manifest.parts.stored_bytes for manifest in manifests)
+            self._total = sum(found.manifest.stored_bytes for found in backups)
             self._total //= self._subset.of if self._subset else 1
-        self._context.progress.start("verify", total=self._total, message=f"{len(manifests)} backups, {self._depth}")
+        self._context.progress.start("verify", total=self._total, message=f"{len(backups)} backups, {self._depth}")
         if self._depth == "signature":
             return []
         with ExitStack() as stack:
-            store = stack.enter_context(closing(self._context.open_store()))
+            store = stack.enter_context(closing(self._context.patient_store()))
             decrypt = self._decrypt_checks(store, stack) if self._depth == "decrypt" else None
-            return [problem for manifest in manifests for problem in self._check(store, manifest, decrypt)]
+            return [problem for found in backups for problem in self._check(store, found, decrypt)]
 
     def _decrypt_checks(self, store: Store, stack: ExitStack) -> DecryptChecks:
         return DecryptChecks(
@@ -231,14 +231,15 @@ class _Run:
             moved=self._moved,
         )
 
-    def _check(self, store: Store, manifest: Manifest, decrypt: DecryptChecks | None) -> list[Problem]:
+    def _check(self, store: Store, found: CataloguedManifest, decrypt: DecryptChecks | None) -> list[Problem]:
         try:
+            manifest = read_manifest(store, found)
             with open_part_list(store, manifest) as parts:
                 selected = _Selected(parts, self._subset)
                 findings = self._findings(store, manifest, selected, decrypt)
-        except (IntegrityError, ThawNeeded) as error:  # of the list of parts
+        except (IntegrityError, ThawNeeded) as error:  # of the manifest, or of the list of parts
             findings = Findings(whole=[error])
-        return self._named(manifest, findings)
+        return self._named(found.manifest, findings)
 
     def _findings(
         self, store: Store, manifest: Manifest, selected: Iterable[Part], decrypt: DecryptChecks | None
@@ -268,7 +269,7 @@ class _Run:
             self._done = min(self._total, self._done + length)  # a damaged part is read twice, but counts once
             self._context.progress.advance("verify", current=self._done, total=self._total)
 
-    def _named(self, manifest: Manifest, findings: Findings) -> list[Problem]:
+    def _named(self, manifest: BackupSummary, findings: Findings) -> list[Problem]:
         for error in findings:
             self._context.progress.log(error.explain(), level="warning", backup_id=manifest.backup_id)
         return [Problem(error, manifest.backup_id, manifest.dataset.name) for error in findings]
@@ -285,10 +286,13 @@ class _Selected:
         return (part for part in self._parts if self._subset is None or part in self._subset)
 
 
-def _read_catalogue(context: Context, signers: Sequence[str], host: str) -> Catalogue:
-    store = context.open_store()
+def _read_catalogue(context: Context, signers: Sequence[str], host: str, tasks: Sequence[Task]) -> Catalogue:
+    dataset, recursive = common_root(tasks)
+    store = context.patient_store()
     try:
-        catalogue = read_catalogue(store, trusted=signers, host=host, known=context.known_id)
+        catalogue = read_catalogue(
+            store, trusted=signers, host=host, dataset=dataset, recursive=recursive, known=context.known_id
+        )
     finally:
         store.close()
     if catalogue.identity:
@@ -314,10 +318,10 @@ def _losses(
     ]
 
 
-def _chain_problems(series: Sequence[CataloguedManifest], chosen: Sequence[Manifest]) -> list[Problem]:
+def _chain_problems(series: Sequence[CataloguedManifest], chosen: Sequence[CataloguedManifest]) -> list[Problem]:
     by_id = {found.manifest.backup_id: found.manifest for found in series}
     problems = []
-    for manifest in chosen:
+    for manifest in (found.manifest for found in chosen):
         try:
             walk_chain(manifest, by_id)
         except EngineError as error:
