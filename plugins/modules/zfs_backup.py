@@ -134,7 +134,7 @@ job:
     state: running
 job_id:
   description: Id of the job that did it.
-  returned: success, if a job did it
+  returned: if a job did it
   type: str
   sample: zfs_backup-3f29ab07-20260131T020000Z-5d41
 backups:
@@ -351,10 +351,10 @@ def main() -> None:
     module = BACKUP.create_module()
     require(module, *engine_libraries(module.params))
     # Only now, since what it imports needs the Python that was asked for.
-    from ..module_utils._ansible.backup import run_backup
+    from ..module_utils._ansible.backup import no_backup_due, run_backup
     from ..module_utils._ansible.job import run_as_job
 
-    end(module, lambda module: run_as_job(module, run_backup))
+    end(module, lambda module: run_as_job(module, run_backup, look=no_backup_due))
 
 
 if __name__ == "__main__":

@@ -169,7 +169,7 @@ job:
     state: running
 job_id:
   description: Id of the job that did it.
-  returned: success, if a job did it
+  returned: if a job did it
   type: str
   sample: zfs_restore-3f29ab07-20260131T020000Z-5d41
 restored:
@@ -306,9 +306,9 @@ def main() -> None:
     require(module, *engine_libraries(module.params))
     # Only now, since what it imports needs the Python that was asked for.
     from ..module_utils._ansible.job import run_as_job
-    from ..module_utils._ansible.restore import run_restore
+    from ..module_utils._ansible.restore import restored_before, run_restore
 
-    end(module, lambda module: run_as_job(module, run_restore))
+    end(module, lambda module: run_as_job(module, run_restore, look=restored_before))
 
 
 if __name__ == "__main__":

@@ -94,7 +94,7 @@ job:
     state: running
 job_id:
   description: Id of the job that did it.
-  returned: success, if a job did it
+  returned: if a job did it
   type: str
   sample: zfs_verify-3f29ab07-20260131T020000Z-5d41
 verified:

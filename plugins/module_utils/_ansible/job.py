@@ -5,7 +5,7 @@
 """A module's work as a job, which goes on when the connection is lost. The same call again finds it.
 
 The action of the module asks again and again, and waits a little each time (``wait_timeout``). Without it, the module
-waits until the job has ended.
+waits until the job has ended. If there is nothing to do, there is no job.
 """
 
 from __future__ import annotations
@@ -26,44 +26,67 @@ import ansible.module_utils
 from ansible.module_utils.basic import AnsibleModule
 
 from .._engine.errors import Interrupted, LocalStateError, explained
-from .._engine.run.jobs import JobOutput, job_result, list_jobs, look_at, start_job, wait_for
+from .._engine.run.context import Context
+from .._engine.run.jobs import JobOutput, job_result, look_at, start_job, tell, untold_job, wait_for
 from .._engine.values.clock import utc_now
-from .._engine.values.progress import Progress, Silent
+from .._engine.values.config import Config
 from .engine_config import Params, config_from
 from .results import end, fail_from
+from .s3_options import warn_if_unverified
 
-Work = Callable[[AnsibleModule, Progress], dict[str, Any]]
+Work = Callable[[AnsibleModule, Context], dict[str, Any]]
+Look = Callable[[AnsibleModule, Context], dict[str, Any] | None]
+
+UNTOLD_S = 6 * 3600
+"""So long after its end a job is what the next call for the same work is about. Later, a schedule wants a new run."""
 
 _NOT_WHAT_IS_DONE = {
     *("access_key", "secret_key", "session_token", "profile", "job", "job_id", "wait_timeout"),
     *("memory_limit", "workers", "bandwidth_limit"),
 }
 """Options that may differ in the next call for the same work: credentials expire, AWX counts."""
+_WELL = {0, 4}
+"""Exit codes that are no failure."""
 
 
-def run_as_job(module: AnsibleModule, work: Work, *, needs_state: bool = True) -> dict[str, Any]:
-    """Do ``work`` as a job, or attach to the one that is doing it; in check mode do it at once. The module ends with
-    what the job ended with, or returns that it runs. If the work does not ``needs_state``, it is done without a job
-    where none can be kept. Raises what the engine raises.
+def run_as_job(
+    module: AnsibleModule, work: Work, *, look: Look = lambda _module, _context: None, needs_state: bool = True
+) -> dict[str, Any]:
+    """Do ``work`` as a job, or attach to the one that does it, or did it when nobody was there to be told; in check
+    mode do it at once. The module ends with what the job ended with, or returns that it runs.
+
+    ``look`` returns the result if there is nothing to do. If the work does not ``needs_state``, it is done without a
+    job if none can be kept. Raises what the engine raises.
     """
-    if module.check_mode:
-        return work(module, Silent())
     params = module.params
-    base_dir = Path(config_from(params).base_dir)
+    warn_if_unverified(module)
+    config = config_from(params)
+    context = Context.for_config(config)
+    if module.check_mode:
+        return look(module, context) or work(module, context)
+    base_dir = context.base_dir
     try:
-        job_id = params["job_id"] or _running(base_dir, _name(module)) or _start(module, work, base_dir)
+        job_id = params["job_id"] or _untold(module, base_dir)
+        if job_id is None:
+            done = look(module, context)
+            if done is not None:
+                return done
+            job_id = _start(module, work, config)
     except LocalStateError:
         if needs_state:
             raise
-        return work(module, Silent())
+        return work(module, context)
     if not wait_for(base_dir, job_id, limit_s=params["wait_timeout"]):
+        if params["wait_timeout"] == 0:
+            tell(base_dir, job_id)  # who does not wait has the id to ask with
         return {"changed": False, "job": look_at(base_dir, job_id).as_json()}
     result = job_result(base_dir, job_id)
-    failed = result["exit_code"] not in {0, 4}
+    failed = result["exit_code"] not in _WELL
     # As it is: it went through exit_json once, unless it is that of a command, or is all that a full disk has left.
     document = {"changed": True, "failed": failed, **result["document"]}
     sys.stdout.write(f"\n{json.dumps(document)}\n")
     sys.stdout.flush()
+    tell(base_dir, job_id)  # only now: who has hung up was not told
     raise SystemExit(int(failed))
 
 
@@ -74,29 +97,38 @@ def _name(module: AnsibleModule) -> str:
     return f"{module._name.rpartition('.')[2]}-{digest[:8]}-"
 
 
-def _running(base_dir: Path, name: str) -> str | None:
-    found = [job.job_id for job in list_jobs(base_dir) if job.state == "running" and job.job_id.startswith(name)]
-    return found[-1] if found else None
+def _untold(module: AnsibleModule, base_dir: Path) -> str | None:
+    """The job to attach to. One that went wrong when nobody was there is made known, and begun anew."""
+    job = untold_job(base_dir, begins=_name(module), ended_within_s=UNTOLD_S)
+    if job is None:
+        return None
+    if job.state == "running" or job.exit_code in _WELL:
+        return job.job_id
+    what = "was killed, or the machine was restarted" if job.state == "lost" else f"failed, exit code {job.exit_code}"
+    module.warn(f"The job {job.job_id}, which did the same, {what}; `zrb attach {job.job_id}` says more")
+    tell(base_dir, job.job_id)
+    return None
 
 
-def _start(module: AnsibleModule, work: Work, base_dir: Path) -> str:
+def _start(module: AnsibleModule, work: Work, config: Config) -> str:
     _import_everything()
     job_id = f"{_name(module)}{utc_now():%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
     subject = module.params.get("task") or module.params.get("dataset") or ""
     command = f"{module._name.rpartition('.')[2]} {subject}".rstrip()
-    return start_job(base_dir, partial(_work, module, work), command=command, job_id=job_id)
+    return start_job(Path(config.base_dir), partial(_work, module, work, config), command=command, job_id=job_id)
 
 
-def _work(module: AnsibleModule, work: Work, output: JobOutput) -> tuple[int, Any]:
+def _work(module: AnsibleModule, work: Work, config: Config, output: JobOutput) -> tuple[int, Any]:
     with suppress(SystemExit):
         try:
             with output.open_progress() as progress:
-                end(module, lambda module: {**work(module, progress), "job_id": output.job_id})
+                context = Context.for_config(config, progress=progress)
+                end(module, lambda module: work(module, context))
         except Interrupted as error:
-            fail_from(module, error, job_id=output.job_id)
+            fail_from(module, error)
         except Exception as error:  # noqa: BLE001 - nobody else would tell
-            fail_from(module, explained(error), job_id=output.job_id)
-    document = json.loads(output.out.getvalue())
+            fail_from(module, explained(error))
+    document = {**json.loads(output.out.getvalue()), "job_id": output.job_id}
     output.text.write(json.dumps(document, indent=2))
     return (document.get("exit_code", 1) if document.get("failed") else 0), document
 
