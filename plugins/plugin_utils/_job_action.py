@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure
@@ -19,6 +20,8 @@ FIRST_WAIT_S, WAIT_S = 3, 10
 SHOWN_EVERY_S, SHOWN_EVERY_PERCENT = 30.0, 5
 PAUSES_S = (5, 10, 20, 40, 60, 60)
 """After a lost connection. Then the host is unreachable, and the job goes on."""
+_NO_ANSWER = "module_stdout"
+"""Ansible returns this if the module, or what carried it to the host, was killed before it said a word."""
 
 
 class JobAction(ActionBase):
@@ -46,11 +49,12 @@ class JobAction(ActionBase):
 
     def _ask(self, arguments: dict[str, Any], task_vars: dict[str, Any] | None, shown: _Shown) -> dict[str, Any]:
         for pause_s in PAUSES_S if "job_id" in arguments else ():
-            try:
-                return dict(self._execute_module(module_args=arguments, task_vars=task_vars))
-            except AnsibleConnectionFailure:
-                shown.say(f"the connection is lost, the job goes on; next try in {pause_s} s")
-                time.sleep(pause_s)
+            with suppress(AnsibleConnectionFailure):
+                answer = dict(self._execute_module(module_args=arguments, task_vars=task_vars))
+                if _NO_ANSWER not in answer:
+                    return answer
+            shown.say(f"the connection is lost, the job goes on; next try in {pause_s} s")
+            time.sleep(pause_s)
         return dict(self._execute_module(module_args=arguments, task_vars=task_vars))
 
 
