@@ -26,6 +26,7 @@ extends_documentation_fragment:
   - zrb.fleet.engine
   - zrb.fleet.engine.zfs
   - zrb.fleet.attributes
+  - zrb.fleet.job
   - zrb.fleet.engine.source
   - zrb.fleet.engine.writing
   - zrb.fleet.s3
@@ -124,6 +125,18 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+job:
+  description: How far the job is, as M(zrb.fleet.job_info) says it.
+  returned: if it still runs after O(wait_timeout)
+  type: dict
+  sample:
+    job_id: zfs_backup-3f29ab07-20260131T020000Z-5d41
+    state: running
+job_id:
+  description: Id of the job that did it.
+  returned: if a job did it
+  type: str
+  sample: zfs_backup-3f29ab07-20260131T020000Z-5d41
 backups:
   description: The backups that were committed, one for each dataset. Empty in check mode and if nothing was done.
   returned: success, or failure of some datasets of a recursive task
@@ -338,9 +351,10 @@ def main() -> None:
     module = BACKUP.create_module()
     require(module, *engine_libraries(module.params))
     # Only now, since what it imports needs the Python that was asked for.
-    from ..module_utils._ansible.backup import run_backup
+    from ..module_utils._ansible.backup import no_backup_due, run_backup
+    from ..module_utils._ansible.job import run_as_job
 
-    end(module, run_backup)
+    end(module, lambda module: run_as_job(module, run_backup, look=no_backup_due))
 
 
 if __name__ == "__main__":

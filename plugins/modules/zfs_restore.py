@@ -25,6 +25,7 @@ extends_documentation_fragment:
   - zrb.fleet.engine
   - zrb.fleet.engine.zfs
   - zrb.fleet.attributes
+  - zrb.fleet.job
   - zrb.fleet.s3
 attributes:
   check_mode:
@@ -159,6 +160,18 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+job:
+  description: How far the job is, as M(zrb.fleet.job_info) says it.
+  returned: if it still runs after O(wait_timeout)
+  type: dict
+  sample:
+    job_id: zfs_restore-3f29ab07-20260131T020000Z-5d41
+    state: running
+job_id:
+  description: Id of the job that did it.
+  returned: if a job did it
+  type: str
+  sample: zfs_restore-3f29ab07-20260131T020000Z-5d41
 restored:
   description: What was restored.
   returned: if something was restored
@@ -292,9 +305,10 @@ def main() -> None:
     module = RESTORE.create_module()
     require(module, *engine_libraries(module.params))
     # Only now, since what it imports needs the Python that was asked for.
-    from ..module_utils._ansible.restore import run_restore
+    from ..module_utils._ansible.job import run_as_job
+    from ..module_utils._ansible.restore import restored_before, run_restore
 
-    end(module, run_restore)
+    end(module, lambda module: run_as_job(module, run_restore, look=restored_before))
 
 
 if __name__ == "__main__":

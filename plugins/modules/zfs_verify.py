@@ -21,6 +21,7 @@ description:
 extends_documentation_fragment:
   - zrb.fleet.engine
   - zrb.fleet.attributes
+  - zrb.fleet.job
   - zrb.fleet.attributes.info
   - zrb.fleet.s3
 options:
@@ -84,6 +85,18 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+job:
+  description: How far the job is, as M(zrb.fleet.job_info) says it.
+  returned: if it still runs after O(wait_timeout)
+  type: dict
+  sample:
+    job_id: zfs_verify-3f29ab07-20260131T020000Z-5d41
+    state: running
+job_id:
+  description: Id of the job that did it.
+  returned: if a job did it
+  type: str
+  sample: zfs_verify-3f29ab07-20260131T020000Z-5d41
 verified:
   description: What was checked, and what was found.
   returned: success, and failure if it is the backups that are wrong
@@ -175,9 +188,10 @@ def main() -> None:
     module = VERIFY.create_module()
     require(module, *engine_libraries(module.params))
     # Only now, since what it imports needs the Python that was asked for.
+    from ..module_utils._ansible.job import run_as_job
     from ..module_utils._ansible.verify import run_verify
 
-    end(module, run_verify)
+    end(module, lambda module: run_as_job(module, run_verify, needs_state=False))
 
 
 if __name__ == "__main__":

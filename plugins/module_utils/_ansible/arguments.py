@@ -101,6 +101,13 @@ _WRITING = ArgumentSpec(
     },
 )
 
+_JOB = ArgumentSpec(
+    options={
+        "job_id": _TEXT,
+        "wait_timeout": _INT,
+    }
+)
+
 BACKUP = (
     REPOSITORY
     + _SOURCE
@@ -112,6 +119,7 @@ BACKUP = (
             "job": {"type": "dict", "default": {}},
         }
     )
+    + _JOB
 )
 BACKUP_INFO = REPOSITORY + ArgumentSpec(
     options={
@@ -126,32 +134,40 @@ BACKUP_INFO = REPOSITORY + ArgumentSpec(
     mutually_exclusive=(("task", "dataset"),),
     required_by={"task": ("config",)},
 )
-RESTORE = REPOSITORY + ArgumentSpec(
-    options={
-        "dataset": {"type": "str", "required": True},
-        "target": {"type": "str", "required": True},
-        "private_key": {"type": "path", "no_log": False},
-        "level": _LEVEL,
-        "backup_id": _TEXT,
-        "at": _TEXT,
-        "only": {"type": "bool", "default": False},
-        "continue": {"type": "bool", "default": False},
-        "allow_unsigned": {"type": "bool", "default": False},
-    },
-    mutually_exclusive=(("level", "backup_id", "at"),),
+RESTORE = (
+    REPOSITORY
+    + _JOB
+    + ArgumentSpec(
+        options={
+            "dataset": {"type": "str", "required": True},
+            "target": {"type": "str", "required": True},
+            "private_key": {"type": "path", "no_log": False},
+            "level": _LEVEL,
+            "backup_id": _TEXT,
+            "at": _TEXT,
+            "only": {"type": "bool", "default": False},
+            "continue": {"type": "bool", "default": False},
+            "allow_unsigned": {"type": "bool", "default": False},
+        },
+        mutually_exclusive=(("level", "backup_id", "at"),),
+    )
 )
-VERIFY = REPOSITORY + ArgumentSpec(
-    options={
-        "task": _TEXT,
-        "dataset": _TEXT,
-        "level": _LEVEL,
-        "backup_id": _TEXT,
-        "depth": {"type": "str", "choices": ["signature", "exists", "checksum", "decrypt"], "default": "exists"},
-        "subset": _TEXT,
-        "private_key": {"type": "path", "no_log": False},
-    },
-    mutually_exclusive=(("task", "dataset"),),
-    required_by={"task": ("config",)},
+VERIFY = (
+    REPOSITORY
+    + _JOB
+    + ArgumentSpec(
+        options={
+            "task": _TEXT,
+            "dataset": _TEXT,
+            "level": _LEVEL,
+            "backup_id": _TEXT,
+            "depth": {"type": "str", "choices": ["signature", "exists", "checksum", "decrypt"], "default": "exists"},
+            "subset": _TEXT,
+            "private_key": {"type": "path", "no_log": False},
+        },
+        mutually_exclusive=(("task", "dataset"),),
+        required_by={"task": ("config",)},
+    )
 )
 CLEANUP = S3 + ArgumentSpec(
     options={

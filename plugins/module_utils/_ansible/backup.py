@@ -15,22 +15,26 @@ from .._engine.run.backup import BackupOutcome, back_up, plan_backup
 from .._engine.run.context import Context
 from .._engine.run.list import list_backups
 from .._engine.values.config import Task
-from .engine_config import config_from, task_from
+from .engine_config import task_from
 from .freshness import newest_usable
 from .results import facts_of, fail_from, pass_on_warnings
-from .s3_options import warn_if_unverified
 from .times import parse_age
 
 
-def run_backup(module: AnsibleModule) -> dict[str, Any]:
-    """The result of ``zfs_backup``. Raises what the engine raises."""
+def no_backup_due(module: AnsibleModule, context: Context) -> dict[str, Any] | None:
+    """The result of ``zfs_backup`` if there are backups that are fresh enough. Raises what the engine raises."""
     params = module.params
-    warn_if_unverified(module)
-    context = Context.for_config(config_from(params))
     task = task_from(params, context.config)
     fresh = _fresh_backups(context, task, level=params["level"], younger_than=params["unless_newer_than"])
-    if fresh:
-        return {"changed": False, "fresh": fresh, "backups": [], **({"plan": []} if module.check_mode else {})}
+    if not fresh:
+        return None
+    return {"changed": False, "fresh": fresh, "backups": [], **({"plan": []} if module.check_mode else {})}
+
+
+def run_backup(module: AnsibleModule, context: Context) -> dict[str, Any]:
+    """The result of ``zfs_backup`` if one is due. Raises what the engine raises."""
+    params = module.params
+    task = task_from(params, context.config)
     if module.check_mode:
         plans = plan_backup(context, task=task, level=params["level"], strict_level=params["strict_level"])
         pass_on_warnings(module, (warning for plan in plans for warning in plan.warnings))

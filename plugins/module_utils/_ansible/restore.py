@@ -15,22 +15,25 @@ from .._engine.config.key_files import read_identities
 from .._engine.errors import UsageError
 from .._engine.run.context import Context
 from .._engine.run.restore import RestoreSelection, plan_restore, restore, restored_guid
-from .engine_config import Params, config_from
+from .engine_config import Params
 from .results import pass_on_warnings
-from .s3_options import warn_if_unverified
 from .times import parse_moment
 
 
-def run_restore(module: AnsibleModule) -> dict[str, Any]:
-    """The result of ``zfs_restore``. Raises what the engine raises."""
+def restored_before(module: AnsibleModule, context: Context) -> dict[str, Any] | None:
+    """The result of ``zfs_restore`` if that was done before. Raises what the engine raises."""
     params = module.params
-    warn_if_unverified(module)
-    context = Context.for_config(config_from(params))
+    guid = restored_guid(
+        context, _selection(params), trusted=context.trusted_signers(), allow_unsigned=params["allow_unsigned"]
+    )
+    return None if guid is None else {"changed": False, "snapshot_guid": guid}
+
+
+def run_restore(module: AnsibleModule, context: Context) -> dict[str, Any]:
+    """The result of ``zfs_restore`` if there is something to restore. Raises what the engine raises."""
+    params = module.params
     selection = _selection(params)
     trusted, allow_unsigned = context.trusted_signers(), params["allow_unsigned"]
-    guid = restored_guid(context, selection, trusted=trusted, allow_unsigned=allow_unsigned)
-    if guid is not None:
-        return {"changed": False, "snapshot_guid": guid}
     if module.check_mode:
         plan = plan_restore(context, selection, trusted=trusted, allow_unsigned=allow_unsigned).as_json()
         pass_on_warnings(module, plan["warnings"])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .._engine.errors import EngineError
+from .._engine.errors import EngineError, Explained
 from .wording import in_words_of_modules
 
 if TYPE_CHECKING:
@@ -28,13 +28,13 @@ def end(module: AnsibleModule, run: Callable[[AnsibleModule], dict[str, Any]]) -
     raise AssertionError("exit_json does not return")
 
 
-def fail_from(module: AnsibleModule, error: EngineError, **results: Any) -> NoReturn:
+def fail_from(module: AnsibleModule, error: Explained, **results: Any) -> NoReturn:
     """End the module with what the engine has to say: the message, and its parts for machines."""
     module.fail_json(msg=in_words_of_modules(error.explain()), **facts_of(error), **results)
     raise AssertionError("fail_json does not return")
 
 
-def facts_of(error: EngineError) -> dict[str, Any]:
+def facts_of(error: Explained) -> dict[str, Any]:
     """The parts of an error's message, in the words of modules. What another program answered stays as it is."""
     facts = error.facts()
     return {**facts, **{key: in_words_of_modules(str(facts[key])) for key in ("problem", "next_step")}}

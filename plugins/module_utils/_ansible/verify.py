@@ -14,17 +14,14 @@ from ansible.module_utils.basic import AnsibleModule
 from .._engine.config.key_files import read_identities
 from .._engine.run.context import Context
 from .._engine.run.verify import VerifyReport, verify
-from .engine_config import config_from, dataset_task, task_from
+from .engine_config import dataset_task, task_from
 from .results import facts_of, fail_from, pass_on_warnings
-from .s3_options import warn_if_unverified
 
 
-def run_verify(module: AnsibleModule) -> dict[str, Any]:
+def run_verify(module: AnsibleModule, context: Context) -> dict[str, Any]:
     """The result of ``zfs_verify``. Raises what the engine raises."""
     params = module.params
-    warn_if_unverified(module)
     identities = read_identities(Path(params["private_key"])) if params["private_key"] is not None else []
-    context = Context.for_config(config_from(params))
     task = None
     if params["task"] is not None:
         task = task_from(params, context.config)

@@ -7,6 +7,7 @@
 - ``lock`` is locked by the job as long as it lives. The kernel frees the lock however the process ends, so a job that
   was killed, or lost by a restart, is told from one that runs. The file holds the process id and, at the end, the exit
   code. Both have their place from the start, so that a full disk cannot keep them out.
+- ``told`` is there once the caller of a module was given the result.
 - ``job.json`` says what was started, and when. It is written last: a directory without it is no job yet.
 - ``progress.jsonl`` has the records of ``--progress json``.
 - ``result.json`` is written at the end, completely or not at all.
@@ -83,6 +84,21 @@ class Job:
     def progress_path(self) -> Path:
         """The file with its progress records."""
         return self.directory / _PROGRESS
+
+    @property
+    def told(self) -> bool:
+        """Whether :meth:`tell` was called."""
+        return (self.directory / "told").exists()
+
+    @property
+    def ended_s_ago(self) -> float:
+        """How long ago it ended, in seconds."""
+        return time.time() - (self.directory / "lock").stat().st_mtime
+
+    def tell(self) -> None:
+        """Note that its result was given to who waited for it. What a full disk does not keep is told twice."""
+        with suppress(OSError):
+            (self.directory / "told").touch(mode=0o600)
 
     def result(self) -> dict[str, Any] | None:
         """Its result, unless it left none. Raises :class:`LocalStateError`."""

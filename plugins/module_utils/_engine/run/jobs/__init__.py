@@ -7,6 +7,18 @@
 from __future__ import annotations
 
 from .detached import JobOutput, start_job
-from .jobs import ListedJob, cancel, follow, job_result, list_jobs, look_at
+from .jobs import ListedJob, cancel, follow, job_result, list_jobs, look_at, tell, untold_job, wait_for
 
-__all__ = ["JobOutput", "ListedJob", "cancel", "follow", "job_result", "list_jobs", "look_at", "start_job"]
+__all__ = [
+    "JobOutput",
+    "ListedJob",
+    "cancel",
+    "follow",
+    "job_result",
+    "list_jobs",
+    "look_at",
+    "start_job",
+    "tell",
+    "untold_job",
+    "wait_for",
+]

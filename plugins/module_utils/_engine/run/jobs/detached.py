@@ -14,8 +14,10 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
+from types import FrameType
 from typing import Any, TextIO
 
+from ...errors import Interrupted
 from ...report.logs import redact, redacted
 from ...report.progress_lines import open_progress
 from ...state.jobs import OwnJob, create_job
@@ -74,6 +76,7 @@ def _be_the_job(own: OwnJob, work: Callable[[JobOutput], tuple[int, Any]]) -> No
         _leave_everything_but(own.lock)
         output = JobOutput(own.job.record.job_id, own.begin())
         sys.stdout, sys.stderr = output.out, output.messages
+        signal.signal(signal.SIGTERM, _stop)
         code, document = work(output)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)  # it has ended, and says so now
@@ -86,6 +89,11 @@ def _be_the_job(own: OwnJob, work: Callable[[JobOutput], tuple[int, Any]]) -> No
         own.end(code, redacted(result))
     finally:
         os._exit(code)
+
+
+def _stop(number: int, _frame: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_IGN)
+    raise Interrupted(number, next_step="Run the same command again: a backup resumes where it stopped")
 
 
 def _leave_everything_but(kept: int) -> None:

@@ -60,6 +60,27 @@ def look_at(base_dir: Path, job_id: str) -> ListedJob:
     return _look(find_job(base_dir, job_id))
 
 
+def untold_job(base_dir: Path, *, begins: str, ended_within_s: float) -> ListedJob | None:
+    """The job whose id ``begins`` so and which runs; or the newest one if it was lost, or has ended a short while ago,
+    and nobody knows: see :func:`tell`.
+
+    Raises ``LocalStateError``.
+    """
+    found = [job for job in find_jobs(base_dir) if job.record.job_id.startswith(begins)]
+    for job in reversed(found):
+        if job.running:
+            return _look(job)
+    if not found or found[-1].told:
+        return None
+    listed = _look(found[-1])
+    return None if listed.state == "ended" and found[-1].ended_s_ago > ended_within_s else listed
+
+
+def tell(base_dir: Path, job_id: str) -> None:
+    """Note that somebody was given the result of a job. Raises ``NoSuchJob``, ``LocalStateError``."""
+    find_job(base_dir, job_id).tell()
+
+
 def follow(base_dir: Path, job_id: str, *, wait: Callable[[], None] = lambda: time.sleep(0.5)) -> Iterator[str]:
     """Yield the lines with progress records of a job, from its first to its last. Call ``wait`` when there is none yet.
 
@@ -81,6 +102,23 @@ def follow(base_dir: Path, job_id: str, *, wait: Callable[[], None] = lambda: ti
         if not running:
             return
         wait()
+
+
+def wait_for(base_dir: Path, job_id: str, *, limit_s: float | None) -> bool:
+    """Wait until a job has ended, and return whether it has within ``limit_s`` seconds.
+
+    Raises ``NoSuchJob``, ``LocalStateError``.
+    """
+    job = find_job(base_dir, job_id)
+    if limit_s is None:
+        job.wait()
+    until, pause_s = time.monotonic() + (limit_s or 0), 0.01
+    while job.running:
+        if time.monotonic() >= until:
+            return False
+        time.sleep(pause_s)
+        pause_s = min(2 * pause_s, 0.5)
+    return True
 
 
 def job_result(base_dir: Path, job_id: str) -> dict[str, Any]:

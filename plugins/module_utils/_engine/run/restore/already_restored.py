@@ -27,7 +27,7 @@ def restored_guid(
     if not context.zfs.exists(selection.target):
         return None
     series = Series(host=selection.host or context.config.host, dataset=selection.dataset)
-    store = context.patient_store()
+    store = context.store_to_look_at()
     try:
         catalogue = read_catalogue(
             store,
