@@ -25,6 +25,15 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
+def _width(text: str) -> int:
+    """How many columns of a terminal ``text`` takes. There may be a million cells, and nearly all are ASCII."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)
+
+
 def show_table(
     headers: Sequence[str],
     rows: Sequence[Sequence[str]],
@@ -37,11 +46,9 @@ def show_table(
     If the terminal is too narrow, ``dispensable`` columns are left out in this order. No cell is ever cut or wrapped,
     and a pipe gets all columns.
     """
-    from rich.cells import cell_len
-
     table = [list(headers), *([printable(cell) for cell in row] for row in rows)]
     widths = {
-        header: max(map(cell_len, column)) for header, column in zip(headers, zip(*table, strict=True), strict=True)
+        header: max(map(_width, column)) for header, column in zip(headers, zip(*table, strict=True), strict=True)
     }
     if sys.stdout.isatty():
         room = shutil.get_terminal_size().columns
@@ -52,6 +59,6 @@ def show_table(
         cells = []
         for header, cell in zip(headers, row, strict=True):
             if header in widths:
-                padding = " " * (widths[header] - cell_len(cell))
+                padding = " " * (widths[header] - _width(cell))
                 cells.append(padding + cell if header in right else cell + padding)
         put(_GAP.join(cells).rstrip())
