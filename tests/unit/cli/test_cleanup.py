@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import os
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -77,3 +79,23 @@ def test_what_is_wrong_is_told(zrb: Zrb, config: Path, repository: CommittedRepo
         assert ended.code == 5
         assert "nothing removed of nas1:tank/data: " in ended.err
     assert len(list(repository.path.rglob("*.json"))) == 1 + len(backups)
+
+
+@pytest.mark.parametrize(("days", "told"), [(8, "unfinished: removed"), (6, "unfinished: a run may go on with it")])
+def test_what_was_never_finished_is_in_the_table(
+    zrb: Zrb, config: Path, repository: CommittedRepository, backups: list[str], days: int, told: str
+) -> None:
+    last = next(repository.path.rglob(f"{backups[-2]}/*.age"))
+    part = last.parent.with_name("20260101T000000Z-L0-0123abcd") / last.name
+    part.parent.mkdir()
+    part.write_bytes(b"x" * 2048)
+    keep(config, keep_last=99)
+    (plan,) = zrb("cleanup", "--config", config, "--dry-run", "--json").document["plan"]["series"]
+    snapshot = max(one["snapshot_creation"] for one in plan["backups"] if one["level"] == 0)
+    written = (datetime.fromisoformat(snapshot) - timedelta(days=days)).timestamp()
+    os.utime(part, (written, written))
+    lines = zrb("cleanup", "--config", config).out.splitlines()
+    assert all(len(line) <= 80 for line in lines)
+    (line,) = [line for line in lines if part.parent.name in line]
+    assert line.split(maxsplit=3)[1:] == ["2.0", "KiB", told]
+    assert part.exists() is (days < 7)
