@@ -128,6 +128,18 @@ plan:
       description: Number of backups that earlier runs retired, and of which something is left to delete.
       type: int
       sample: 0
+    unfinished:
+      description: What is there of backups that were never finished. What no run can go on with is removed.
+      type: list
+      elements: dict
+      sample:
+        - host: nas1
+          dataset: tank/home
+          backup_id: 20260114T020000Z-L0-77aa01b2
+          objects: 12
+          bytes: 3221225472
+          written: "2026-01-14T05:12:44Z"
+          fate: remove
     refused:
       description: The datasets of which nothing is removed, each with the keys of a failure.
       type: list

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import os
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -90,3 +92,23 @@ def test_the_totals_say_what_is_paid_and_what_is_saved(zrb: Zrb, config: Path, b
     for line, fate, text in zip(lines, totals, ("a month", "a month saved then", "a month saved"), strict=True):
         assert line.endswith(f"{totals[fate]['month_price']:.2f} {text}")
     assert totals["remove"]["month_price"] > totals["later"]["month_price"] == 0
+
+
+@pytest.mark.parametrize(("days", "told"), [(8, "unfinished: removed"), (6, "unfinished: a run may go on with it")])
+def test_what_was_never_finished_is_in_the_table(
+    zrb: Zrb, config: Path, repository: CommittedRepository, backups: list[str], days: int, told: str
+) -> None:
+    last = next(repository.path.rglob(f"{backups[-2]}/*.age"))
+    part = last.parent.with_name("20260101T000000Z-L0-0123abcd") / last.name
+    part.parent.mkdir()
+    part.write_bytes(b"x" * 2048)
+    keep(config, keep_last=99)
+    (plan,) = zrb("cleanup", "--config", config, "--dry-run", "--json").document["plan"]["series"]
+    snapshot = max(one["snapshot_creation"] for one in plan["backups"] if one["level"] == 0)
+    written = (datetime.fromisoformat(snapshot) - timedelta(days=days)).timestamp()
+    os.utime(part, (written, written))
+    lines = zrb("cleanup", "--config", config).out.splitlines()
+    assert all(len(line) <= 80 for line in lines)
+    (line,) = [line for line in lines if part.parent.name in line]
+    assert line.split(maxsplit=3)[1:] == ["2.0", "KiB", told]
+    assert part.exists() is (days < 7)

@@ -20,6 +20,7 @@ from zrb.errors import EngineError, StoreDenied
 from zrb.run.cleanup import CleanupOutcome, clean_up, plan_cleanup
 from zrb.run.list import list_backups
 from zrb.run.verify import verify
+from zrb.values.repository_names import BackupId
 from zrb.values.retention import Retention
 
 from tests.fakes.fleet import Fleet
@@ -42,11 +43,24 @@ class Homes:
         self.fleet.change_config(tasks=(self.fleet.task,), retention=Retention(keep_last=1))
         for part in self.fleet.parts(self.fleet.manifests()[0]):
             self.fleet.store.lock(part.key, legal_hold=True)
+        self._leave_unfinished()
         self._store = self.fleet.store
         self._state = Path(self.fleet.config.base_dir)
         self._as_it_was = root / "as-it-was"
         shutil.copytree(self._state, self._as_it_was)
         self._targets = count()
+
+    def _leave_unfinished(self) -> None:
+        """Parts, and a list of them, of a backup that a later one superseded."""
+        (oldest, *_others), backup_id = self.fleet.manifests(), BackupId("20251201T000000Z-L1-0123abcd")
+        series = oldest.series
+        for key in (
+            series.part_key(backup_id, 1, 0),
+            series.part_key(backup_id, 1, 1),
+            series.part_list_key(backup_id),
+        ):
+            self.fleet.store.put(key, b"unfinished")
+            self.fleet.store.write_at(key, oldest.snapshot.creation - timedelta(days=30))
 
     def fresh(self) -> Fleet:
         """As it was at the beginning."""

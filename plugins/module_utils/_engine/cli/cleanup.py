@@ -21,6 +21,7 @@ _EXAMPLE = """\
   zrb cleanup --max-removals 120          after a look at the plan"""
 _REASON_WIDTH = 38
 """With an id and a size beside it, a line has 80 columns."""
+_UNFINISHED = {"remove": "unfinished: removed", "keep": "unfinished: a run may go on with it"}
 _OBSTACLES = {"object_lock": "Object Lock", "minimum_duration": "charged until then"}
 
 
@@ -90,6 +91,13 @@ def _show(plan: CleanupPlan) -> None:
         show_table(
             ("BACKUP", "STORED", "WHAT BECOMES OF IT"),
             [(backup["backup_id"], human_size(backup["bytes"]), _reason(backup)) for backup in one["backups"]],
+            right=("STORED",),
+        )
+    if document["unfinished"]:
+        put("Without a manifest, so no backups:")
+        show_table(
+            ("BACKUP", "STORED", "WHAT BECOMES OF IT"),
+            [(one["backup_id"], human_size(one["bytes"]), _UNFINISHED[one["fate"]]) for one in document["unfinished"]],
             right=("STORED",),
         )
     if document["remains"]:

@@ -24,6 +24,9 @@ from ..values.retention import Retention
 from .chain import base_of, oldest_first
 from .price_list import MONTH_DAYS, PriceList
 
+ABANDONED_AFTER = timedelta(days=7)
+"""How much younger a backup has to be than what an unfinished one wrote last. The clocks of a machine and of its store
+differ by less."""
 _PERIODS: Mapping[str, Callable[[datetime], object]] = {
     "keep_hourly": lambda local: (local.date(), local.hour, local.utcoffset()),  # an hour that clocks repeat is two
     "keep_daily": lambda local: local.date(),
@@ -195,6 +198,19 @@ def plan_series(
 
     told = " or ".join(dict.fromkeys(map(str, policies))) or "none: no task covers this dataset"
     return SeriesPlan(series, told, tuple(planned(one) for one in ordered))
+
+
+def is_abandoned(level: int, written: datetime, backups: Iterable[StoredBackup]) -> bool:
+    """Whether no run goes on with an unfinished backup of this ``level`` whose youngest object was ``written`` then: a
+    younger snapshot is backed up, at the same level or a lower one, and a run gives up what that supersedes.
+
+    Runs of one dataset follow one another, so what is being uploaded now is superseded by none."""
+    return any(
+        min(one.manifest.snapshot.creation, max((parts.written for parts in one.parts), default=written))
+        >= written + ABANDONED_AFTER
+        for one in backups
+        if one.manifest.level <= level
+    )
 
 
 def sum_up(backups: Iterable[PlannedBackup]) -> Sums:

@@ -80,13 +80,14 @@ class CataloguedRecord:
 class Catalogue:
     """``manifests``, as summaries, of the backups that are not retired, by host and dataset, then by number in their
     series; ``problems`` are those of single objects; ``records`` say what is retired, and ``retired_backups`` the same
-    by series."""
+    by series. ``lone_lists`` are the ids of which there is a list of parts and no manifest."""
 
     manifests: tuple[CataloguedManifest, ...]
     problems: tuple[EngineError, ...]
     identity: RepositoryIdentity | None = None
     records: tuple[CataloguedRecord, ...] = ()
     retired_backups: Mapping[Series, tuple[RetiredBackup, ...]] = field(default_factory=dict)
+    lone_lists: Mapping[Series, frozenset[BackupId]] = field(default_factory=dict)
 
     def refused(self, series: Series) -> int:
         """How many manifests of ``series`` are there and were left out."""
@@ -337,7 +338,15 @@ def _catalogue(
     if named:
         manifests = [found for found in manifests if _place_of(found) not in named]
     manifests.sort(key=_order)
-    return Catalogue(tuple(manifests), tuple(problems), identity, tuple(records), _retired(records, manifests))
+    lone = {series: frozenset(there.list_bytes.keys() - there.manifests.keys()) for series, there in listed.items()}
+    return Catalogue(
+        tuple(manifests),
+        tuple(problems),
+        identity,
+        tuple(records),
+        _retired(records, manifests),
+        {series: ids for series, ids in lone.items() if ids},
+    )
 
 
 def _order(found: CataloguedManifest) -> tuple[str, str, int, str]:

@@ -29,6 +29,7 @@ RETIREMENT_SUFFIX = ".record"
 BACKUP_ID_PATTERN = "[0-9]{8}T[0-9]{6}Z-L[0-4]-[0-9a-f]{8}"
 _PART_NAME = re.compile(r"snapshot\.part-([0-9]{6})\.age")
 _BACKUP_ID = re.compile(BACKUP_ID_PATTERN)
+_DATA_PREFIX = re.compile(rf"data/(.+)/level([0-4])/({BACKUP_ID_PATTERN})/")
 _RETIREMENT = re.compile(rf"{RETIREMENT_PREFIX}[0-9]{{4}}-[0-9a-f]{{16}}{re.escape(RETIREMENT_SUFFIX)}")
 
 
@@ -138,6 +139,15 @@ def parse_manifest_key(key: str, *, suffix: str = MANIFEST_SUFFIX) -> tuple[Seri
     if file_name == f"{backup_id}{suffix}" and _BACKUP_ID.fullmatch(backup_id):
         return series, BackupId(backup_id)
     raise _no_such_key(key)
+
+
+def parse_data_prefix(prefix: str) -> tuple[str, BackupId] | None:
+    """The path of the series, and the id of the backup, whose parts have this prefix. ``None`` if the format has no
+    such prefix."""
+    match = _DATA_PREFIX.fullmatch(prefix)
+    if match is None or level_of(BackupId(match[3])) != int(match[2]):
+        return None
+    return match[1], BackupId(match[3])
 
 
 def parse_series(key: str) -> Series:

@@ -4,11 +4,12 @@
 
 """Removes the backups that no rule keeps (docs/format.md, "Retirement"): first a signed record names them, then they
 are deleted: manifests, lists of parts, parts. Killed anywhere, the next run finishes: what this signer's records name
-and is still there is to be removed."""
+and is still there is to be removed. So is what is there of backups that were never finished and that no run goes on
+with."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -23,10 +24,11 @@ from ...state.heads import remember
 from ...state.journal import Journal, JournalDamaged, journals_in
 from ...state.locks import DatasetLocks, dataset_locks, dataset_state_dir
 from ...store.open_store import open_remover
-from ...store.protocol import Remover, Store
+from ...store.protocol import Remover, Store, StoredObject
 from ...values.config import Config, Task
 from ...values.repository_names import BackupId, Series, encode_component, parse_series
 from ..context import Context
+from .listing import parts_below
 from .results import CleanupOutcome, CleanupPlan
 from .survey import Remains, Survey, survey
 
@@ -228,18 +230,21 @@ class _CleanupRun:
         remains = [*(Remains.of(series, one.backup_id) for one in leaving), *self._found.remains.get(series, ())]
         self._remove([key for one in remains for key in one.manifest_keys])
         self._remove([key for one in remains for key in one.part_list_keys])
-        for keys in self._part_keys(remains):
-            self._remove(keys)
+        self._remove_all(
+            item for one in remains if one.data_prefix for item in parts_below(self._store, one.data_prefix)
+        )
+        for unfinished in self._found.plan.abandoned(series):
+            if unfinished.is_as_it_was(self._store):
+                self._remove_all(unfinished.there(self._store))
 
-    def _part_keys(self, remains: Sequence[Remains]) -> Iterator[list[str]]:
+    def _remove_all(self, items: Iterable[StoredObject]) -> None:
         batch: list[str] = []
-        for one in remains:
-            for item in self._store.list(one.data_prefix) if one.data_prefix else ():
-                batch.append(item.key)
-                if len(batch) == _BATCH:
-                    yield batch
-                    batch = []
-        yield batch
+        for item in items:
+            batch.append(item.key)
+            if len(batch) == _BATCH:
+                self._remove(batch)
+                batch = []
+        self._remove(batch)
 
     def _remove_one(self, key: str) -> None:
         self._remove([key])

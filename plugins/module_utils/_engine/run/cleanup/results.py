@@ -12,6 +12,7 @@ from typing import Any, Final
 from ...errors import EngineError, RemovalsUnconfirmed
 from ...plan.retention import SeriesPlan, sum_up
 from ...values.repository_names import BackupId, Series
+from .unfinished import Unfinished
 
 MOST_REMOVALS: Final = 50
 MOST_OF_A_SERIES: Final = 0.3
@@ -21,16 +22,22 @@ MOST_OF_A_SERIES: Final = 0.3
 @dataclass(frozen=True, slots=True)
 class CleanupPlan:
     """What becomes of all backups. ``refused`` are series in which nothing is removed, each with the reason.
-    ``remains`` counts backups that this signer retired before, and of which objects are still there."""
+    ``remains`` counts backups that this signer retired before, and of which objects are still there. ``unfinished`` is
+    what is there of backups without a manifest."""
 
     series: tuple[SeriesPlan, ...]
     refused: tuple[tuple[Series, EngineError], ...] = ()
     remains: int = 0
+    unfinished: tuple[Unfinished, ...] = ()
 
     @property
     def removals(self) -> int:
-        """How many backups go."""
-        return sum(len(one.removals) for one in self.series)
+        """How many backups go, finished or not."""
+        return sum(len(one.removals) for one in self.series) + len(self.abandoned())
+
+    def abandoned(self, series: Series | None = None) -> list[Unfinished]:
+        """The unfinished backups, of this series, that go."""
+        return [one for one in self.unfinished if one.abandoned and series in (None, one.series)]
 
     @property
     def unconfirmed(self) -> RemovalsUnconfirmed | None:
@@ -41,6 +48,10 @@ class CleanupPlan:
             if len(one.removals) > max(1, MOST_OF_A_SERIES * len(one.backups)):
                 share = f"{len(one.removals)} of the {len(one.backups)} backups of {one.series.dataset}"
                 return self._unconfirmed(share, subject=one.series.dataset)
+            # Whoever lost manifests, and said so, has parts without them.
+            if (count := len(self.abandoned(one.series))) > max(1, MOST_OF_A_SERIES * len(one.backups)):
+                beside = f"{count} unfinished ones beside {len(one.backups)} of {one.series.dataset}"
+                return self._unconfirmed(beside, subject=one.series.dataset)
         return None
 
     def check_confirmed(self, most: int | None) -> None:
@@ -75,6 +86,7 @@ class CleanupPlan:
             "series": [one.as_json() for one in self.series],
             "totals": by_fate,
             "remains": self.remains,
+            "unfinished": [one.as_json() for one in self.unfinished],
             "refused": [_facts(series, error) for series, error in self.refused],
             "unconfirmed": self.unconfirmed.facts() if self.unconfirmed else None,
         }

@@ -10,17 +10,17 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from ...config.tasks import covered_by_any, policies_for
 from ...errors import ClockSkewed, EngineError, ManifestInvalid, PartMissing, RepositoryChanged
 from ...plan.chain import check_series
-from ...plan.price_list import PriceList, price_list
+from ...plan.price_list import price_list
 from ...plan.retention import SeriesPlan, StoredBackup, StoredParts, plan_series
 from ...repository.catalogue import Catalogue, read_catalogue
 from ...state.heads import read_head, series_seen
-from ...store.protocol import Store, StoredObject
+from ...store.protocol import Store
 from ...values.config import Task
 from ...values.manifest import BackupSummary, CataloguedManifest
 from ...values.repository_names import (
@@ -28,10 +28,11 @@ from ...values.repository_names import (
     Series,
     level_of,
     parse_series,
-    part_index,
 )
 from ..context import Context
+from .listing import Listed, list_all, list_parts
 from .results import CleanupPlan
+from .unfinished import Unfinished, find_unfinished, ids_by_series
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,20 +83,34 @@ def survey(
     catalogues = {
         series: found for series, found in _by_series(catalogue, seen) if covered_by_any(tasks, series.dataset)
     }
-    stored = _stored(store, [f"data/{series.path}/" for series in catalogues], price_list(context.config))
+    stored = list_parts(store, [f"data/{series.path}/" for series in catalogues], price_list(context.config))
+    ids = ids_by_series(stored)
     plans: list[SeriesPlan] = []
+    unfinished: list[Unfinished] = []
     refused: list[tuple[Series, EngineError]] = []
     for series, found in catalogues.items():
         try:
             if series in busy:
                 raise busy[series]
             _check(context, store, series, found, stored)
-            plans.append(_plan(context, store, series, found, stored, pay_early_deletion=pay_early_deletion))
+            backups = [_facts(one.manifest, stored) for one in found.manifests]
+            plans.append(_plan(context, store, series, backups, stored, pay_early_deletion=pay_early_deletion))
+            if policies_for(context.config, series.dataset):
+                unfinished += find_unfinished(
+                    store,
+                    series,
+                    backups,
+                    ids=[*ids.get(series.path, ()), *found.lone_lists.get(series, ())],
+                    known={one.manifest.backup_id for one in backups} | {*_retired_by(signer, series, found)},
+                    stored=stored,
+                    now=context.clock(),
+                )
         except EngineError as error:
             refused.append((series, error))
     retired = {one.series: catalogues[one.series] for one in plans}
     remains = _remains(store, retired, signer, stored)
-    return Survey(CleanupPlan(tuple(plans), tuple(refused), sum(map(len, remains.values()))), catalogues, remains)
+    plan = CleanupPlan(tuple(plans), tuple(refused), sum(map(len, remains.values())), tuple(unfinished))
+    return Survey(plan, catalogues, remains)
 
 
 def _by_series(catalogue: Catalogue, seen: Iterable[Series]) -> Iterator[tuple[Series, Catalogue]]:
@@ -120,46 +135,7 @@ def _by_series(catalogue: Catalogue, seen: Iterable[Series]) -> Iterator[tuple[S
         )
 
 
-@dataclass
-class _Stored:
-    """What a listing shows about the parts of one backup: the youngest of each class, how many these are, and the sums
-    of their bytes and of the bytes that they are billed as."""
-
-    count: int = 0
-    bytes: int = 0
-    count_of: dict[str, int] = field(default_factory=dict)
-    billed_of: dict[str, int] = field(default_factory=dict)
-    youngest: dict[str, StoredObject] = field(default_factory=dict)
-
-    def add(self, item: StoredObject, prices: PriceList) -> None:
-        name = item.storage_class
-        self.count += 1
-        self.bytes += item.bytes
-        self.count_of[name] = self.count_of.get(name, 0) + 1
-        self.billed_of[name] = self.billed_of.get(name, 0) + prices.billed_bytes(name, item.bytes)
-        if name not in self.youngest or _written(item) > _written(self.youngest[name]):
-            self.youngest[name] = item
-
-
-def _stored(store: Store, prefixes: Sequence[str], prices: PriceList) -> dict[str, _Stored]:
-    """By the prefix of a backup's parts. Lists a thousand objects per request."""
-    found: dict[str, _Stored] = {}
-    for item in _list_all(store, prefixes):
-        prefix, slash, name = item.key.rpartition("/")
-        if part_index(name) is not None:
-            found.setdefault(prefix + slash, _Stored()).add(item, prices)
-    return found
-
-
-def _list_all(store: Store, prefixes: Sequence[str]) -> Iterator[StoredObject]:
-    done = "/"
-    for prefix in sorted(prefixes):
-        if not prefix.startswith(done):  # else it was listed with the dataset above
-            done = prefix
-            yield from store.list(prefix)
-
-
-def _check(context: Context, store: Store, series: Series, found: Catalogue, stored: Mapping[str, _Stored]) -> None:
+def _check(context: Context, store: Store, series: Series, found: Catalogue, stored: Mapping[str, Listed]) -> None:
     """Raise what speaks against removing anything of ``series``."""
     for problem in found.problems:
         raise problem
@@ -176,9 +152,9 @@ def _check(context: Context, store: Store, series: Series, found: Catalogue, sto
         _check_time(one.manifest, now)
 
 
-def _check_whole(store: Store, found: CataloguedManifest, stored: Mapping[str, _Stored]) -> None:
+def _check_whole(store: Store, found: CataloguedManifest, stored: Mapping[str, Listed]) -> None:
     manifest = found.manifest
-    there = stored.get(_data_prefix(manifest), _Stored())
+    there = stored.get(_data_prefix(manifest), Listed())
     whole = (there.count, there.bytes) == (manifest.part_count, manifest.stored_bytes)
     if not whole or not found.has_part_list:
         raise PartMissing(
@@ -205,12 +181,12 @@ def _plan(
     context: Context,
     store: Store,
     series: Series,
-    found: Catalogue,
-    stored: Mapping[str, _Stored],
+    found: Sequence[StoredBackup],
+    stored: Mapping[str, Listed],
     *,
     pay_early_deletion: bool,
 ) -> SeriesPlan:
-    backups = {one.manifest.backup_id: _facts(one.manifest, stored) for one in found.manifests}
+    backups = {one.manifest.backup_id: one for one in found}
     policies = policies_for(context.config, series.dataset)
     now = context.clock()
 
@@ -238,7 +214,7 @@ def _plan(
     return plan()
 
 
-def _facts(manifest: BackupSummary, stored: Mapping[str, _Stored]) -> StoredBackup:
+def _facts(manifest: BackupSummary, stored: Mapping[str, Listed]) -> StoredBackup:
     there = stored[_data_prefix(manifest)]
     parts = (
         StoredParts(name, there.count_of[name], there.billed_of[name], youngest.modified or manifest.created)
@@ -248,12 +224,12 @@ def _facts(manifest: BackupSummary, stored: Mapping[str, _Stored]) -> StoredBack
 
 
 def _remains(
-    store: Store, catalogues: Mapping[Series, Catalogue], signer: str, stored: Mapping[str, _Stored]
+    store: Store, catalogues: Mapping[Series, Catalogue], signer: str, stored: Mapping[str, Listed]
 ) -> dict[Series, tuple[Remains, ...]]:
     """What is there of backups that ``signer`` retired."""
     retired = {series: _retired_by(signer, series, found) for series, found in catalogues.items()}
     prefixes = [series.manifest_prefix for series, ids in retired.items() if ids]
-    listed = {item.key for item in _list_all(store, prefixes)}
+    listed = {item.key for item in list_all(store, prefixes)}
     remains: dict[Series, tuple[Remains, ...]] = {}
     for series, ids in retired.items():
         left = [
@@ -275,7 +251,3 @@ def _retired_by(signer: str, series: Series, found: Catalogue) -> list[BackupId]
 
 def _data_prefix(manifest: BackupSummary) -> str:
     return manifest.series.data_prefix(manifest.backup_id, manifest.level)
-
-
-def _written(item: StoredObject) -> float:
-    return item.modified.timestamp() if item.modified else 0.0

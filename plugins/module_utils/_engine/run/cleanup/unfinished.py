@@ -1,0 +1,104 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Finds what is there of backups without a manifest, parts and lists of parts, and says with which of them no run goes
+on."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from ...plan.retention import StoredBackup, is_abandoned
+from ...store.protocol import Store, StoredObject
+from ...values.json_records import write_time
+from ...values.repository_names import BackupId, Series, level_of, parse_data_prefix
+from .listing import Listed, parts_below
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """What is there of a backup without a manifest; ``written`` is when the youngest object was. If it is
+    ``abandoned``, no run goes on with it, and it goes."""
+
+    series: Series
+    backup_id: BackupId
+    objects: int
+    bytes: int
+    written: datetime
+    abandoned: bool
+
+    def there(self, store: Store) -> Iterator[StoredObject]:
+        """The list of parts, and the parts, that are there now."""
+        yield from _head(store, [self.series.part_list_key(self.backup_id)])
+        yield from parts_below(store, self.series.data_prefix(self.backup_id, level_of(self.backup_id)))
+
+    def is_as_it_was(self, store: Store) -> bool:
+        """Whether nobody has gone on with it since: there is no manifest, and no younger object."""
+        if store.head(self.series.manifest_key(self.backup_id)) is not None:
+            return False
+        return all(item.modified is not None and item.modified <= self.written for item in self.there(store))
+
+    def as_json(self) -> dict[str, Any]:
+        """The entry for machines."""
+        return {
+            "host": self.series.host,
+            "dataset": self.series.dataset,
+            "backup_id": self.backup_id,
+            "objects": self.objects,
+            "bytes": self.bytes,
+            "written": write_time(self.written),
+            "fate": "remove" if self.abandoned else "keep",
+        }
+
+
+def ids_by_series(data_prefixes: Iterable[str]) -> Mapping[str, Sequence[BackupId]]:
+    """The backups of which parts are there, by the path of their series."""
+    found: dict[str, list[BackupId]] = defaultdict(list)
+    for place in filter(None, map(parse_data_prefix, data_prefixes)):
+        found[place[0]].append(place[1])
+    return found
+
+
+def find_unfinished(
+    store: Store,
+    series: Series,
+    backups: Sequence[StoredBackup],
+    *,
+    ids: Iterable[BackupId],
+    known: Container[BackupId],
+    stored: Mapping[str, Listed],
+    now: datetime,
+) -> Iterator[Unfinished]:
+    """What of ``ids`` is of no backup. ``backups`` are all committed ones; ``known`` are they, and those whose removal
+    is another matter."""
+    for backup_id in sorted({one for one in ids if one not in known}):
+        # Committed since it was listed, or retired by somebody else: that is no reason to delete anything.
+        if store.head(series.manifest_key(backup_id)) is not None:
+            continue
+        parts = stored.get(series.data_prefix(backup_id, level_of(backup_id)), Listed())
+        lists = _head(store, [series.part_list_key(backup_id)])
+        youngest = [*parts.youngest.values(), *lists]
+        moments = [item.modified for item in youngest if item.modified is not None]
+        if not moments or len(moments) < len(youngest):
+            continue  # a store that does not say when
+        abandoned = is_abandoned(level_of(backup_id), max(moments), backups)
+        if abandoned and store.kind != "directory":
+            there = _head(store, [item.key for item in youngest])
+            abandoned = not any(one.legal_hold or (one.locked_until and one.locked_until > now) for one in there)
+        yield Unfinished(
+            series,
+            backup_id,
+            objects=parts.count + len(lists),
+            bytes=parts.bytes + sum(one.bytes for one in lists),
+            written=max(moments),
+            abandoned=abandoned,
+        )
+
+
+def _head(store: Store, keys: Iterable[str]) -> list[StoredObject]:
+    return [found for found in map(store.head, keys) if found is not None]

@@ -1,0 +1,273 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What is there of backups that were never finished goes as soon as no run goes on with it. Nothing else does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from itertools import product
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pytest
+from zrb.errors import Locked, RemovalsUnconfirmed
+from zrb.repository.catalogue import read_catalogue
+from zrb.repository.retirement import RecordWriter
+from zrb.run.cleanup import CleanupOutcome, clean_up, plan_cleanup
+from zrb.seal.signing import SigningKey
+from zrb.values.manifest import Manifest
+from zrb.values.repository_names import BackupId, Series
+from zrb.values.retention import Retention
+
+from tests.fakes.fleet import DATASET, Fleet
+from tests.fakes.store import MemoryRemover
+
+SERIES = Series("nas1", DATASET)
+WEEK = timedelta(days=7)
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Fleet:
+    fleet = Fleet(tmp_path)
+    fleet.change_config(tasks=(fleet.task,), retention=Retention(keep_last=99))
+    return fleet
+
+
+def later(fleet: Fleet, time: timedelta) -> None:
+    """Let time pass."""
+    fleet.now += time
+    fleet.zfs.now = fleet.now
+
+
+def back_up(fleet: Fleet, level: int = 0) -> Manifest:
+    """A backup, written now."""
+    before = set(fleet.store.keys)
+    fleet.write(len(before))
+    manifest = fleet.back_up(level).manifest
+    date(fleet, set(fleet.store.keys) - before)
+    return manifest
+
+
+def break_off(fleet: Fleet, level: int, *, listed: bool = False) -> set[str]:
+    """A backup that is broken off: its parts, and with ``listed`` its list of parts."""
+    before = set(fleet.store.keys)
+    fleet.write(len(before))
+    fleet.store.fail("put", nth=1 + listed, key_part="manifests/")
+    fleet.fail(level)
+    keys = set(fleet.store.keys) - before - {"zrb.json"}
+    assert any(key.endswith(".parts") for key in keys) is listed
+    assert any(key.endswith(".age") for key in keys)
+    date(fleet, keys)
+    return keys
+
+
+def date(fleet: Fleet, keys: set[str]) -> None:
+    for key in keys:
+        fleet.store.write_at(key, fleet.now)
+
+
+def forget(fleet: Fleet) -> None:
+    """The machine is set up again: it has no journal of what it began."""
+    for journal in fleet.journals():
+        journal.unlink()
+
+
+def abandon(fleet: Fleet, level: int = 0, *, listed: bool = False) -> set[str]:
+    """What a run left that nobody goes on with, and a younger backup."""
+    keys = break_off(fleet, level, listed=listed)
+    forget(fleet)
+    later(fleet, WEEK)
+    back_up(fleet)
+    return keys
+
+
+def clean(fleet: Fleet, **how: Any) -> CleanupOutcome:
+    """A cleanup by another machine, which knows no journals and removes no backup."""
+    own, fleet.config = fleet.config, fleet.config
+    fleet.change_config(host="management", base_dir=PurePosixPath(fleet.root / "management"))
+    try:
+        facts: dict[str, Any] = {"open_remover": lambda _config: MemoryRemover(fleet.store)} | how
+        return clean_up(fleet.context(), host="nas1", **facts)
+    finally:
+        fleet.config = own
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_what_a_run_left_goes_with_its_list_and_nothing_else(fleet: Fleet, listed: bool) -> None:
+    back_up(fleet)
+    left = abandon(fleet, listed=listed)
+    before = set(fleet.store.keys)
+    size = sum(len(fleet.store.get(key, limit=10**9)) for key in left)
+    outcome = clean(fleet)
+    (told,) = outcome.plan.as_json()["unfinished"]
+    assert (told["fate"], told["objects"], told["bytes"]) == ("remove", len(left), size)
+    assert (outcome.removed, outcome.objects, outcome.exit_code) == ((), len(left), 0)
+    assert before - set(fleet.store.keys) == left
+    again = clean(fleet)
+    assert (again.objects, again.plan.unfinished) == (0, ())
+
+
+@pytest.mark.parametrize(("level", "after"), list(product(range(3), repeat=2)))
+@pytest.mark.parametrize("days", [6.9, 7])
+def test_it_goes_once_a_backup_supersedes_it(fleet: Fleet, level: int, after: int, days: float) -> None:
+    for base in range(2):
+        back_up(fleet, base)
+    break_off(fleet, level)
+    forget(fleet)
+    later(fleet, timedelta(days=days))
+    back_up(fleet, after)
+    goes = after <= level and days >= 7
+    assert (clean(fleet).objects > 0) is goes
+
+
+@pytest.mark.parametrize("level", range(3))
+@pytest.mark.parametrize("levels", list(product(range(3), repeat=2)))
+def test_what_a_run_goes_on_with_is_never_removed(fleet: Fleet, level: int, levels: tuple[int, ...]) -> None:
+    for base in range(2):
+        back_up(fleet, base)
+    keys = break_off(fleet, level)
+    assert fleet.plan(level).resumes
+    for after in levels:
+        later(fleet, 2 * WEEK)
+        clean(fleet)
+        for resumed in range(3):
+            if fleet.plan(resumed).resumes:
+                assert keys <= set(fleet.store.keys)
+        back_up(fleet, after)
+
+
+def test_a_dataset_that_has_no_backup_is_left_alone(fleet: Fleet) -> None:
+    keys = break_off(fleet, 0, listed=True)
+    forget(fleet)
+    later(fleet, 50 * WEEK)
+    clean(fleet)
+    assert keys <= set(fleet.store.keys)
+
+
+def test_a_clock_that_is_ahead_supersedes_nothing(fleet: Fleet) -> None:
+    """What counts of the younger backup is its snapshot and when the store got it, whichever is earlier."""
+    keys = break_off(fleet, 0)
+    forget(fleet)
+    now = fleet.now
+    later(fleet, 50 * WEEK)
+    manifest = back_up(fleet)
+    for part in fleet.parts(manifest):
+        fleet.store.write_at(part.key, now)
+    assert clean(fleet).objects == 0
+    assert keys <= set(fleet.store.keys)
+
+
+def with_a_younger_part(fleet: Fleet, keys: set[str]) -> None:
+    fleet.store.write_at(max(keys), fleet.now + WEEK)
+
+
+def with_a_manifest(fleet: Fleet, keys: set[str]) -> None:
+    fleet.store.replace(SERIES.manifest_key(id_of(keys)), b"committed")
+
+
+def id_of(keys: set[str]) -> BackupId:
+    """Of the backup whose parts these are."""
+    return BackupId(max(key for key in keys if key.endswith(".age")).split("/")[-2])
+
+
+@pytest.mark.parametrize("change", [with_a_younger_part, with_a_manifest])
+def test_what_was_gone_on_with_since_the_plan_stays(fleet: Fleet, change: Callable[[Fleet, set[str]], None]) -> None:
+    keys = abandon(fleet)
+
+    def go_on(_config: Any) -> MemoryRemover:
+        change(fleet, keys)
+        return MemoryRemover(fleet.store)
+
+    assert len(clean(fleet, open_remover=go_on).plan.abandoned()) == 1
+    assert keys <= set(fleet.store.keys)
+
+
+def test_what_has_other_names_stays(fleet: Fleet) -> None:
+    keys = abandon(fleet)
+    place = max(keys).rpartition("/")[0]
+    foreign = {
+        f"{place}/snapshot.part-000000.age.bak",
+        f"{place}/notes.txt",
+        f"{place}/below/snapshot.part-000000.age",
+        place.replace("level0", "level1") + "/snapshot.part-000000.age",
+        f"data/{SERIES.path}/level0/mine/snapshot.part-000000.age",
+        f"{SERIES.manifest_prefix}notes.parts.txt",
+    }
+    for key in foreign:
+        fleet.store.replace(key, b"of somebody else")
+        fleet.store.write_at(key, fleet.now - 50 * WEEK)
+    assert clean(fleet).objects == len(keys)
+    assert foreign <= set(fleet.store.keys)
+
+
+@pytest.mark.parametrize("facts", [{"until": WEEK}, {"legal_hold": True}])
+def test_what_the_store_locks_stays(fleet: Fleet, facts: dict[str, Any]) -> None:
+    keys = abandon(fleet)
+    if "until" in facts:
+        facts = {"until": fleet.now + WEEK}
+    for key in keys:
+        fleet.store.lock(key, **facts)
+    assert clean(fleet).objects == 0
+    later(fleet, 2 * WEEK)
+    assert (clean(fleet).objects > 0) is ("until" in facts)
+
+
+@pytest.mark.parametrize("retention", [Retention(), None])
+def test_it_goes_from_every_dataset_that_a_task_covers(fleet: Fleet, retention: Retention | None) -> None:
+    keys = abandon(fleet)
+    fleet.change_config(tasks=() if retention is None else (fleet.task,), retention=retention or Retention())
+    assert clean(fleet).objects == (0 if retention is None else len(keys))
+
+
+def test_nothing_goes_while_a_run_here_may_go_on(fleet: Fleet) -> None:
+    back_up(fleet)
+    keys = break_off(fleet, 1)
+    later(fleet, WEEK)
+    outcome = clean_up(fleet.context(), open_remover=lambda _config: MemoryRemover(fleet.store))
+    assert [type(error) for _series, error in outcome.plan.refused] == [Locked]
+    assert keys <= set(fleet.store.keys)
+
+
+def test_many_have_to_be_confirmed(fleet: Fleet) -> None:
+    """Who lost manifests has parts without them, and may want to keep those."""
+    for _run in range(2):
+        break_off(fleet, 0)
+        forget(fleet)
+    later(fleet, WEEK)
+    back_up(fleet)
+    before = fleet.store.keys
+    with pytest.raises(RemovalsUnconfirmed) as caught:
+        clean(fleet)
+    assert "--max-removals 2" in caught.value.next_step
+    assert fleet.store.keys == before
+    assert clean(fleet, max_removals=2).objects > 0
+
+
+def test_what_is_left_of_what_another_key_retired_goes_without_its_manifest_alone(fleet: Fleet) -> None:
+    old = back_up(fleet)
+    later(fleet, WEEK)
+    back_up(fleet)
+    other = SigningKey.generate()
+    fleet.change_config(trusted_signers=(other.public,))
+    catalogue = read_catalogue(fleet.store, trusted=fleet.context().trusted_signers())
+    RecordWriter(fleet.store, fleet.store.remove, other).retire(
+        catalogue, SERIES, [old.backup_id], reason="x", now=fleet.now
+    )
+    assert clean(fleet).plan.unfinished == ()
+    fleet.store.remove(SERIES.manifest_key(old.backup_id))
+    own = {key for key in fleet.store.keys if old.backup_id in key}
+    assert clean(fleet).objects == len(own)
+    assert not any(old.backup_id in key for key in fleet.store.keys)
+
+
+def test_a_plan_is_what_is_done(fleet: Fleet) -> None:
+    abandon(fleet, listed=True)
+    later(fleet, WEEK)
+    break_off(fleet, 1)
+    forget(fleet)
+    plan = plan_cleanup(fleet.context())
+    assert [one.abandoned for one in plan.unfinished] == [True, False]
+    assert clean(fleet).plan.as_json() == plan.as_json()
