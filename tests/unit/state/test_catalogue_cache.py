@@ -238,10 +238,11 @@ def test_a_list_of_a_directory_reads_what_was_exchanged(committed: CommittedRepo
     assert read_by_list() == [key]
 
 
-def test_only_a_list_looks_at_it() -> None:
+def test_only_what_shows_looks_at_it() -> None:
     """Whatever restores, verifies, commits or removes reads the store."""
     users = {path for path in ENGINE.rglob("*.py") if "CatalogueCache" in path.read_text()}
-    assert users == {ENGINE / "state" / "catalogue_cache.py", ENGINE / "run" / "list" / "list.py"}
+    showing = {ENGINE / "run" / "list" / "list.py", ENGINE / "run" / "cost" / "cost.py"}
+    assert users == {ENGINE / "state" / "catalogue_cache.py", *showing}
 
 
 def test_what_is_exchanged_behind_the_listing_is_found_by_verify(tmp_path: Path) -> None:
