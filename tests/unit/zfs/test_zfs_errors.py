@@ -52,6 +52,7 @@ CASES: list[tuple[str, type[EngineError], str]] = [
     ("cannot create snapshot 'tank/a@b': dataset already exists", ZfsError, "another name"),
     ("cannot create bookmark 'tank/a#b': bookmark exists", ZfsError, "another name"),
     ("cannot destroy 'tank/a@b': dataset is busy", ZfsError, "zfs holds"),
+    ("cannot destroy snapshot tank/a@b: it's being held.", ZfsError, "look at `zfs list"),
     ("cannot destroy 'tank/a': filesystem has children\nuse '-r' to destroy", ZfsError, "zfs list"),
     ("warning: cannot send 'tank/a@b': Input/output error", ZfsError, "zpool status -v"),
     ("one or more devices is currently unavailable", ZfsError, "zpool status -v"),

@@ -126,7 +126,7 @@ _CAUSES: Final = (
         "The name is taken: see `zfs list -t all`, and use another name",
     ),
     _cause(
-        r"is busy|has dependent clones|has children",
+        r"is busy|being held|has dependent clones|has children",
         None,
         "Something still uses it: look at `zfs list -t all -r` for datasets and snapshots below it, at `zfs holds`"
         " for holds, and for a running send or receive",
@@ -143,7 +143,7 @@ _CAUSES: Final = (
     ),
 )
 
-_IN_USE: Final = re.compile(r"is busy|has dependent clones", re.IGNORECASE)
+_IN_USE: Final = re.compile(r"is busy|being held|has dependent clones", re.IGNORECASE)
 _GONE: Final = re.compile(r"does not exist|no such (pool|dataset)|could not find any snapshots", re.IGNORECASE)
 
 
