@@ -60,7 +60,7 @@ def fits(value, shape):
     if isinstance(shape, tuple):
         return any(value is x or fits(value, x) for x in shape)
     if isinstance(shape, range):
-        return type(value) is int and value in shape
+        return isinstance(value, int) and not isinstance(value, bool) and value in shape
     if not isinstance(value, str | list | dict) or not isinstance(value, dict if shape is dict else type(shape)):
         return False
     if isinstance(value, str):
@@ -101,7 +101,7 @@ def open_envelope(options, key, kind):
         command = [*VERIFY, "-in", message, "-sigfile", raw, "-inkey", der]
         if (len(public) > 32 and not options.ml_dsa) or run(command, capture_output=True, check=False).returncode == 0:
             right.add(hashlib.sha256(public).hexdigest())
-    if envelope["payloadType"] != name or (options.keys and not any(x <= right for _, x in options.keys.values())):
+    if envelope["payloadType"] != name or (options.keys and not any(x <= right for _kind, x in options.keys.values())):
         raise ValueError(f"no trusted key signed it as a {kind}")
     return payload
 
@@ -241,7 +241,7 @@ def restore(options):
     """Look at every object of the chain, prove every stream, and only then write them, from level 0, read-only."""
     name, found, bad = options.backup, [], []
     pattern = f"**/{name}.json" if re.fullmatch(ID, name, re.ASCII) else f"*{place('', name.split('@')[0])}/*-L*.json"
-    for series, _, refused in every_series(options, pattern):
+    for series, _backups, refused in every_series(options, pattern):
         bad += refused
         matching = [m for m in series.values() if name in (m["backup_id"], m["dataset"]["name"], m["snapshot"]["name"])]
         young = [m for m in matching if m["dataset"]["guid"] == matching[-1]["dataset"]["guid"]]
@@ -287,7 +287,7 @@ if options.command == "restore" and not (all(needs) and not (options.receive and
     parser.error("restore needs BACKUP, --identity, --key or --allow-unsigned, and --receive or --output")
 options.keys = {hashlib.sha256(key[0]).hexdigest(): key for key in sorted(options.key, key=lambda x: len(x[1]))}
 options.ml_dsa = b"ML-DSA-65" in run(["openssl", "list", "-signature-algorithms"], stdout=PIPE, check=False).stdout
-if any(len(ids) > 1 for _, ids in options.key) and not options.ml_dsa:
+if any(len(ids) > 1 for _kind, ids in options.key) and not options.ml_dsa:
     print("openssl before 3.5 cannot check ML-DSA: Ed25519 alone proves who wrote it", file=sys.stderr)
 with tempfile.TemporaryDirectory() as scratch:
     options.scratch, identity = Path(scratch), options.dir / "zrb.json"

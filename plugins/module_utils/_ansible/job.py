@@ -35,7 +35,7 @@ from .results import end, fail_from
 from .s3_options import warn_if_unverified
 
 Work = Callable[[AnsibleModule, Context], dict[str, Any]]
-Look = Callable[[AnsibleModule, Context], dict[str, Any] | None]
+Look = Callable[[AnsibleModule, Context], "dict[str, Any] | None"]
 
 UNTOLD_S = 6 * 3600
 """So long after its end a job is what the next call for the same work is about. Later, a schedule wants a new run."""
