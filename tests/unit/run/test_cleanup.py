@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
+from zrb.config.key_files import read_signing_key
 from zrb.errors import (
     BackupsVanished,
     ClockSkewed,
@@ -25,6 +26,7 @@ from zrb.errors import (
     RemovalsUnconfirmed,
     RepositoryChanged,
     StoreDenied,
+    UsageError,
 )
 from zrb.repository.catalogue import read_catalogue
 from zrb.repository.retirement import RecordWriter
@@ -378,6 +380,32 @@ def test_nothing_is_deleted_because_another_key_retired_it(fleet: Fleet) -> None
     for key in [key for key in fleet.store.keys if key.endswith(".record")]:
         fleet.store.remove(key)
     assert len(fleet.manifests()) == 3
+
+
+def test_what_another_key_hides_keeps_what_it_needs(fleet: Fleet) -> None:
+    """Else who stole the key of the machine that backs up would have another machine delete for him."""
+    full, increment, youngest, _newest = made(fleet, [0, 1, 2, 0])
+    fleet.change_config(retention=Retention(keep_within_s=1))  # the two last ones
+    assert plan_cleanup(fleet.context()).series[0].removals == ()
+    thief = SigningKey.generate()
+    fleet.change_config(trusted_signers=(thief.public,))
+    catalogue = read_catalogue(fleet.store, trusted=fleet.context().trusted_signers())
+    writer = RecordWriter(fleet.store, fleet.store.remove, thief)
+    hidden = [increment.backup_id, youngest.backup_id]
+    writer.retire(catalogue, full.series, hidden, reason="x", now=fleet.now)
+    with pytest.raises(UsageError, match=increment.backup_id):
+        catalogue = read_catalogue(fleet.store, trusted=fleet.context().trusted_signers())
+        own = replace(writer, signing_key=read_signing_key(fleet.signing_key))
+        own.retire(catalogue, full.series, [full.backup_id], reason="x", now=fleet.now)
+    assert clean(fleet).removed == ()
+    [entry] = plan_cleanup(fleet.context()).series
+    assert [(one.manifest.backup_id, one.needed_by) for one in entry.backups if one.needed_by] == [
+        (full.backup_id, increment.backup_id)
+    ]
+    fleet.change_config(trusted_signers=())
+    for key in [key for key in fleet.store.keys if key.endswith(".record")]:
+        fleet.store.remove(key)
+    fleet.restore(backup_id=youngest.backup_id)
 
 
 @pytest.mark.parametrize("store", [protocol.Store, S3Store, DirectoryStore])

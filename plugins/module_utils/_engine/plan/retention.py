@@ -149,9 +149,11 @@ def plan_series(
     *,
     now: datetime,
     prices: PriceList,
+    hidden: Iterable[BackupSummary] = (),
     pay_early_deletion: bool = False,
 ) -> SeriesPlan:
     """Plan for all ``backups`` of ``series``. What any of ``policies`` keeps is kept; without any, everything is.
+    ``hidden`` are no backups at the moment, but what they are based on stays.
 
     Unless ``pay_early_deletion``, nothing goes before the shortest time for which its storage class is charged, as
     ``prices`` say. Raises ``ChainBroken`` if a base is missing or does not fit.
@@ -162,7 +164,7 @@ def plan_series(
     rules = _rules(ordered, policies)
     # A base has a lower level than what is based on it: so all that need a backup come before it.
     from_the_top = sorted(backups, key=lambda one: (one.manifest.level, *_age_key(one.manifest)), reverse=True)
-    needed_by: dict[BackupId, BackupId] = {}
+    needed_by = {one.base.backup_id: one.backup_id for one in hidden if one.base and one.base.backup_id in by_id}
     for one in from_the_top:
         own_id, base = one.manifest.backup_id, bases[one.manifest.backup_id]
         if base is not None and (own_id in rules or own_id in needed_by):

@@ -27,7 +27,7 @@ from ..errors import (
 )
 from ..seal.signing import MANIFEST, MAX_ENVELOPE_BYTES, RETIREMENT, PayloadKind, no_trusted_signer, open_envelope
 from ..store.protocol import Store, StoredObject
-from ..values.manifest import CataloguedManifest, Manifest
+from ..values.manifest import BackupSummary, CataloguedManifest, Manifest
 from ..values.manifest_json import decode_manifest
 from ..values.repository_names import (
     IDENTITY_KEY,
@@ -80,13 +80,15 @@ class CataloguedRecord:
 class Catalogue:
     """``manifests``, as summaries, of the backups that are not retired, by host and dataset, then by number in their
     series; ``problems`` are those of single objects; ``records`` say what is retired, and ``retired_backups`` the same
-    by series. ``lone_lists`` are the ids of which there is a list of parts and no manifest."""
+    by series; ``hidden`` are manifests that are still there of what is retired. ``lone_lists`` are the ids of which
+    there is a list of parts and no manifest."""
 
     manifests: tuple[CataloguedManifest, ...]
     problems: tuple[EngineError, ...]
     identity: RepositoryIdentity | None = None
     records: tuple[CataloguedRecord, ...] = ()
     retired_backups: Mapping[Series, tuple[RetiredBackup, ...]] = field(default_factory=dict)
+    hidden: tuple[CataloguedManifest, ...] = ()
     lone_lists: Mapping[Series, frozenset[BackupId]] = field(default_factory=dict)
 
     def refused(self, series: Series) -> int:
@@ -111,6 +113,18 @@ class Catalogue:
     def retired(self, series: Series) -> tuple[RetiredBackup, ...]:
         """The retired backups of ``series``, by number."""
         return self.retired_backups.get(series, ())
+
+    def retired_by(self, signer: str, series: Series) -> list[BackupId]:
+        """The backups of ``series`` that the records of ``signer`` retire, by number."""
+        own = {one.place for found in self.records if found.signer == signer for one in found.record.backups}
+        return [one.backup_id for one in self.retired(series) if one.place in own]
+
+    def hidden_from(self, signer: str, series: Series) -> list[BackupSummary]:
+        """The manifests of ``series`` that only records of others than ``signer`` hide: they show again as soon as
+        nobody trusts those, so what they need has to stay."""
+        own = set(self.retired_by(signer, series))
+        found = (one.manifest for one in self.hidden if one.manifest.series == series)
+        return [one for one in found if one.backup_id not in own]
 
 
 def read_catalogue(  # noqa: PLR0913 - what is read, and who is believed
@@ -335,7 +349,8 @@ def _catalogue(
         for found in records
         for one in found.record.backups
     }
-    if named:
+    hidden = tuple(found for found in manifests if _place_of(found) in named)
+    if hidden:
         manifests = [found for found in manifests if _place_of(found) not in named]
     manifests.sort(key=_order)
     lone = {series: frozenset(there.list_bytes.keys() - there.manifests.keys()) for series, there in listed.items()}
@@ -345,6 +360,7 @@ def _catalogue(
         identity,
         tuple(records),
         _retired(records, manifests),
+        hidden,
         {series: ids for series, ids in lone.items() if ids},
     )
 

@@ -21,7 +21,7 @@ from datetime import datetime
 from ..errors import NoSuchBackup, UsageError
 from ..seal.signing import RETIREMENT, SigningKey
 from ..store.protocol import Store
-from ..values.manifest import CataloguedManifest
+from ..values.manifest import BackupSummary, CataloguedManifest
 from ..values.repository_names import BackupId, Series
 from ..values.retirement import MAX_RETIRED, RetiredBackup, RetirementRecord, encode_retirement, merge_retired
 from .catalogue import Catalogue, CataloguedRecord
@@ -54,7 +54,8 @@ class RecordWriter:
         live = {one.manifest.backup_id: one for one in catalogue.manifests if one.manifest.series == series}
         gone = {one.backup_id for one in catalogue.retired(series)}
         chosen = [_find(live, backup_id) for backup_id in set(backup_ids) - gone]
-        _check_not_needed(chosen, list(live.values()))
+        hidden = catalogue.hidden_from(self.signing_key.public, series)
+        _check_not_needed(chosen, [*(one.manifest for one in live.values()), *hidden])
         # The youngest first, so that at no time a backup that stays needs one that does not.
         chosen.sort(key=lambda one: one.manifest.seq, reverse=True)
         records = [one for one in catalogue.records if one.record.series == series]
@@ -106,14 +107,13 @@ def _find(live: dict[BackupId, CataloguedManifest], backup_id: BackupId) -> Cata
     return found
 
 
-def _check_not_needed(chosen: Sequence[CataloguedManifest], live: Sequence[CataloguedManifest]) -> None:
+def _check_not_needed(chosen: Sequence[CataloguedManifest], there: Sequence[BackupSummary]) -> None:
     leaving = {one.manifest.backup_id for one in chosen}
-    for one in live:
-        base = one.manifest.base
-        if base is not None and base.backup_id in leaving and one.manifest.backup_id not in leaving:
+    for one in there:
+        if one.base is not None and one.base.backup_id in leaving and one.backup_id not in leaving:
             raise UsageError(
-                f"The backup {base.backup_id} cannot be retired: {one.manifest.backup_id} needs it",
-                subject=base.backup_id,
+                f"The backup {one.base.backup_id} cannot be retired: {one.backup_id} needs it",
+                subject=one.base.backup_id,
                 next_step="Retire both, or keep both",
             )
 

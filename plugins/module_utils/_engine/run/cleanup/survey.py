@@ -94,14 +94,15 @@ def survey(
                 raise busy[series]
             _check(context, store, series, found, stored)
             backups = [_facts(one.manifest, stored) for one in found.manifests]
-            plans.append(_plan(context, store, series, backups, stored, pay_early_deletion=pay_early_deletion))
+            hidden = found.hidden_from(signer, series)
+            plans.append(_plan(context, store, series, backups, hidden, stored, pay_early_deletion=pay_early_deletion))
             if policies_for(context.config, series.dataset):
                 unfinished += find_unfinished(
                     store,
                     series,
                     backups,
                     ids=[*ids.get(series.path, ()), *found.lone_lists.get(series, ())],
-                    known={one.manifest.backup_id for one in backups} | {*_retired_by(signer, series, found)},
+                    known={one.manifest.backup_id for one in backups} | {*found.retired_by(signer, series)},
                     stored=stored,
                     now=context.clock(),
                 )
@@ -182,6 +183,7 @@ def _plan(
     store: Store,
     series: Series,
     found: Sequence[StoredBackup],
+    hidden: Sequence[BackupSummary],
     stored: Mapping[str, Listed],
     *,
     pay_early_deletion: bool,
@@ -197,6 +199,7 @@ def _plan(
             policies,
             now=now,
             prices=price_list(context.config),
+            hidden=hidden,
             pay_early_deletion=pay_early_deletion,
         )
 
@@ -227,7 +230,7 @@ def _remains(
     store: Store, catalogues: Mapping[Series, Catalogue], signer: str, stored: Mapping[str, Listed]
 ) -> dict[Series, tuple[Remains, ...]]:
     """What is there of backups that ``signer`` retired."""
-    retired = {series: _retired_by(signer, series, found) for series, found in catalogues.items()}
+    retired = {series: found.retired_by(signer, series)[::-1] for series, found in catalogues.items()}
     prefixes = [series.manifest_prefix for series, ids in retired.items() if ids]
     listed = {item.key for item in list_all(store, prefixes)}
     remains: dict[Series, tuple[Remains, ...]] = {}
@@ -242,11 +245,6 @@ def _remains(
         ]
         remains[series] = tuple(one for one in left if one.manifest_keys or one.part_list_keys or one.data_prefix)
     return remains
-
-
-def _retired_by(signer: str, series: Series, found: Catalogue) -> list[BackupId]:
-    own = {one.place for record in found.records if record.signer == signer for one in record.record.backups}
-    return [one.backup_id for one in reversed(found.retired(series)) if one.place in own]
 
 
 def _data_prefix(manifest: BackupSummary) -> str:
