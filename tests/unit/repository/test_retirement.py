@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,8 +23,6 @@ from zrb.errors import EngineError, ManifestInvalid, NoSuchBackup, SignatureInva
 from zrb.plan.chain import check_series
 from zrb.repository.catalogue import Catalogue, read_catalogue
 from zrb.seal.signing import RETIREMENT, SigningKey
-from zrb.store.directory import DirectoryStore
-from zrb.store.protocol import StoredObject
 from zrb.values.repository_names import BackupId, Series
 from zrb.values.retirement import RetiredBackup, RetirementRecord, encode_retirement
 
@@ -445,7 +445,9 @@ TestCleaners = Cleaners.TestCase
 TestCleaners.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
 
 
-def test_a_directory_that_is_read_while_it_changes_shows_the_record_or_the_manifest(tmp_path: Path) -> None:
+def test_a_directory_that_is_read_while_it_changes_shows_the_record_or_the_manifest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A directory has no order: the first look came too early for the record, and too late for the manifest."""
     repository = CommittedRepository(tmp_path / "repository")
     first, second = repository.commit(), repository.commit()
@@ -455,12 +457,17 @@ def test_a_directory_that_is_read_while_it_changes_shows_the_record_or_the_manif
     envelope = repository.signing_key.sign(encode_retirement(record), RETIREMENT)
     key = first.series.retirement_key(1, hashlib.sha256(envelope).hexdigest())
 
-    class Unordered(DirectoryStore):
-        def list(self, prefix: str) -> Iterator[StoredObject]:
-            yield from [item for item in super().list(prefix) if item.key != entries[0].key]
-            self.put(key, envelope)
-            repository.file_of(entries[0].key).unlink(missing_ok=True)
+    scandir = os.scandir
 
-    catalogue = read_catalogue(Unordered(repository.path), trusted=trusted)
+    def read(path: str) -> nullcontext[list[os.DirEntry[str]]]:
+        with scandir(path) as found:
+            left = [one for one in found if not entries[0].key.endswith(one.name)]
+        if any(one.is_file() for one in left):
+            repository.store.put(key, envelope)
+            repository.file_of(entries[0].key).unlink(missing_ok=True)
+        return nullcontext(left)
+
+    monkeypatch.setattr(os, "scandir", read)
+    catalogue = read_catalogue(repository.store, trusted=trusted)
     assert [found.manifest for found in catalogue.manifests] == [second.summary]
     assert check_series(catalogue.manifests, catalogue.retired(first.series), highest_seen=2) == []

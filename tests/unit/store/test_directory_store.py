@@ -11,6 +11,7 @@ import fcntl
 import os
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -217,13 +218,25 @@ def test_a_root_that_is_a_link_is_the_administrators(root: Path, tmp_path: Path)
     assert store.get("data/object", limit=10) == b"1"
 
 
-def test_a_file_that_vanishes_while_it_is_listed_is_left_out(store: DirectoryStore, root: Path) -> None:
+def test_of_what_is_replaced_while_it_is_listed_one_is_seen(
+    store: DirectoryStore, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A directory is read in the order of a hash: what is new may stand before what was read already."""
     for key in ("data/1", "data/2"):
         store.put(key, b"")
-    listing = store.list("data/")
-    assert next(listing).key == "data/1"
-    (root / "data/2").unlink()
-    assert list(listing) == []
+    scandir, looks = os.scandir, []
+
+    def read(path: str) -> nullcontext[list[os.DirEntry[str]]]:
+        with scandir(path) as found:
+            entries = list(found)
+        if not looks:
+            store.put("data/3", b"")
+            (root / "data/2").unlink()
+        looks.append(path)
+        return nullcontext(entries)
+
+    monkeypatch.setattr(os, "scandir", read)
+    assert [item.key for item in store.list("data/")] == ["data/1", "data/3"]
 
 
 @pytest.mark.parametrize(

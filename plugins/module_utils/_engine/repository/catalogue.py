@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -26,7 +26,7 @@ from ..errors import (
     ThawNeeded,
 )
 from ..seal.signing import MANIFEST, MAX_ENVELOPE_BYTES, RETIREMENT, PayloadKind, no_trusted_signer, open_envelope
-from ..store.protocol import Store, StoredObject
+from ..store.protocol import Store
 from ..values.manifest import BackupSummary, CataloguedManifest, Manifest
 from ..values.manifest_json import decode_manifest
 from ..values.repository_names import (
@@ -282,12 +282,7 @@ class _Read:
 
 def _list(store: Store, prefix: str, dataset: str | None, problems: list[EngineError]) -> dict[Series, _Listed]:
     listed: dict[Series, _Listed] = {}
-    items = store.list(prefix)
-    if store.kind == "directory":
-        # A directory is not read in the order of its keys. A second look shows what was written during the first one:
-        # the record of a manifest that is gone by then.
-        items = _each_once(items, store.list(prefix))
-    for item in items:
+    for item in store.list(prefix):
         if not item.key.endswith((MANIFEST_SUFFIX, PART_LIST_SUFFIX, RETIREMENT_SUFFIX)):
             continue  # what file managers and copy programs leave
         try:
@@ -311,14 +306,6 @@ def _list(store: Store, prefix: str, dataset: str | None, problems: list[EngineE
         else:
             there.manifests[backup_id] = f"{item.bytes} {item.version}" if item.version else ""
     return listed
-
-
-def _each_once(first: Iterable[StoredObject], second: Iterable[StoredObject]) -> Iterator[StoredObject]:
-    seen = set()
-    for item in first:
-        seen.add(item.key)
-        yield item
-    yield from (item for item in second if item.key not in seen)
 
 
 def _catalogue(

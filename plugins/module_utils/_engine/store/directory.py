@@ -156,7 +156,7 @@ class DirectoryStore:
             )
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
-        """See :class:`.protocol.Store`. Reads one directory at a time."""
+        """See :class:`.protocol.Store`. Of what replaces something, one or the other is seen."""
         directory, _slash, start = check_prefix(prefix).rpartition("/")
         self._check_root()
         with explained("Listing", prefix, self._root):
@@ -166,24 +166,24 @@ class DirectoryStore:
         """See :class:`.protocol.Store`. There is nothing to release."""
 
     def _walk(self, directory: str, base: str, start: str) -> Iterator[StoredObject]:
-        try:
-            with os.scandir(directory) as found:
-                # To get the order of keys, sort a directory by its name with a slash: "a-b" before "a/c".
-                entries = sorted(
-                    (f"{entry.name}/" if entry.is_dir(follow_symlinks=False) else entry.name, entry)
-                    for entry in found
-                    if entry.name.startswith(start) and not TEMP_NAME.fullmatch(entry.name)
-                )
-        except (FileNotFoundError, NotADirectoryError):
-            return
-        for name, entry in entries:
-            if name.endswith("/"):
-                yield from self._walk(entry.path, base + name, "")
-            else:  # list even what is not a regular file: reading it will say so
-                try:
-                    yield _stored(base + name, entry.stat(follow_symlinks=False))
-                except FileNotFoundError:
-                    continue
+        entries: dict[str, StoredObject | None] = {}
+        # A directory is not read in the order of its names: what was written before another entry went can be missed
+        # as that one is. A second look shows it.
+        for _look in range(2):
+            with suppress(FileNotFoundError, NotADirectoryError), os.scandir(directory) as found:
+                for entry in found:
+                    # To get the order of keys, sort a directory by its name with a slash: "a-b" before "a/c".
+                    name = f"{entry.name}/" if entry.is_dir(follow_symlinks=False) else entry.name
+                    if name in entries or not name.startswith(start) or TEMP_NAME.fullmatch(entry.name):
+                        continue
+                    with suppress(FileNotFoundError):  # list even what is not a regular file: reading it will say so
+                        is_file = not name.endswith("/")
+                        entries[name] = _stored(base + name, entry.stat(follow_symlinks=False)) if is_file else None
+        for name, item in sorted(entries.items()):
+            if item is not None:
+                yield item
+            else:
+                yield from self._walk(f"{directory}/{name[:-1]}", base + name, "")
 
     def _path(self, key: str) -> Path:
         path = self._root / check_key(key)
