@@ -7,33 +7,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 
 from ...plan.price_list import PriceList
+from ...repository.listed_objects import Listed
 from ...store.protocol import Store, StoredObject
 from ...values.repository_names import part_index
-
-
-@dataclass
-class Listed:
-    """What a listing shows about the parts of one backup: the youngest of each class, how many these are, and the sums
-    of their bytes and of the bytes that they are billed as."""
-
-    count: int = 0
-    bytes: int = 0
-    count_of: dict[str, int] = field(default_factory=dict)
-    billed_of: dict[str, int] = field(default_factory=dict)
-    youngest: dict[str, StoredObject] = field(default_factory=dict)
-
-    def add(self, item: StoredObject, prices: PriceList) -> None:
-        """Count one more part."""
-        name = item.storage_class
-        self.count += 1
-        self.bytes += item.bytes
-        self.count_of[name] = self.count_of.get(name, 0) + 1
-        self.billed_of[name] = self.billed_of.get(name, 0) + prices.billed_bytes(name, item.bytes)
-        if name not in self.youngest or written(item) > written(self.youngest[name]):
-            self.youngest[name] = item
 
 
 def list_parts(store: Store, prefixes: Sequence[str], prices: PriceList) -> dict[str, Listed]:
@@ -58,8 +36,3 @@ def list_all(store: Store, prefixes: Sequence[str]) -> Iterator[StoredObject]:
         if not prefix.startswith(done):  # else it was listed with the dataset above
             done = prefix
             yield from store.list(prefix)
-
-
-def written(item: StoredObject) -> float:
-    """When the object was written, for comparisons."""
-    return item.modified.timestamp() if item.modified else 0.0

@@ -17,8 +17,9 @@ from ...config.tasks import covered_by_any, policies_for
 from ...errors import ClockSkewed, EngineError, ManifestInvalid, PartMissing, RepositoryChanged
 from ...plan.chain import check_series
 from ...plan.price_list import price_list
-from ...plan.retention import SeriesPlan, StoredBackup, StoredParts, plan_series
+from ...plan.retention import SeriesPlan, StoredBackup, plan_series
 from ...repository.catalogue import Catalogue, read_catalogue
+from ...repository.listed_objects import Listed
 from ...state.heads import read_head, series_seen
 from ...store.protocol import Store
 from ...values.config import Task
@@ -30,7 +31,7 @@ from ...values.repository_names import (
     parse_series,
 )
 from ..context import Context
-from .listing import Listed, list_all, list_parts
+from .listing import list_all, list_parts
 from .results import CleanupPlan
 from .unfinished import Unfinished, find_unfinished, ids_by_series
 
@@ -93,7 +94,7 @@ def survey(
             if series in busy:
                 raise busy[series]
             _check(context, store, series, found, stored)
-            backups = [_facts(one.manifest, stored) for one in found.manifests]
+            backups = [stored[_data_prefix(one.manifest)].as_backup(one.manifest) for one in found.manifests]
             hidden = found.hidden_from(signer, series)
             plans.append(_plan(context, store, series, backups, hidden, stored, pay_early_deletion=pay_early_deletion))
             if policies_for(context.config, series.dataset):
@@ -156,7 +157,7 @@ def _check(context: Context, store: Store, series: Series, found: Catalogue, sto
 def _check_whole(store: Store, found: CataloguedManifest, stored: Mapping[str, Listed]) -> None:
     manifest = found.manifest
     there = stored.get(_data_prefix(manifest), Listed())
-    whole = (there.count, there.bytes) == (manifest.part_count, manifest.stored_bytes)
+    whole = (there.objects, there.bytes) == (manifest.part_count, manifest.stored_bytes)
     if not whole or not found.has_part_list:
         raise PartMissing(
             f"Parts of the backup {manifest.backup_id} of {manifest.dataset.name} are not in {store.location}, or have "
@@ -209,21 +210,12 @@ def _plan(
     # Only a look at an object shows whether it is locked, so only those are looked at that would go.
     for one in first.removals:
         backup_id = one.manifest.backup_id
-        for youngest in stored[_data_prefix(one.manifest)].youngest.values():
+        for youngest in stored[_data_prefix(one.manifest)].youngest:
             there = store.head(youngest.key)
             if there is not None and (there.locked_until or there.legal_hold):
                 locked = replace(backups[backup_id], locked_until=there.locked_until, legal_hold=there.legal_hold)
                 backups[backup_id] = locked
     return plan()
-
-
-def _facts(manifest: BackupSummary, stored: Mapping[str, Listed]) -> StoredBackup:
-    there = stored[_data_prefix(manifest)]
-    parts = (
-        StoredParts(name, there.count_of[name], there.billed_of[name], youngest.modified or manifest.created)
-        for name, youngest in there.youngest.items()
-    )
-    return StoredBackup(manifest, tuple(parts))
 
 
 def _remains(

@@ -14,10 +14,11 @@ from datetime import datetime
 from typing import Any
 
 from ...plan.retention import StoredBackup, is_abandoned
+from ...repository.listed_objects import Listed
 from ...store.protocol import Store, StoredObject
 from ...values.json_records import write_time
 from ...values.repository_names import BackupId, Series, level_of, parse_data_prefix
-from .listing import Listed, parts_below
+from .listing import parts_below
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ def find_unfinished(
             continue
         parts = stored.get(series.data_prefix(backup_id, level_of(backup_id)), Listed())
         lists = _head(store, [series.part_list_key(backup_id)])
-        youngest = [*parts.youngest.values(), *lists]
+        youngest = [*parts.youngest, *lists]
         moments = [item.modified for item in youngest if item.modified is not None]
         if not moments or len(moments) < len(youngest):
             continue  # a store that does not say when
@@ -93,7 +94,7 @@ def find_unfinished(
         yield Unfinished(
             series,
             backup_id,
-            objects=parts.count + len(lists),
+            objects=parts.objects + len(lists),
             bytes=parts.bytes + sum(one.bytes for one in lists),
             written=max(moments),
             abandoned=abandoned,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
@@ -19,8 +19,9 @@ from ...config.tasks import policies_for
 from ...errors import EngineError, ManifestInvalid, UsageError
 from ...plan.forecast import MadeBackup, foresee
 from ...plan.price_list import PriceList, price_list
-from ...plan.retention import StoredBackup, StoredParts, Sums, early_fee
+from ...plan.retention import StoredParts, Sums, early_fee
 from ...repository.catalogue import Catalogue, read_catalogue
+from ...repository.listed_objects import Listed, ListedClass
 from ...state.catalogue_cache import CatalogueCache
 from ...store.protocol import Store, StoredObject
 from ...values.manifest import CataloguedManifest
@@ -162,22 +163,6 @@ def _class_of(key: _Key) -> str:
     return key.storage_class
 
 
-@dataclass(slots=True)
-class _Stored:
-    """Objects of one storage class."""
-
-    objects: int = 0
-    bytes: int = 0
-    billed_bytes: int = 0
-    youngest: datetime = datetime.min.replace(tzinfo=UTC)
-
-    def add(self, item: StoredObject, billed_bytes: int) -> None:
-        self.objects += 1
-        self.bytes += item.bytes
-        self.billed_bytes += billed_bytes
-        self.youngest = max(self.youngest, item.modified or self.youngest)
-
-
 @dataclass
 class _Tally:
     """What a listing adds up to. ``listed`` are the backups of the catalogue."""
@@ -186,8 +171,8 @@ class _Tally:
     now: datetime
     listed: set[BackupId]
     early_fee: float | None = 0.0
-    sums: dict[_Key, _Stored] = field(default_factory=dict)
-    backups: dict[BackupId, dict[str, _Stored]] = field(default_factory=dict)
+    sums: dict[_Key, ListedClass] = field(default_factory=dict)
+    backups: dict[BackupId, Listed] = field(default_factory=dict)
 
     def add(self, item: StoredObject) -> None:
         directory, _slash, name = item.key.rpartition("/")
@@ -196,9 +181,9 @@ class _Tally:
         billed = self.prices.billed_bytes(storage_class, item.bytes)
         level = level_of(backup_id) if backup_id else None
         key = _Key(series.host, series.dataset, level, storage_class, backup_id in self.listed)
-        self.sums.setdefault(key, _Stored()).add(item, billed)
+        self.sums.setdefault(key, ListedClass()).add(item, billed)
         if backup_id is not None and key.listed:
-            self.backups.setdefault(backup_id, {}).setdefault(storage_class, _Stored()).add(item, billed)
+            self.backups.setdefault(backup_id, Listed()).add(item, self.prices)
         if item.modified is not None and self.early_fee is not None:
             fee = early_fee((StoredParts(storage_class, 1, billed, item.modified),), self.prices, self.now)
             self.early_fee = None if fee is None else self.early_fee + fee
@@ -210,14 +195,6 @@ class _Tally:
             price = self.prices.month_price(key.storage_class, billed_bytes=stored.billed_bytes, objects=stored.objects)
             found.setdefault(name_of(key), Cost()).add(Cost(stored.objects, stored.bytes, price))
         return dict(sorted(found.items()))
-
-    def stored_backup(self, found: CataloguedManifest) -> StoredBackup:
-        """All objects of one backup."""
-        stored = self.backups.get(found.manifest.backup_id, {})
-        return StoredBackup(
-            found.manifest,
-            tuple(StoredParts(name, one.objects, one.billed_bytes, one.youngest) for name, one in stored.items()),
-        )
 
 
 def _objects(store: Store, host: str | None) -> Iterator[StoredObject]:
@@ -258,7 +235,7 @@ def _outlooks(
     sums: dict[int, list[Sums]] = {days: [] for days in DAYS_AHEAD}
     not_foreseen: list[Series] = []
     for series, manifests in by_series.items():
-        backups = [tally.stored_backup(one) for one in manifests]
+        backups = [tally.backups.get(one.manifest.backup_id, Listed()).as_backup(one.manifest) for one in manifests]
         history = _history(catalogue, series, manifests)
         policies = policies_for(context.config, series.dataset)
         try:
