@@ -14,8 +14,9 @@ from pathlib import Path, PurePosixPath
 from random import Random
 from typing import Any
 
-from zrb.repository.catalogue import read_catalogue, read_manifest
+from zrb.repository.catalogue import read_catalogue
 from zrb.repository.part_list import open_part_list
+from zrb.repository.signed_objects import read_manifest
 from zrb.run.backup import BackupOutcome, BackupPlan, BackupResult, back_up, plan_backup
 from zrb.run.context import Context
 from zrb.run.keys import write_signing_key

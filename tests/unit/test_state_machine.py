@@ -30,9 +30,10 @@ from zrb.config.key_files import read_signing_key
 from zrb.errors import BackupsVanished, EngineError, ManifestInvalid, RepositoryChanged, StoreDenied
 from zrb.plan import chain
 from zrb.plan.levels import base_candidates
-from zrb.repository.catalogue import Catalogue, read_catalogue, read_manifest
+from zrb.repository.catalogue import Catalogue, read_catalogue
 from zrb.repository.part_list import open_part_list
 from zrb.repository.retirement import RecordWriter
+from zrb.repository.signed_objects import read_manifest
 from zrb.run.cleanup import CleanupPlan, plan_cleanup
 from zrb.run.list import list_backups
 from zrb.run.restore import RestoreSelection, restore

@@ -12,7 +12,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
-from zrb.repository.catalogue import read_catalogue, read_manifest
+from zrb.repository.catalogue import read_catalogue
+from zrb.repository.signed_objects import read_manifest
 from zrb.run.backup import back_up
 from zrb.run.context import Context
 from zrb.run.verify import verify

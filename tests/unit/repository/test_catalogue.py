@@ -22,7 +22,8 @@ from zrb.errors import (
     ThawNeeded,
 )
 from zrb.plan.chain import check_series
-from zrb.repository.catalogue import Catalogue, read_catalogue, read_manifest
+from zrb.repository.catalogue import Catalogue, read_catalogue
+from zrb.repository.signed_objects import read_manifest
 from zrb.seal.signing import SigningKey
 from zrb.store.directory import DirectoryStore
 from zrb.store.protocol import StoredObject
@@ -235,7 +236,7 @@ def test_a_manifest_that_is_too_long_is_reported(
     repository: CommittedRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     full = repository.commit()
-    monkeypatch.setattr("zrb.repository.catalogue.MAX_ENVELOPE_BYTES", 100)
+    monkeypatch.setattr("zrb.repository.signed_objects.MAX_ENVELOPE_BYTES", 100)
     assert only_problem(read(repository)).subject == key_of(full)
 
 

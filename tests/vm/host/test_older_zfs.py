@@ -14,7 +14,8 @@ import pytest
 from zrb.config.file import load_config
 from zrb.config.key_files import read_identities
 from zrb.errors import ReceiveFailed, ZfsUnable
-from zrb.repository.catalogue import read_catalogue, read_manifest
+from zrb.repository.catalogue import read_catalogue
+from zrb.repository.signed_objects import read_manifest
 from zrb.run.context import Context
 from zrb.run.restore import RestoreSelection, plan_restore, restore
 from zrb.seal.age import AgeOpener

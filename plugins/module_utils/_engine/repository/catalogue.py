@@ -7,30 +7,23 @@ names that one proves; and what is wrong with other objects."""
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Final, Protocol, TypeAlias, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from ..errors import (
     EngineError,
-    IntegrityError,
     ManifestInvalid,
-    ObjectArchived,
     ObjectMissing,
-    SignatureInvalid,
-    ThawNeeded,
 )
-from ..seal.signing import MANIFEST, MAX_ENVELOPE_BYTES, RETIREMENT, PayloadKind, no_trusted_signer, open_envelope
+from ..seal.signing import no_trusted_signer
 from ..store.protocol import Store
-from ..values.manifest import BackupSummary, CataloguedManifest, Manifest
-from ..values.manifest_json import decode_manifest
+from ..values.manifest import BackupSummary, CataloguedManifest
 from ..values.repository_names import (
-    IDENTITY_KEY,
     MANIFEST_SUFFIX,
     PART_LIST_SUFFIX,
     RETIREMENT_PREFIX,
@@ -42,10 +35,9 @@ from ..values.repository_names import (
     parse_retirement_key,
     parse_series,
 )
-from ..values.retirement import RetiredBackup, RetirementRecord, decode_retirement, merge_retired
+from ..values.retirement import RetiredBackup, merge_retired
 from .identity import RepositoryIdentity, identity_problem, read_identity
-
-__all__ = ["Catalogue", "CataloguedManifest", "CataloguedRecord", "read_catalogue", "read_manifest"]
+from .signed_objects import CataloguedRecord, Place, ReadRecord, SignedReader
 
 _T = TypeVar("_T")
 _U = TypeVar("_U")
@@ -65,15 +57,6 @@ class SummaryCache(Protocol):
 
     def keep_only(self, kept: Collection[Series], *, host: str | None) -> None:
         """Forget all series of ``host``, or of all hosts, but these. Never fails."""
-
-
-@dataclass(frozen=True, slots=True)
-class CataloguedRecord:
-    """A retirement record with its key, and the trusted public key that vouches for it."""
-
-    record: RetirementRecord
-    key: str
-    signer: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +146,7 @@ def read_catalogue(  # noqa: PLR0913 - what is read, and who is believed
             listed = _list(store, prefix, None if recursive else dataset, problems)
             has_manifests = any(one.manifests or one.records for one in listed.values())
             identity = _identity(store, problems, known=known, has_manifests=has_manifests)
-            reader = _Reader(store, identity, trusted, allow_unsigned=allow_unsigned)
+            reader = SignedReader(store, identity, trusted, allow_unsigned=allow_unsigned)
             if identity and open_cache and trusted and not allow_unsigned:
                 read.recall(open_cache(identity.repository_id), listed)
             manifest, record = _set_by_failure(stop)(reader.manifest), _set_by_failure(stop)(reader.record)
@@ -177,23 +160,6 @@ def read_catalogue(  # noqa: PLR0913 - what is read, and who is believed
         if dataset is None:
             open_cache(identity.repository_id).keep_only(listed, host=host)
     return _catalogue(listed, read, problems, identity)
-
-
-def read_manifest(store: Store, found: CataloguedManifest) -> Manifest:
-    """The whole manifest of a backup that a catalogue of this run proved. Raises :class:`ManifestInvalid` if another
-    one stands in its place since, and what the store raises."""
-    try:
-        payload = open_envelope(store.get(found.key, limit=MAX_ENVELOPE_BYTES), trusted=(), allow_unsigned=True).payload
-        if hashlib.sha256(payload).hexdigest() == found.payload_sha256:
-            return decode_manifest(payload)
-    except (ObjectMissing, IntegrityError):
-        pass
-    raise ManifestInvalid(
-        f"The manifest {found.key} was removed or exchanged while it was in use",
-        subject=found.key,
-        next_step="If it was retired meanwhile, run the same command again; if not, find out who can write to the "
-        "repository",
-    )
 
 
 def _map(pool: ThreadPoolExecutor, call: Callable[[_T], _U], things: Iterator[_T]) -> Iterator[_U]:
@@ -212,11 +178,6 @@ def _set_by_failure(stop: threading.Event) -> Iterator[None]:
         raise
 
 
-_Place: TypeAlias = tuple[Series, BackupId]
-_Record: TypeAlias = "CataloguedRecord | EngineError | None"
-"""What a retirement record turned out to be: ``None`` counts for nothing."""
-
-
 @dataclass(slots=True)
 class _Listed:
     """What is among the manifests of one series: the ids of manifests with their stamps, which are empty if the listing
@@ -232,8 +193,8 @@ class _Listed:
 class _Read:
     """What was read so far. ``recalled`` is how much of it, of each series, a cache remembered."""
 
-    manifests: dict[_Place, CataloguedManifest | EngineError] = field(default_factory=dict)
-    records: dict[str, _Record] = field(default_factory=dict)
+    manifests: dict[Place, CataloguedManifest | EngineError] = field(default_factory=dict)
+    records: dict[str, ReadRecord] = field(default_factory=dict)
     recalled: dict[Series, tuple[int, int]] = field(default_factory=dict)
 
     def recall(self, cache: SummaryCache, listed: Mapping[Series, _Listed]) -> None:
@@ -259,7 +220,7 @@ class _Read:
             if self.recalled.get(series) != (len(entries), len(entries)):
                 cache.save(series, entries)
 
-    def missing_manifests(self, listed: Mapping[Series, _Listed]) -> Iterator[_Place]:
+    def missing_manifests(self, listed: Mapping[Series, _Listed]) -> Iterator[Place]:
         """Those that are listed and were not read."""
         for series, there in listed.items():
             yield from ((series, one) for one in there.manifests if (series, one) not in self.manifests)
@@ -395,76 +356,3 @@ def _identity(
     if problem := identity_problem(store, identity, known=known, has_manifests=has_manifests):
         problems.append(problem)
     return identity
-
-
-@dataclass(frozen=True, slots=True)
-class _Reader:
-    """Reads single objects. Each answer begins with the place."""
-
-    store: Store
-    identity: RepositoryIdentity | None
-    trusted: Sequence[str]
-    allow_unsigned: bool = field(kw_only=True)
-
-    def manifest(self, place: _Place) -> tuple[_Place, CataloguedManifest | EngineError]:
-        """The summary of a manifest, or what is wrong with it."""
-        series, backup_id = place
-        key = series.manifest_key(backup_id)
-        try:
-            envelope = self.store.get(key, limit=MAX_ENVELOPE_BYTES)
-            opened = open_envelope(envelope, trusted=self.trusted, allow_unsigned=self.allow_unsigned)
-            manifest = decode_manifest(opened.payload)
-            if (manifest.series, manifest.backup_id) != place:
-                named = f"{manifest.backup_id} of {manifest.dataset.name} on {manifest.host}"
-                raise _misplaced(MANIFEST, f"says that it is {named}")
-            self._check_repository(MANIFEST, manifest.repository_id)
-        except (ObjectMissing, ObjectArchived, IntegrityError) as error:
-            return place, _about(key, MANIFEST, error)
-        digest = hashlib.sha256(opened.payload).hexdigest()
-        return place, CataloguedManifest(manifest.summary, opened.signer, digest)
-
-    def record(self, key: str) -> tuple[str, _Record]:
-        """The retirement record, or what is wrong with it."""
-        if not self.trusted:
-            return key, None
-        try:
-            envelope = self.store.get(key, limit=MAX_ENVELOPE_BYTES)
-            opened = open_envelope(envelope, RETIREMENT, trusted=self.trusted)
-            record = decode_retirement(opened.payload)
-            own_key = record.series.retirement_key(len(record.backups), hashlib.sha256(envelope).hexdigest())
-            if own_key != key:
-                raise _misplaced(RETIREMENT, f"belongs under the key {own_key}")
-            self._check_repository(RETIREMENT, record.repository_id)
-        except SignatureInvalid as error:
-            return key, None if self.allow_unsigned else _about(key, RETIREMENT, error)
-        except (ObjectMissing, ObjectArchived, IntegrityError) as error:
-            return key, _about(key, RETIREMENT, error)
-        return key, CataloguedRecord(record, key, opened.signer or "")
-
-    def _check_repository(self, kind: PayloadKind, found: str) -> None:
-        if self.identity is not None and found != self.identity.repository_id:
-            raise _misplaced(
-                kind, f"belongs to the repository {found}, and {IDENTITY_KEY} names {self.identity.repository_id}"
-            )
-
-
-def _misplaced(kind: PayloadKind, reason: str) -> ManifestInvalid:
-    return ManifestInvalid(
-        f"The {kind.noun} {reason}",
-        next_step=f"It was copied or moved there, or {IDENTITY_KEY} was exchanged: find out who can write to the "
-        "repository, and remove the one that is wrong. `zrb verify --accept-losses` makes a removed "
-        f"{IDENTITY_KEY} again from signed manifests",
-    )
-
-
-def _about(key: str, kind: PayloadKind, error: EngineError) -> EngineError:
-    """The same error, naming the object it is about."""
-    if isinstance(error, ObjectArchived):
-        return ThawNeeded(
-            f"The {kind.noun} {key} was moved to an archive class",
-            subject=key,
-            next_step="Thaw that object, and take `manifests/` out of the lifecycle rule that moved it",
-        )
-    if isinstance(error, ObjectMissing) or error.subject == key:
-        return error
-    return type(error)(f"{key}: {error.problem}", subject=key, answer=error.answer, next_step=error.next_step)

@@ -24,7 +24,8 @@ from ..store.protocol import Store
 from ..values.manifest import BackupSummary, CataloguedManifest
 from ..values.repository_names import BackupId, Series
 from ..values.retirement import MAX_RETIRED, RetiredBackup, RetirementRecord, encode_retirement, merge_retired
-from .catalogue import Catalogue, CataloguedRecord
+from .catalogue import Catalogue
+from .signed_objects import CataloguedRecord
 
 
 @dataclass(frozen=True, slots=True)

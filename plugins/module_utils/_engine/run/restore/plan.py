@@ -14,8 +14,9 @@ from typing import Any
 from ...errors import NoSuchBackup, PartDamaged, PartMissing, UsageError
 from ...plan.chain import check_not_retired, check_series, resolve_chain, select_backup
 from ...plan.part_proof import beside_listing
-from ...repository.catalogue import Catalogue, read_catalogue, read_manifest
+from ...repository.catalogue import Catalogue, read_catalogue
 from ...repository.part_list import open_part_list
+from ...repository.signed_objects import read_manifest
 from ...state.heads import read_head
 from ...store.protocol import Store, StoredObject
 from ...values.manifest import BackupSummary, Manifest, Part

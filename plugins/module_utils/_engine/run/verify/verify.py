@@ -17,8 +17,9 @@ from typing import Any, Literal
 from ...config.tasks import as_tasks, common_root, covered_by_any
 from ...errors import EngineError, IntegrityError, LocalStateError, NoSuchBackup, ThawNeeded, UsageError
 from ...plan.chain import check_not_retired, check_series, next_place, walk_chain
-from ...repository.catalogue import Catalogue, read_catalogue, read_manifest
+from ...repository.catalogue import Catalogue, read_catalogue
 from ...repository.part_list import open_part_list
+from ...repository.signed_objects import read_manifest
 from ...seal.signing import no_trusted_signer
 from ...state.heads import read_head, remember, series_seen
 from ...state.spool import Spool
