@@ -13,7 +13,6 @@ import pytest
 from zrb.plan import chain, retention
 from zrb.repository import catalogue, identity, retirement
 from zrb.run.backup import commit, recovery
-from zrb.run.cleanup import survey
 from zrb.state.journal import Journal
 
 from tests.unit.test_state_machine import take
@@ -68,10 +67,15 @@ def ignore_records(patch: pytest.MonkeyPatch) -> None:
 def delete_for_anybody(patch: pytest.MonkeyPatch) -> None:
     """A cleanup deletes what another key retired."""
 
-    def retired_by(_signer: str, series: Any, found: Any) -> list[str]:
+    def retired_by(found: Any, _signer: str, series: Any) -> list[str]:
         return [one.backup_id for one in found.retired(series)]
 
-    patch.setattr(survey, "_retired_by", retired_by)
+    patch.setattr(catalogue.Catalogue, "retired_by", retired_by)
+
+
+def let_others_hide(patch: pytest.MonkeyPatch) -> None:
+    """A cleanup takes the base from what another key retired."""
+    patch.setattr(catalogue.Catalogue, "hidden_from", lambda *_: [])
 
 
 @pytest.mark.parametrize(
@@ -85,6 +89,7 @@ def delete_for_anybody(patch: pytest.MonkeyPatch) -> None:
         remove_bases,
         ignore_records,
         delete_for_anybody,
+        let_others_hide,
     ],
 )
 def test_the_machine_notices_each_of_these_defects(put_back: Callable[[pytest.MonkeyPatch], None]) -> None:

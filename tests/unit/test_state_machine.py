@@ -417,13 +417,22 @@ class AnythingMayHappen(RuleBasedStateMachine):
                 return None
 
     def check_what_is_gone(self, cleaner: Machine, before: dict[str, bytes]) -> None:
-        """A cleanup writes records, and removes nothing but what its own records name, and records that it replaced."""
+        """A cleanup writes records, and removes nothing but what its own records name, and records that it replaced;
+        nor does it take the base from what only another key retired."""
         own, now = self.retired_by(cleaner), self.store.contents
         assert all(key.endswith(".record") for key in now.keys() - before.keys())
         assert all(now[key] == before[key] for key in now.keys() & before.keys())
         for key in before.keys() - now.keys():
             if not key.endswith(".record"):
                 assert set(BACKUP_ID.findall(key)) <= own, key
+        if any(key.endswith(".record") for key in self.damaged):
+            return
+        trusted = cleaner.fleet.context().trusted_signers()
+        for hidden in read_catalogue(_copy(self.store), trusted=trusted).hidden:
+            base = hidden.manifest.base
+            if base and hidden.manifest.backup_id not in own:
+                key = hidden.manifest.series.manifest_key(base.backup_id)
+                assert key in now or key not in before
 
     def check_what_stays(self, plan: CleanupPlan, nth: int) -> None:
         """One of the backups that ``plan`` keeps restores to what it was made of."""
