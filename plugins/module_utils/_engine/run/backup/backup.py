@@ -8,60 +8,42 @@ next run of the same command continues or starts clean."""
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Final
 
 from ...config.key_files import read_signing_key
 from ...config.tasks import task_datasets
 from ...config.value_readers import ALL
-from ...errors import ConfigError, EngineError, ObjectExists, StreamNotReproducible, explained, without_frames
-from ...plan.buffer_layout import plan_backup_buffers, plan_lanes
-from ...plan.part_proof import check_part_count
-from ...plan.part_sizes import choose_sizes
+from ...errors import ConfigError, EngineError, explained, without_frames
+from ...plan.buffer_layout import plan_lanes
 from ...report.logs import Logged
 from ...report.progress_queue import Held
 from ...repository.identity import RepositoryIdentity, ensure_identity, find_identity
 from ...seal.age import AgeSealer
 from ...seal.signing import SigningKey
-from ...state.journal import Journal
-from ...state.locks import DatasetLocks, dataset_locks, dataset_state_dir
-from ...state.pending_snapshot import clear_pending, note_pending
+from ...state.locks import DatasetLocks, dataset_locks
+from ...state.pending_snapshot import note_pending
 from ...store.protocol import Store
-from ...stream.backup_pipeline import BackupPipeline, StoredStream
 from ...stream.bandwidth import Bandwidth
 from ...stream.first_failure import Failure
-from ...stream.part_uploads import Destination
 from ...stream.threads import Threads, usable_cores
-from ...values.config import MIB, Limits, Task
-from ...values.manifest import PartsSummary
+from ...values.config import Task
 from ...values.part_list_json import count_parts
 from ...values.progress import Progress
-from ...values.repository_names import BackupId, check_level, hold_tag
-from ...values.zfs import Snapshot, SnapshotFacts
+from ...values.repository_names import check_level, hold_tag
+from ...values.zfs import SnapshotFacts
 from ...zfs.snapshotting import unmarked
 from ..context import Context
-from .commit import (
-    build_manifest,
-    check_stream_edges,
-    commit,
-    finish_commit,
-    list_parts,
-    rehearse_manifest,
-    sign_manifest,
-)
-from .recovery import give_up, recover
+from .estimate import estimate_stream, sizes_for
+from .one_dataset import DatasetBackup, Work, state_dir
+from .recovery import recover
 from .results import BackupOutcome, BackupPlan, BackupResult
-from .survey import Decision, Survey, binding_for, decide, look, survey_dataset
+from .survey import Decision, decide, look, survey_dataset
 
 __all__ = ["BackupOutcome", "BackupPlan", "BackupResult", "back_up", "plan_backup"]
-
-TINY_BYTES: Final = 16 * MIB
-"""Below this size, the bytes written since the base are a good enough estimate for an increment."""
 
 
 def plan_backup(context: Context, *, task: Task, level: int, strict_level: bool = False) -> list[BackupPlan]:
@@ -124,8 +106,8 @@ def _signing_key(context: Context) -> SigningKey:
 
 
 def _plan(context: Context, store: Store, decision: Decision) -> BackupPlan:
-    estimate = _estimate(context, decision, decision.snapshot)
-    limits = _sizes(context, decision, estimate)
+    estimate = estimate_stream(context, decision, decision.snapshot)
+    limits = sizes_for(context, decision, estimate)
     return BackupPlan(
         task=decision.task.name,
         dataset=decision.survey.dataset.name,
@@ -143,71 +125,6 @@ def _plan(context: Context, store: Store, decision: Decision) -> BackupPlan:
     )
 
 
-def _sizes(context: Context, decision: Decision, stream_bytes: int | None) -> Limits:
-    """The limits of one backup. A resumed one keeps its ``part_size`` even if the estimate has changed."""
-    limits, journal = context.config.limits, decision.journal
-    return choose_sizes(
-        replace(limits, part_size=journal.binding.part_size) if journal else limits,
-        stream_bytes=stream_bytes,
-        storage_class=context.config.storage_classes.for_level(decision.choice.level),
-    )
-
-
-def _estimate(context: Context, decision: Decision, snapshot: Snapshot | None) -> int | None:
-    """Bytes of the stream: as zfs send predicts them, else a rough estimate, else ``None``."""
-    base, flags = decision.choice.base_source, decision.choice.flags
-    written = _written_since_base(decision, snapshot) if snapshot else None
-    if written is not None and written <= TINY_BYTES:
-        return written
-    told = context.zfs.estimate_bytes(snapshot.name, base=base, flags=flags) if snapshot else None
-    if told is not None:
-        return told
-    return context.zfs.changed_bytes(
-        snapshot.name if snapshot else decision.survey.dataset.name, base=base, flags=flags
-    )
-
-
-def _written_since_base(decision: Decision, snapshot: Snapshot) -> int | None:
-    base = decision.choice.base
-    if base is None:
-        return None
-    since = {
-        one.guid: one.written
-        for one in (*decision.survey.snapshots, snapshot)
-        if base.snapshot.createtxg < one.createtxg <= snapshot.createtxg
-    }
-    return None if None in since.values() else sum(written or 0 for written in since.values())
-
-
-@dataclass(frozen=True, slots=True)
-class _Work:
-    """One dataset of a run, ready to be sent."""
-
-    decision: Decision
-    snapshot: Snapshot
-    properties: dict[str, str]
-    journal: Journal
-    progress: Logged
-    estimate: int | None
-    """Bytes of the stream, if known."""
-    limits: Limits
-    """With the sizes of this backup."""
-
-    @property
-    def survey(self) -> Survey:
-        return self.decision.survey
-
-    @property
-    def dataset(self) -> str:
-        """Its full name."""
-        return self.survey.dataset.name
-
-    @property
-    def is_small(self) -> bool:
-        """Whether the stream is known to fit into one request."""
-        return self.estimate is not None and self.estimate <= self.limits.chunk_size // 2
-
-
 class _TaskRun:
     """One run of one task."""
 
@@ -221,16 +138,15 @@ class _TaskRun:
         job: dict[str, str],
     ) -> None:
         self.context = context
-        self.signing_key = signing_key
         self.task = task
-        self.sealer = sealer
-        self.bandwidth = Bandwidth(context.config.limits.bandwidth_limit)
         self.job = job
         self.results: list[BackupResult] = []
         self.failures: list[tuple[str, EngineError]] = []
         self._end = Failure()
         """A failure of the whole run."""
         self.store = store.until(self._end)
+        bandwidth = Bandwidth(context.config.limits.bandwidth_limit)
+        self._datasets = DatasetBackup(context, self.store, signing_key, sealer, bandwidth, task, job, self._end)
 
     def run(self, level: int, *, strict: bool) -> BackupOutcome:
         """Decide for every dataset, take all snapshots at one instant, then send them."""
@@ -249,7 +165,7 @@ class _TaskRun:
         self.failures.sort(key=lambda failure: place.get(failure[0], -1))
         return BackupOutcome(tuple(self.results), tuple(self.failures))
 
-    def _back_up_all(self, identity: RepositoryIdentity, works: Sequence[_Work]) -> None:
+    def _back_up_all(self, identity: RepositoryIdentity, works: Sequence[Work]) -> None:
         """Small streams run beside each other, so that a slow one does not delay the others. Large ones use the whole
         machine, so they run one after another in a lane of their own."""
         small = [work for work in works if work.is_small]
@@ -265,9 +181,9 @@ class _TaskRun:
         for work in small:
             progress = self._progress_for(work.dataset, Held(self.context.progress, one_at_a_time))
             jobs.append([replace(work, limits=replace(work.limits, workers=of_small.workers), progress=progress)])
-        done: list[list[_Work]] = []
+        done: list[list[Work]] = []
 
-        def carry_out(job: list[_Work]) -> None:
+        def carry_out(job: list[Work]) -> None:
             for work in job:
                 self._end.check()
                 self._attempt(identity, work)
@@ -287,12 +203,9 @@ class _TaskRun:
         finally:
             threads.stop()
 
-    def _attempt(self, identity: RepositoryIdentity, work: _Work) -> None:
+    def _attempt(self, identity: RepositoryIdentity, work: Work) -> None:
         with self._failing_alone(work.dataset, work.progress):
-            self.results.append(self._back_up(identity, work))
-
-    def _state_dir(self, decision: Decision) -> Path:
-        return dataset_state_dir(self.context.base_dir, decision.survey.dataset.name)
+            self.results.append(self._datasets.back_up(identity, work))
 
     def _new_repository_id(self) -> str:
         return "".join(self.context.token() for _piece in range(4))
@@ -338,11 +251,11 @@ class _TaskRun:
                 decision = decision.with_warnings(recover(self.context, self.store, decision))
                 if decision.journal is None:
                     tag = hold_tag(identity.repository_id)
-                    note_pending(self._state_dir(decision), decision.snapshot_name, hold_tag=tag)
+                    note_pending(state_dir(self.context, decision), decision.snapshot_name, hold_tag=tag)
                 decisions.append(decision)
         return decisions
 
-    def _begin_all(self, identity: RepositoryIdentity, decisions: Sequence[Decision]) -> list[_Work]:
+    def _begin_all(self, identity: RepositoryIdentity, decisions: Sequence[Decision]) -> list[Work]:
         zfs, tag = self.context.zfs, hold_tag(identity.repository_id)
         decisions = self._take_snapshots(decisions)
         self.context.checkpoint("snapshot-taken")
@@ -355,14 +268,14 @@ class _TaskRun:
             progress = self._progress_for(decision.survey.dataset.name)
             with self._failing_alone(decision.survey.dataset.name, progress):
                 self.context.checkpoint("snapshot-held")
-                estimate = _estimate(self.context, decision, snapshot)
-                limits = _sizes(self.context, decision, estimate)
-                journal = decision.journal or self._new_journal(identity, decision, snapshot, limits.part_size)
+                estimate = estimate_stream(self.context, decision, snapshot)
+                limits = sizes_for(self.context, decision, estimate)
+                journal = decision.journal or self._datasets.new_journal(identity, decision, snapshot, limits.part_size)
                 if not self.task.take_snapshot:
                     zfs.release(snapshot.name, self.task.hold_tag)
                 stays = decision.snapshot is None and not snapshot.ours and self.context.config.keep_snapshots != ALL
                 told = decision.with_warnings([unmarked(snapshot.name)] if stays else [])
-                works.append(_Work(told, snapshot, properties, journal, progress, estimate, limits))
+                works.append(Work(told, snapshot, properties, journal, progress, estimate, limits))
         return works
 
     def _take_snapshots(self, decisions: Sequence[Decision]) -> Sequence[Decision]:
@@ -390,149 +303,3 @@ class _TaskRun:
                 action([decision.snapshot_name])
                 done.append(decision)
         return done
-
-    def _new_journal(
-        self, identity: RepositoryIdentity, decision: Decision, snapshot: Snapshot, part_size: int
-    ) -> Journal:
-        binding = binding_for(
-            self.context,
-            identity,
-            decision.survey,
-            decision.choice,
-            snapshot=snapshot,
-            level_requested=decision.level_requested,
-            part_size=part_size,
-        )
-        directory = self._state_dir(decision)
-        journal = Journal.create(directory, binding)
-        clear_pending(directory)
-        self.context.checkpoint("journal-created")
-        return journal
-
-    def _back_up(self, identity: RepositoryIdentity, work: _Work) -> BackupResult:
-        started = time.monotonic()
-        work.progress.start(
-            "backup",
-            total=work.estimate,
-            message=f"{work.journal.binding.backup_id} of {work.snapshot.name} to {self.store.location}",
-        )
-        if work.estimate is not None:
-            check_part_count(work.estimate, work.journal.binding.part_size)
-        for sentence in work.decision.warnings:
-            if sentence:
-                work.progress.log(sentence, level="warning")
-        rehearse_manifest(
-            self.context, work.survey, work.journal.binding, work.snapshot, properties=work.properties, job=self.job
-        )
-        try:
-            stored, parts = self._store(work)
-        except (StreamNotReproducible, ObjectExists) as error:
-            if work.decision.journal is None:
-                raise
-            work.progress.log(f"The interrupted backup cannot be continued. {error.explain()}", level="warning")
-            give_up(self.store, work.journal, work.progress)
-            journal = self._new_journal(identity, work.decision, work.snapshot, work.limits.part_size)
-            work = replace(work, journal=journal)
-            stored, parts = self._store(work)
-        return self._commit(work, stored, parts, started)
-
-    def _store(self, work: _Work) -> tuple[StoredStream, PartsSummary]:
-        """Store the stream, and the list of its parts."""
-        binding, journal = work.journal.binding, work.journal
-        if gone := journal.reconcile(self.store, work.progress):
-            work.progress.log(
-                f"{gone} stored parts are no longer in the repository and are sent again. Look for a lifecycle rule, "
-                "or for somebody who deletes objects.",
-                level="warning",
-            )
-        if journal.stored_parts:
-            work.progress.log(f"Resuming {binding.backup_id}: {journal.stored_parts} parts are stored already")
-        moved = _Moved(work.progress, work.estimate)
-        series, backup_id = work.survey.series, BackupId(binding.backup_id)
-        destination = Destination(
-            store=self.store,
-            key_of=lambda index: series.part_key(backup_id, binding.level, index),
-            storage_class=binding.storage_class,
-            part_size=binding.part_size,
-            ledger=journal,
-            moved=moved.add,
-        )
-        pipeline = BackupPipeline(
-            plan_backup_buffers(work.limits, cores=usable_cores(), stream_bytes=work.estimate),
-            sealer=self.sealer,
-            uploaders=work.limits.workers,
-            bandwidth=self.bandwidth,
-            proof=work.limits.proof,
-            within=self._end,
-        )
-        send = self.context.zfs.send(work.snapshot.name, base=work.decision.choice.base_source, flags=binding.flags)
-
-        def at_end(head: bytes, tail: bytes) -> None:
-            send.wait()
-            check_stream_edges(binding, head, tail)
-
-        try:
-            stored = pipeline.store_stream(send.fileno(), destination, at_end=at_end)
-        except BaseException:
-            send.kill()
-            raise
-        self.context.checkpoint("stream-stored")
-        parts = list_parts(self.context, self.store, journal, stored)
-        self.context.checkpoint("parts-listed")
-        return stored, parts
-
-    def _commit(self, work: _Work, stored: StoredStream, parts: PartsSummary, started: float) -> BackupResult:
-        context, survey = self.context, work.survey
-        work.progress.advance("commit", current=stored.stream_bytes, total=stored.stream_bytes)
-        manifest = build_manifest(
-            context,
-            survey,
-            work.journal.binding,
-            work.snapshot,
-            stored,
-            parts,
-            properties=work.properties,
-            job=self.job,
-        )
-        try:
-            envelope = sign_manifest(context, self.signing_key, manifest)
-            key = commit(context, self.store, survey, manifest, envelope)
-        except ObjectExists:
-            # Something else took this id, so resuming would only end here again.
-            give_up(self.store, work.journal, work.progress)
-            raise
-        # The survey is older than the snapshot that this run took, and older than its hold.
-        held = replace(work.snapshot, user_holds=max(1, work.snapshot.user_holds))
-        others = (one for one in survey.snapshots if one.guid != held.guid)
-        survey = replace(survey, snapshots=(*others, held))
-        warnings = [*work.decision.warnings, *finish_commit(context, survey, manifest.summary, work.journal)]
-        warnings += work.progress.warnings
-        result = BackupResult(
-            task=self.task.name,
-            manifest=manifest,
-            manifest_key=key,
-            reason=work.journal.binding.reason,
-            parts_resumed=stored.parts_resumed,
-            storage_class=work.journal.binding.storage_class,
-            location=self.store.location,
-            duration_s=time.monotonic() - started,
-            warnings=tuple(warnings),
-        )
-        work.progress.finish(status="warning" if warnings else "ok", result=result.as_json())
-        return result
-
-
-class _Moved:
-    """Counts the bytes that have arrived, for the progress of one stream."""
-
-    def __init__(self, progress: Progress, total: int | None) -> None:
-        self._progress = progress
-        self._total = total
-        self._lock = threading.Lock()
-        self._bytes = 0
-
-    def add(self, count: int) -> None:
-        """``count`` more bytes arrived."""
-        with self._lock:
-            self._bytes += count
-            self._progress.advance("upload", current=self._bytes, total=self._total)
