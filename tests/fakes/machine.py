@@ -52,7 +52,6 @@ class Machine:
     def run(self, action: Callable[[Any], Any], *, killed_at: int | None = None) -> Any:
         """``action`` with a context; ``None`` if it was killed."""
         self.state.mkdir(parents=True, exist_ok=True)
-        self.fleet.store.regulate(free_flow)  # a process opens a store of its own
         life = Life(killed_at, self.state)
         try:
             return action(life.context(self.fleet.context()))
@@ -60,6 +59,7 @@ class Machine:
             return None
         finally:
             life.bury()
+            self.fleet.store.regulate(free_flow)  # what a process asked of a store ends with it
             self.note_snapshots()
 
     def back_up(
