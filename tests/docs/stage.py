@@ -29,6 +29,7 @@ RUN_ELSEWHERE = {
     "ansible-playbook -i inventory zrb.fleet.deploy": "tests/fleet/test_4_deploy.py",
     "ansible-playbook -i inventory zrb.fleet.backup -e zrb_level=1": "tests/integration/modules/test_playbooks.py",
     "ansible-playbook -i inventory zrb.fleet.status": "tests/integration/modules/test_playbooks.py",
+    "ansible-playbook -i inventory zrb.fleet.lifecycle": "tests/integration/modules/test_role_lifecycle.py",
     "ansible-playbook -i inventory zrb.fleet.verify": "tests/integration/modules/test_playbooks.py",
     "ansible-playbook -i inventory zrb.fleet.verify -e zrb_depth=checksum -e zrb_subset=1/30": (
         "tests/integration/modules/test_playbooks.py"
