@@ -29,6 +29,23 @@ RUN_ELSEWHERE = {
     "ansible-playbook -i inventory zrb.fleet.deploy": "tests/fleet/test_4_deploy.py",
     "ansible-playbook -i inventory zrb.fleet.backup -e zrb_level=1": "tests/integration/modules/test_playbooks.py",
     "ansible-playbook -i inventory zrb.fleet.status": "tests/integration/modules/test_playbooks.py",
+    (
+        "ansible-playbook -i inventory zrb.fleet.restore --limit nas1 -e zrb_target=tank "
+        "-e zrb_private_key=/media/usb/zrb-age.key"
+    ): "tests/integration/modules/test_playbook_restore.py",
+    "ansible-playbook -i inventory zrb.fleet.backup -e zrb_level=0": "tests/integration/modules/test_playbooks.py",
+    "ansible-playbook -i inventory zrb.fleet.rotate_keys -e zrb_signing_key=/etc/zrb/signing-2027.key": (
+        "tests/integration/modules/test_playbook_rotate_keys.py"
+    ),
+    (
+        "ansible-playbook -i inventory zrb.fleet.rotate_keys "
+        "-e zrb_private_keys=/media/usb/zrb-2027.key,/media/safe/zrb-2027.key"
+    ): "tests/integration/modules/test_playbook_rotate_keys.py",
+    "ansible-playbook -i inventory zrb.fleet.lifecycle": "tests/integration/modules/test_role_lifecycle.py",
+    "ansible-playbook -i inventory zrb.fleet.verify": "tests/integration/modules/test_playbooks.py",
+    "ansible-playbook -i inventory zrb.fleet.verify -e zrb_depth=checksum -e zrb_subset=1/30": (
+        "tests/integration/modules/test_playbooks.py"
+    ),
     "pip download --require-hashes --only-binary :all: -d /srv/wheelhouse -r requirements.txt": (
         "tests/fleet/wheelhouse.py"
     ),

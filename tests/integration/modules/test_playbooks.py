@@ -2,12 +2,14 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The playbooks backup and status over hosts of which most fail, on a real ZFS."""
+"""The playbooks backup, status and verify over hosts of which most fail, on a real ZFS."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -41,8 +43,13 @@ def inventory(nas: Nas, tmp_path: Path) -> Path:
         "zrb_user": "root",
         "zrb_level": 0,
     }
-    path = tmp_path / "inventory.yml"
-    path.write_text(yaml.safe_dump({"nas": {"hosts": INVENTORY, "vars": common}}))
+    return write_inventory(tmp_path, INVENTORY, common)
+
+
+def write_inventory(directory: Path, hosts: dict[str, dict[str, Any]], common: dict[str, Any]) -> Path:
+    """An inventory of ``hosts``, all of them in the group that playbooks serve."""
+    path = directory / "inventory.yml"
+    path.write_text(yaml.safe_dump({"nas": {"hosts": hosts, "vars": common}}))
     return path
 
 
@@ -101,3 +108,58 @@ def test_backup_serves_all_and_fails_for_those_that_failed(ansible: Ansible, nas
     assert any(re.fullmatch(r"right +\S+ +1 .* 0 h ok", line) for line in lines), lines
     assert any(re.fullmatch(r"impatient +\S+ +1 .* 0 h STALE", line) for line in lines), lines
     assert re.search(rf"fatal: \[impatient\].*{nas.dataset}", asked[asked.index("Fail for each host") :])
+
+
+OWNER = 54_321
+"""A user who need not exist."""
+
+
+def test_verify_serves_all_and_tells_what_is_damaged(ansible: Ansible, nas: Nas, tmp_path: Path) -> None:
+    ansible.play([{"zrb.fleet.zfs_backup": {"config": str(nas.config), "task": "home", "level": 0}}])
+    damaged = shutil.copytree(nas.repository, tmp_path / "damaged")
+    part = min(damaged.rglob("*.age"))
+    part.write_bytes(part.read_bytes()[:-1] + b"?")
+    config = tmp_path / "damaged.yaml"
+    changes = {"local": {"enabled": True, "path": str(damaged)}, "base_dir": str(tmp_path / "other-state")}
+    config.write_text(yaml.safe_dump(yaml.safe_load(nas.config.read_text()) | changes))
+    config.chmod(0o600)
+    state = nas.directory / "state"
+    for path in (state, *state.rglob("*")):
+        os.chown(path, OWNER, OWNER)
+    hosts = {
+        "unreachable": INVENTORY["unreachable"],
+        "mistaken": INVENTORY["mistaken"],
+        "damaged": {"zrb_config": str(config)},
+        "no-such-depth": {"zrb_depth": "decrypt"},
+        "a-name-of-many-letters": {"zrb_tasks": "home, no-such-task"},
+        "right": {},
+    }
+    inventory = write_inventory(tmp_path, hosts, {"zrb_config": str(nas.config), "zrb_depth": "checksum"})
+
+    said = play(ansible, "verify", inventory, "--extra-vars", "zrb_serial=4 zrb_throttle=2", status=2)
+    assert failed_hosts(said) == sorted({*hosts} - {"right"})
+    rows = sorted(re.sub(" +", " ", line) for line in table(said)[1:])
+    assert rows == [
+        "a-name-of-many home 1 checksum 0 ok",
+        "a-name-of-many no-such-task - - - FAILED",
+        "damaged all 1 checksum 1 FAILED",
+        "mistaken - - - - FAILED",
+        "no-such-depth - - - - FAILED",
+        "right all 1 checksum 0 ok",
+        "unreachable - - - - FAILED",
+    ]
+    refusals = said[said.index("Fail for each host") :]
+    words = {
+        "unreachable": "could not be reached",
+        "damaged": f"{nas.dataset}: .*{part.name}",
+        "no-such-depth": "zrb_depth",
+    }
+    for host, word in words.items():
+        assert re.search(rf"fatal: \[{host}\].*{word}", refusals), refusals
+    assert re.search(r"right +: .* changed=0 ", said), said
+    assert list((state / "jobs").iterdir())
+    assert {path.stat().st_uid for path in state.rglob("*")} == {OWNER}
+
+    checked = play(ansible, "verify", inventory, "--check", "--limit", "right", status=0)
+    assert table(checked)[1].split() == ["right", "all", "1", "checksum", "0", "ok"]
+    assert {path.stat().st_uid for path in state.rglob("*")} == {OWNER}

@@ -2,10 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The role lifecycle over a fleet that shares buckets, none of whose hosts can be reached."""
+"""The playbook and role lifecycle over a fleet that shares buckets, none of whose hosts can be reached."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 import yaml
 
 from tests.integration.modules.conftest import Ansible
+from tests.integration.modules.test_playbooks import failed_hosts
 from tests.integration.modules.test_s3_lifecycle import put_foreign, rules_of
 from tests.integration.s3_fixtures import ACCESS_KEY, SECRET_KEY, LocalBucket
 
@@ -36,6 +38,7 @@ def write_inventory(path: Path, bucket: LocalBucket, other: LocalBucket) -> None
         return {"config_settings": {"s3": s3}}
 
     hosts = {
+        "broken": in_bucket(bucket, "broken", bucket="no-such-bucket"),
         "nas1": in_bucket(bucket, "nas1"),
         "nas2": in_bucket(bucket, "nas2"),
         "nas3": {**in_bucket(other, "nas3"), "lifecycle_rules": [{"id": "own", "expiration_days": 1, "prefix": "x/"}]},
@@ -63,11 +66,11 @@ def test_each_bucket_has_its_rules_once(
     put_foreign(bucket)
     inventory = tmp_path / "inventory.yml"
     write_inventory(inventory, bucket, other)
-    task = {"name": "Apply", "ansible.builtin.import_role": {"name": "zrb.fleet.lifecycle"}}
 
-    def play(*words: str, **variables: str) -> str:
-        plays = [{"name": "Test", "hosts": "nas", "gather_facts": False, "vars": variables, "tasks": [task]}]
-        said = ansible.run_playbook(plays, "--diff", "-v", "--inventory", str(inventory), *words)
+    def play(*words: str, status: int = 0, limit: str = "nas:!broken", **variables: str) -> str:
+        command = ["zrb.fleet.lifecycle", "--diff", "-v", "--inventory", str(inventory), "--limit", limit, *words]
+        extra = ["--extra-vars", json.dumps(variables)]
+        said = ansible.run("ansible-playbook", *command, *extra, status=status)
         assert SECRET_KEY not in said
         return said
 
@@ -76,13 +79,14 @@ def test_each_bucket_has_its_rules_once(
 
     assert served(play("--check")) == ["nas1", "nas3"]
     assert [rule["ID"] for rule in rules_of(bucket)] == ["theirs"]
-    assert served(play()) == ["nas1", "nas3"]
+    said = play(status=2, limit="nas")
+    assert (served(said), failed_hosts(said)) == (["nas1", "nas3"], ["broken"])
     abort = "zrb-abort-incomplete-uploads"
     assert sorted(rule["ID"] for rule in rules_of(bucket)) == ["theirs", abort]
     assert [rule["ID"] for rule in rules_of(other)] == ["own"]
     assert served(play()) == []
     # The first of those that are served speaks for the bucket.
-    assert served(play("--limit", "nas2,nas3", lifecycle_state="absent")) == ["nas2", "nas3"]
+    assert served(play(limit="nas2,nas3", lifecycle_state="absent")) == ["nas2", "nas3"]
     assert [rule["ID"] for rule in rules_of(bucket)] == ["theirs"]
     assert rules_of(other) == []
     assert served(play(lifecycle_state="absent")) == []
