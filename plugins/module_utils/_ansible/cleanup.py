@@ -34,6 +34,7 @@ def run_cleanup(module: AnsibleModule) -> dict[str, Any]:
             plan.check_confirmed(params["max_removals"])
         except RemovalsUnconfirmed as error:
             pass_on_warnings(module, [error.explain()])
+        pass_on_warnings(module, plan.warnings)
         result = _result(plan, removed=[], objects=0)
         errors = plan.refused
     else:
@@ -59,5 +60,5 @@ def _result(plan: CleanupPlan, **done: Any) -> dict[str, Any]:
         ]
         for one in document["series"]
     }
-    changes = plan.removals > 0 or plan.remains > 0
+    changes = plan.removals > 0 or plan.remains > 0 or bool(plan.ended_uploads)
     return {"changed": changes, "plan": document, "diff": {"before": before, "after": after}, **done}

@@ -22,7 +22,7 @@ from ..values.manifest import Checksum
 from .directory_upload import NO_CHECKSUM, PIECE_BYTES, TEMP_NAME, DirectoryUpload, sync_directory
 from .object_keys import check_key, check_prefix
 from .os_errors import check_inside, explained, missing_root, open_regular
-from .protocol import Buffer, Ending, Flow, Removed, StoredObject, free_flow
+from .protocol import Buffer, Ending, Flow, Removed, StoredObject, UnfinishedUpload, free_flow
 
 
 class DirectoryStore:
@@ -93,6 +93,17 @@ class DirectoryStore:
             )
         with explained("Removing an unfinished upload of", key, self._root):
             path.with_name(upload_id).unlink(missing_ok=True)
+
+    def uploads(self, prefix: str) -> Iterator[UnfinishedUpload]:
+        """See :class:`.protocol.Store`. These are the files that are being written."""
+        directory, _slash, start = check_prefix(prefix).rpartition("/")
+        self._check_root()
+        base = f"{directory}/" if directory else ""
+        with explained("Listing", prefix, self._root):
+            for item in self._walk(str(self._root / directory), base, start, unfinished=True):
+                if item.modified is not None:
+                    name = item.key.rpartition("/")[2]
+                    yield UnfinishedUpload(item.key.removesuffix("~"), name, item.modified, item.bytes)
 
     def holds(self, key: str, *, size: int, sha256: str, expected: Checksum) -> Checksum | None:  # noqa: ARG002
         """See :class:`.protocol.Store`. Always reads the file back: a directory keeps no checksums."""
@@ -165,20 +176,22 @@ class DirectoryStore:
     def close(self) -> None:
         """See :class:`.protocol.Store`. There is nothing to release."""
 
-    def _walk(self, directory: str, base: str, start: str) -> Iterator[StoredObject]:
+    def _walk(self, directory: str, base: str, start: str, *, unfinished: bool = False) -> Iterator[StoredObject]:
         try:
             with os.scandir(directory) as found:
                 # To get the order of keys, sort a directory by its name with a slash: "a-b" before "a/c".
                 entries = sorted(
                     (f"{entry.name}/" if entry.is_dir(follow_symlinks=False) else entry.name, entry)
                     for entry in found
-                    if entry.name.startswith(start) and not TEMP_NAME.fullmatch(entry.name)
+                    if entry.name.startswith(start)
+                    and bool(TEMP_NAME.fullmatch(entry.name))
+                    is (unfinished and not entry.is_dir(follow_symlinks=False))
                 )
         except (FileNotFoundError, NotADirectoryError):
             return
         for name, entry in entries:
             if name.endswith("/"):
-                yield from self._walk(entry.path, base + name, "")
+                yield from self._walk(entry.path, base + name, "", unfinished=unfinished)
             else:  # list even what is not a regular file: reading it will say so
                 try:
                     yield _stored(base + name, entry.stat(follow_symlinks=False))
