@@ -117,7 +117,8 @@ def test_what_was_never_finished_is_in_the_table(
 def test_what_was_being_written_is_removed(
     zrb: Zrb, config: Path, repository: CommittedRepository, backups: list[str]
 ) -> None:
-    place = next(repository.path.rglob(f"{backups[0]}/*.age")).parent
+    place = next(repository.path.rglob(f"{backups[0]}/*.age")).parent.with_name("20260101T000000Z-L0-0123abcd")
+    place.mkdir()
     left = [place / f".tmp-{digit * 32}~" for digit in "ab"]
     for number, file in enumerate(left):
         file.write_bytes(b"x" * 2048)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import count, product
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -20,7 +20,7 @@ from zrb.repository.retirement import RecordWriter
 from zrb.run.cleanup import CleanupOutcome, clean_up, plan_cleanup
 from zrb.seal.signing import SigningKey
 from zrb.values.manifest import Manifest
-from zrb.values.repository_names import BackupId, Series
+from zrb.values.repository_names import BackupId, Series, new_backup_id
 from zrb.values.retention import Retention
 
 from tests.fakes.fleet import DATASET, Fleet
@@ -332,6 +332,24 @@ def test_an_upload_goes_on_while_its_run_is_the_last_one(fleet: Fleet) -> None:
     later(fleet, 9 * WEEK)
     assert clean(fleet).objects == 0
     assert list(fleet.store.unfinished) == [upload]
+
+
+@pytest.mark.parametrize("days", [6, 8])
+@pytest.mark.parametrize("named", ["part", "list"])
+def test_an_upload_is_not_older_than_its_backup_whatever_the_store_says(fleet: Fleet, named: str, days: int) -> None:
+    back_up(fleet)
+    fleet.store.clock = lambda: datetime(2010, 11, 10, tzinfo=UTC)
+    backup_id = new_backup_id(now=fleet.now, level=1, token="0123abcd")
+    begin_upload(fleet, SERIES.part_key(backup_id, 1, 0) if named == "part" else SERIES.part_list_key(backup_id))
+    later(fleet, timedelta(days=days))
+    back_up(fleet)
+    assert clean(fleet).objects == int(days > 7)
+
+
+def test_an_upload_of_a_day_that_never_was_stops_nobody(fleet: Fleet) -> None:
+    left = abandon(fleet)
+    begin_upload(fleet, SERIES.part_key(BackupId("99999999T999999Z-L0-0123abcd"), 0, 0))
+    assert clean(fleet).objects == len(left)
 
 
 def test_an_upload_to_the_key_of_an_object_goes_on_as_long_as_that_is_there(fleet: Fleet) -> None:

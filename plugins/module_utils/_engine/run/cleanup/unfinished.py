@@ -7,8 +7,10 @@ says with which of them no run goes on."""
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -17,6 +19,7 @@ from ...plan.retention import StoredBackup, is_abandoned
 from ...store.protocol import Store, StoredObject, UnfinishedUpload
 from ...values.json_records import write_time
 from ...values.repository_names import (
+    BACKUP_ID_PATTERN,
     MANIFEST_SUFFIX,
     MAX_LEVEL,
     PART_LIST_SUFFIX,
@@ -27,6 +30,7 @@ from ...values.repository_names import (
     level_of,
     parse_data_prefix,
     part_index,
+    time_of,
 )
 from .listing import Listed, parts_below
 
@@ -115,10 +119,18 @@ def find_left_uploads(
     """What becomes of the unfinished ``uploads`` of ``series``, of which ``backups`` are all committed ones."""
     for upload in uploads:
         # Any later backup shows that the run has ended: runs of one dataset follow one another.
-        ended = is_abandoned(MAX_LEVEL, upload.started, backups)
+        ended = is_abandoned(MAX_LEVEL, _begun(upload), backups)
         # Some endpoints delete the object of a key with an upload to it. So if a resumed run wrote that object, its
         # upload stays as long. It holds next to nothing: the journal knows all uploads with chunks.
         yield LeftUpload(series, upload, ended and not _head(store, [upload.key]))
+
+
+def _begun(upload: UnfinishedUpload) -> datetime:
+    """When it was begun, and not before its backup was: there are endpoints that show one time for all uploads."""
+    for backup_id in re.findall(BACKUP_ID_PATTERN, upload.key)[-1:]:
+        with suppress(ValueError):
+            return max(upload.started, time_of(BackupId(backup_id)))
+    return upload.started
 
 
 def ids_by_series(data_prefixes: Iterable[str]) -> Mapping[str, Sequence[BackupId]]:

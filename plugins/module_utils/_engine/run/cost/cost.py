@@ -25,7 +25,15 @@ from ...repository.catalogue import Catalogue, read_catalogue
 from ...state.catalogue_cache import CatalogueCache
 from ...store.protocol import Store, StoredObject
 from ...values.manifest import CataloguedManifest
-from ...values.repository_names import BackupId, Series, encode_component, level_of, parse_backup_id, parse_series
+from ...values.repository_names import (
+    BackupId,
+    Series,
+    encode_component,
+    level_of,
+    parse_backup_id,
+    parse_series,
+    time_of,
+)
 from ..context import Context
 
 DAYS_AHEAD: Final = (30, 365)
@@ -313,7 +321,7 @@ def _history(catalogue: Catalogue, series: Series, manifests: Sequence[Catalogue
     retired = (one.backup_id for one in catalogue.retired(series))
     return [
         *(MadeBackup(one.manifest.level, one.manifest.created) for one in manifests),
-        *(MadeBackup(level_of(one), datetime.strptime(one[:16], "%Y%m%dT%H%M%S%z")) for one in retired),
+        *(MadeBackup(level_of(one), time_of(one)) for one in retired),
     ]
 
 
