@@ -28,7 +28,7 @@ test: .venv/.installed  ## Run unit and integration tests and lint; says what it
 unit: .venv/.installed  ## Run the unit tests alone: no root, no network, seconds
 	@.venv/bin/pytest tests/unit
 
-test-long: .venv/.installed  ## Let the state machine take 100,000 steps, and show that it notices known defects (hours)
+test-long: .venv/.installed  ## Let the state machine take 100,000 steps, show that it notices known defects, and live decades of repositories (hours)
 	@ZRB_TEST_STEPS=100000 .venv/bin/pytest tests/unit/test_state_machine.py tests/long
 
 readmes: .venv/.installed  ## Write the README of each role anew from its argument specification

@@ -140,6 +140,23 @@ plan:
           bytes: 3221225472
           written: "2026-01-14T05:12:44Z"
           fate: remove
+    uploads:
+      description: Uploads that were never finished, and what becomes of them. C(bytes) are V(null) if the store does
+        not say.
+      type: list
+      elements: dict
+      sample:
+        - host: nas1
+          dataset: tank/home
+          key: data/nas1/tank/home/level0/20260114T020000Z-L0-77aa01b2/snapshot.part-000012.age
+          bytes: null
+          started: "2026-01-14T05:12:44Z"
+          fate: remove
+    warnings:
+      description: What could not be looked at.
+      type: list
+      elements: str
+      sample: []
     refused:
       description: The datasets of which nothing is removed, each with the keys of a failure.
       type: list
@@ -159,7 +176,7 @@ removed:
   elements: str
   sample: [20260131T020000Z-L1-5d41402a]
 objects:
-  description: Number of objects that were deleted.
+  description: Number of objects that were deleted, and of unfinished uploads.
   returned: success
   type: int
   sample: 7

@@ -46,6 +46,10 @@ RUN_ELSEWHERE = {
     "ansible-playbook -i inventory zrb.fleet.verify -e zrb_depth=checksum -e zrb_subset=1/30": (
         "tests/integration/modules/test_playbooks.py"
     ),
+    "ansible-playbook -i inventory zrb.fleet.cleanup --check": "tests/integration/modules/test_playbook_cleanup.py",
+    "ansible-playbook -i inventory zrb.fleet.cleanup -e zrb_max_removals=120": (
+        "tests/integration/modules/test_playbook_cleanup.py"
+    ),
     "pip download --require-hashes --only-binary :all: -d /srv/wheelhouse -r requirements.txt": (
         "tests/fleet/wheelhouse.py"
     ),

@@ -10,6 +10,7 @@ import hashlib
 import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from zrb.errors import IntegrityError, ObjectExists, ObjectMissing, PartDamaged, StoreError
@@ -40,6 +41,8 @@ def read_all(store: Store, key: str, size: int, offset: int = 0) -> bytes:
 
 class StoreConformance:
     """The suite."""
+
+    knows_when_uploads_began = True
 
     def test_what_is_put_can_be_read_headed_and_listed(self, store: Store) -> None:
         content = some_bytes(1000)
@@ -241,6 +244,27 @@ class StoreConformance:
         with pytest.raises(StoreError):
             upload.complete()
         assert list(store.list("")) == []
+
+    def test_unfinished_uploads_are_shown_until_they_end(self, store: Store) -> None:
+        keys = [f"data/{name}/object" for name in "abcd"]
+        uploads = {key: store.open_upload(key, total_chunks=1) for key in (*keys, "other/object")}
+        for upload in uploads.values():
+            upload.put_chunk(0, 0, b"content")
+        shown = {one.upload_id: one for one in store.uploads("data/")}
+        assert shown.keys() == {uploads[key].upload_id for key in keys}
+        assert {one.bytes for one in shown.values()} <= {None, len(b"content")}
+        ages = [datetime.now(UTC) - one.started for one in shown.values()]
+        assert min(ages) > -timedelta(days=1), "what is not younger than now may be removed too late, and not too early"
+        assert max(ages) < timedelta(days=1) or not self.knows_when_uploads_began
+        for key in keys[:2]:
+            one = shown[uploads[key].upload_id]
+            assert one.key.rpartition("/")[0] == key.rpartition("/")[0]
+            store.abort_upload(one.key, one.upload_id)
+        uploads[keys[2]].complete()
+        uploads[keys[3]].abort()
+        uploads["other/object"].abort()
+        assert list(store.uploads("")) == []
+        assert [item.key for item in store.list("")] == keys[2:3]
 
     def test_holds_proves_content(self, store: Store) -> None:
         content = some_bytes(2 * CHUNK)

@@ -27,13 +27,24 @@ from zrb.errors import (
     StoreUnavailable,
 )
 from zrb.store.object_keys import check_key, check_prefix
-from zrb.store.protocol import Buffer, Ending, Flow, Removed, StoredObject, free_flow
+from zrb.store.protocol import Buffer, Ending, Flow, Removed, StoredObject, UnfinishedUpload, free_flow
 from zrb.store.written_chunks import WrittenChunk, WrittenChunks
 from zrb.values.manifest import Checksum
 
 ARCHIVE_CLASSES = {"GLACIER", "DEEP_ARCHIVE"}
 Operation = Literal[
-    "put", "open_upload", "put_chunk", "complete", "abort_upload", "holds", "head", "get", "read_into", "list", "delete"
+    "put",
+    "open_upload",
+    "put_chunk",
+    "complete",
+    "abort_upload",
+    "uploads",
+    "holds",
+    "head",
+    "get",
+    "read_into",
+    "list",
+    "delete",
 ]
 
 
@@ -96,6 +107,7 @@ class MemoryStore:
         """What these credentials may not do, now and for ever."""
         self.closed = False
         self._flow: Flow = free_flow
+        self.clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     # --- the protocol ---
 
@@ -131,6 +143,12 @@ class MemoryStore:
             upload = self.unfinished.pop(upload_id, None)
             if upload is not None:
                 upload.ended = True
+
+    def uploads(self, prefix: str) -> Iterator[UnfinishedUpload]:
+        check_prefix(prefix)
+        with _Call(self, "uploads", prefix):
+            found = [one for one in self.unfinished.values() if one.key.startswith(prefix)]
+        yield from (UnfinishedUpload(one.key, one.upload_id, one.started) for one in found)
 
     def holds(self, key: str, *, size: int, sha256: str, expected: Checksum) -> Checksum | None:
         with self._called("holds", key):
@@ -210,7 +228,7 @@ class MemoryStore:
     def replace(self, key: str, content: bytes) -> None:
         """Put other content there, as one with write access to the bucket could."""
         checksum = _sha256(content) if self._keeps_checksums else Checksum("none", "")
-        self._objects[key] = _Object(content, checksum, "STANDARD", datetime.now(UTC))
+        self._objects[key] = _Object(content, checksum, "STANDARD", self.clock())
 
     def copy(self, key: str, chunks: int) -> None:
         """Write the same content again in so many chunks, as an honest copy does: its checksums are other ones."""
@@ -278,7 +296,7 @@ class MemoryStore:
         found = self._objects.get(key)
         if found is None:
             kept = checksum if self._keeps_checksums else Checksum("none", "")
-            self._objects[key] = _Object(content, kept, storage_class, datetime.now(UTC))
+            self._objects[key] = _Object(content, kept, storage_class, self.clock())
             return kept
         if found.content != content:
             raise _other_content(key)
@@ -300,7 +318,8 @@ class MemoryUpload:
         self, store: MemoryStore, key: str, upload_id: str, *, total_chunks: int | None, storage_class: str
     ) -> None:
         self._store = store
-        self._key = key
+        self._key = self.key = key
+        self.started = store.clock()
         self._upload_id = upload_id
         self._storage_class = storage_class
         self._chunks: WrittenChunks[bytes] = WrittenChunks(key, total_chunks=total_chunks)

@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 MODULES = sorted(path.stem for path in (ROOT / "plugins/modules").glob("*.py"))
 SPECS = {
     "age_keygen": arguments.KEY_FILE,
+    "cost_info": arguments.COST_INFO,
     "job_info": arguments.JOB_INFO,
     "s3_lifecycle": arguments.LIFECYCLE,
     "signing_keygen": arguments.KEY_FILE,

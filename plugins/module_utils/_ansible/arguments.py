@@ -178,6 +178,9 @@ CLEANUP = S3 + ArgumentSpec(
         "pay_early_deletion": {"type": "bool", "default": False},
     }
 )
+COST_INFO = S3 + ArgumentSpec(
+    options={"config": {"type": "path", "required": True}, "host": _TEXT, "most": {"type": "float"}}
+)
 JOB_INFO = ArgumentSpec(
     options={"config": _PATH, "base_dir": _PATH, "job_id": _TEXT}, mutually_exclusive=(("config", "base_dir"),)
 )

@@ -13,7 +13,7 @@ from ansible.module_utils.basic import AnsibleModule
 from .._engine.errors import RemovalsUnconfirmed
 from .._engine.run.cleanup import CleanupPlan, clean_up, plan_cleanup
 from .._engine.run.context import Context
-from .engine_config import cleanup_config_from, task_from
+from .engine_config import config_file_from, task_from
 from .results import fail_from, pass_on_warnings
 from .s3_options import warn_if_unverified
 
@@ -22,7 +22,7 @@ def run_cleanup(module: AnsibleModule) -> dict[str, Any]:
     """The result of ``zfs_cleanup``. Raises what the engine raises."""
     params = module.params
     warn_if_unverified(module)
-    context = Context.for_config(cleanup_config_from(params))
+    context = Context.for_config(config_file_from(params))
     how: dict[str, Any] = {
         "tasks": () if params["task"] is None else (task_from(params, context.config),),
         "host": params["host"],
@@ -34,6 +34,7 @@ def run_cleanup(module: AnsibleModule) -> dict[str, Any]:
             plan.check_confirmed(params["max_removals"])
         except RemovalsUnconfirmed as error:
             pass_on_warnings(module, [error.explain()])
+        pass_on_warnings(module, plan.warnings)
         result = _result(plan, removed=[], objects=0)
         errors = plan.refused
     else:
@@ -59,5 +60,5 @@ def _result(plan: CleanupPlan, **done: Any) -> dict[str, Any]:
         ]
         for one in document["series"]
     }
-    changes = plan.removals > 0 or plan.remains > 0
+    changes = plan.removals > 0 or plan.remains > 0 or bool(plan.ended_uploads)
     return {"changed": changes, "plan": document, "diff": {"before": before, "after": after}, **done}

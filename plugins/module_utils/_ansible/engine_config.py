@@ -80,7 +80,7 @@ def config_from(params: Params) -> Config:
     return _with_secrets(config, params)
 
 
-def cleanup_config_from(params: Params) -> Config:
+def config_file_from(params: Params) -> Config:
     """The configuration that ``config`` names, which needs no recipient, with the S3 connection of the options. Raises
     ``ConfigError``."""
     config = load_config(Path(params["config"]), writes=False)

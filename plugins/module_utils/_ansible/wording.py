@@ -12,6 +12,7 @@ import re
 MODULE_OF = {
     "backup": "zfs_backup",
     "cleanup": "zfs_cleanup",
+    "cost": "cost_info",
     "genkey": "age_keygen",
     "jobs": "job_info",
     "list": "zfs_backup_info",

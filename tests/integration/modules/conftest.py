@@ -205,6 +205,7 @@ class Nas:
             "signing_key": str(self.signing_key),
             "local": {"enabled": True, "path": str(self.repository)},
             **{key: self.explicit[key] for key in ("part_size", "chunk_size", "memory_limit", "workers")},
+            "prices": {"STANDARD": 0.02},
             "tasks": [{"name": "home", "pool": pool, "dataset": below}],
         }
         path.write_text(yaml.safe_dump(document))

@@ -28,6 +28,7 @@ IN_ORDER = [
     "zfs_backup_info",
     "zfs_verify",
     "zfs_cleanup",
+    "cost_info",
     "zfs_restore",
     "job_info",
 ]

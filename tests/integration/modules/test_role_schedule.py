@@ -28,13 +28,14 @@ from tests.integration.modules.conftest import Ansible
 ROLE = Path(__file__).resolve().parents[3] / "roles/schedule"
 BARE = ["bin", "config.yaml", "state"]
 QUARTER = {"name": "quarter", "level": 2, "tasks": ["home", "m%l"], "cron": "*/15 * * * *", "calendar": "*:0/15"}
-TIDY = {"name": "tidy", "action": "cleanup", "cron": "30 4 * * sun"}
+TIDY = {"name": "tidy", "action": "cleanup", "cron": "30 4 * * sun", "options": ["--max-removals=9", "--host=%"]}
 DAILY = {"name": "x", "level": 0, "cron": "0 2 * * *"}
 SYSTEMD = {"schedule_provider": "systemd"}
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "hour": ({"schedule_runs": [{**DAILY, "cron": "0 25 * * *"}]}, "'25' is no hour"),
     "no-cron": ({"schedule_runs": [{"name": "x", "level": 0, "calendar": "daily"}]}, "cron in one line"),
     "lines": ({"schedule_runs": [{**DAILY, "cron": "0 2 * * *\n* * * * * root reboot #"}]}, "cron in one line"),
+    "option": ({"schedule_runs": [{**TIDY, "options": ["--host=a\nb"]}]}, "options in one line"),
     "no-level": ({"schedule_runs": [{"name": "x", "cron": "0 2 * * *"}]}, "a level if it is a backup"),
     "level": ({"schedule_runs": [{**TIDY, "level": 1}]}, "none if it is not"),
     "name": ({"schedule_runs": [{**DAILY, "name": "X y"}]}, "a-z"),
@@ -166,7 +167,7 @@ def test_any_run_at_any_time_and_no_mistake_lands(fleet: Fleet) -> None:
     (quarter, first), _boot, (tidy, second), _boot = entries(crontab)
     assert (quarter, tidy) == (QUARTER["cron"], TIDY["cron"])
     assert "zrb backup --level 2 --task=home --task=m\\%l " in first
-    assert "zrb cleanup --config" in second
+    assert "zrb cleanup --max-removals=9 --host=\\% --config" in second
     # As stable as the name of the host, and another one for each.
     delay = int(hashlib.sha256(b"nas1").hexdigest()[:8], 16) % (10**6 + 1)
     assert set(re.findall(r"--delay (\S+)", crontab.read_text())) == {str(delay)}
@@ -197,4 +198,4 @@ def test_systemd_finds_nothing_wrong_with_the_units(tmp_path: Path) -> None:
     service = units["zrb-fleet-quarter.service"].read_text()
     assert "SuccessExitStatus=3 4\n" in service
     assert '"--task=home" "--task=m%%l"' in service
-    assert '"cleanup" "--config"' in units["zrb-fleet-tidy.service"].read_text()
+    assert '"cleanup" "--max-removals=9" "--host=%%" "--config"' in units["zrb-fleet-tidy.service"].read_text()

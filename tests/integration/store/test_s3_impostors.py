@@ -173,6 +173,21 @@ def test_a_listing_that_makes_no_sense_is_refused(behind_proxy: S3Store, s3_prox
         list(behind_proxy.list(""))
 
 
+@pytest.mark.parametrize(
+    "page",
+    [
+        b"<IsTruncated>true</IsTruncated>",
+        b"<Upload><Key>elsewhere/x</Key><UploadId>1</UploadId></Upload>",
+        b"<IsTruncated>true</IsTruncated><NextKeyMarker>again</NextKeyMarker>",
+    ],
+)
+def test_uploads_that_make_no_sense_are_refused(behind_proxy: S3Store, s3_proxy: FaultProxy, page: bytes) -> None:
+    body = b"<ListMultipartUploadsResult>" + page + b"</ListMultipartUploadsResult>"
+    s3_proxy.impersonate(body, headers={"Content-Type": "application/xml"})
+    with pytest.raises(ForeignReply):
+        list(behind_proxy.uploads(""))
+
+
 @pytest.mark.parametrize("composite", ["A" * 43 + "=-1", "A" * 43 + "="])
 def test_a_composite_that_is_not_ours_is_damage(behind_proxy: S3Store, s3_proxy: FaultProxy, composite: str) -> None:
     begun = behind_proxy.open_upload(KEY, total_chunks=1)

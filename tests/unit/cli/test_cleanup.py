@@ -112,3 +112,19 @@ def test_what_was_never_finished_is_in_the_table(
     (line,) = [line for line in lines if part.parent.name in line]
     assert line.split(maxsplit=3)[1:] == ["2.0", "KiB", told]
     assert part.exists() is (days < 7)
+
+
+def test_what_was_being_written_is_removed(
+    zrb: Zrb, config: Path, repository: CommittedRepository, backups: list[str]
+) -> None:
+    place = next(repository.path.rglob(f"{backups[0]}/*.age")).parent.with_name("20260101T000000Z-L0-0123abcd")
+    place.mkdir()
+    left = [place / f".tmp-{digit * 32}~" for digit in "ab"]
+    for number, file in enumerate(left):
+        file.write_bytes(b"x" * 2048)
+        os.utime(file, (number, number))
+    keep(config, keep_last=99)
+    assert "Unfinished uploads, and removed: 2, 4.0 KiB." in zrb("cleanup", "--config", config, "--dry-run").out
+    ended = zrb("cleanup", "--config", config)
+    assert (ended.code, [file.exists() for file in left]) == (0, [False, False])
+    assert "Removed 0 backup(s), 2 object(s)." in ended.out

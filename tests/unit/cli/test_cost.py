@@ -51,3 +51,14 @@ def test_own_prices_are_said(zrb: Zrb, config: Path) -> None:
         "note": None,
     }
     assert [one["days"] for one in document["outlooks"]] == [30, 365]
+
+
+@pytest.mark.usefixtures("_backups")
+def test_a_limit_is_a_warning(zrb: Zrb, config: Path) -> None:
+    config.write_text(config.read_text() + "prices: {STANDARD: 1000000}\n")
+    assert zrb("cost", "--config", config, "--most", "1e9").code == 0
+    ended = zrb("cost", "--config", config, "--most", "0.5", "--json")
+    (warning,) = ended.document["warnings"]
+    assert (ended.code, ended.document["exit_code"]) == (4, 4)
+    assert f"warning: {warning}" in ended.err
+    assert zrb("cost", "--config", config, "--most", "nan").code == 2

@@ -411,7 +411,7 @@ def test_what_another_key_hides_keeps_what_it_needs(fleet: Fleet) -> None:
 @pytest.mark.parametrize("store", [protocol.Store, S3Store, DirectoryStore])
 def test_what_a_backup_is_given_has_no_way_to_delete(store: type) -> None:
     known = {"abort_upload", "close", "features", "get", "head", "holds", "kind", "list", "location", "open_upload"}
-    known |= {"put", "read_into", "regulate", "until"}
+    known |= {"put", "read_into", "regulate", "until", "uploads"}
     assert {name for name, _value in inspect.getmembers(store) if not name.startswith("_")} <= known
 
 

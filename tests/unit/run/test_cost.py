@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from zrb.errors import UsageError
 from zrb.plan.price_list import AWS
 from zrb.run.cleanup import clean_up
 from zrb.run.cost import CostReport, cost_of_repository
@@ -46,9 +47,9 @@ def archive(fleet: Fleet, manifest: Manifest, storage_class: str = "DEEP_ARCHIVE
     return len(parts)
 
 
-def report(fleet: Fleet, host: str | None = None) -> CostReport:
+def report(fleet: Fleet, host: str | None = None, most: float | None = None) -> CostReport:
     before = fleet.store.keys
-    found = cost_of_repository(fleet.context(), host=host)
+    found = cost_of_repository(fleet.context(), host=host, most=most)
     assert fleet.store.keys == before
     return found
 
@@ -157,3 +158,40 @@ def test_what_was_removed_still_shows_how_often_backups_are_made(fleet: Fleet) -
     assert len(fleet.manifests()) == 3
     fleet.change_config(retention=Retention())
     assert [one.backups for one in report(fleet).outlooks] == [3 + 30, 3 + 365]
+
+
+def test_who_pays_more_than_he_wants_is_told_when(fleet: Fleet) -> None:
+    fleet.change_config(prices={"STANDARD": 1e6}, retention=Retention())
+    for _day in range(9):
+        back_up(fleet, 0)
+    found = report(fleet)
+    now, month, year = found.total.month_price, *(one.month_price for one in found.outlooks)
+    assert now is not None
+    assert month is not None
+    assert year is not None
+    assert now < month < year
+    told = {most: report(fleet, most=most) for most in (0.0, now - 1, now, month - 1, month, year - 1, year, 1e12)}
+    words = ["now", "now", "in 30 days", "in 30 days", "in 365 days", "in 365 days", None, None]
+    for (most, warned), word in zip(told.items(), words, strict=True):
+        assert warned.exit_code == (4 if word else 0)
+        assert [f" {word} " in text for text in warned.warnings] == ([True] if word else []), most
+
+
+def test_who_cannot_know_what_he_pays_is_told(fleet: Fleet) -> None:
+    archive(fleet, back_up(fleet, 0), "OF_ANOTHER_SERVICE")
+    assert report(fleet).warnings == ()
+    found = report(fleet, most=1e12)
+    assert found.exit_code == 4
+    assert "OF_ANOTHER_SERVICE" in found.warnings[0]
+
+
+def test_a_problem_counts_more_than_a_warning(fleet: Fleet) -> None:
+    full = back_up(fleet, 0)
+    fleet.store.replace(full.series.manifest_key(full.backup_id), b"{}")
+    assert report(fleet, most=0).exit_code == report(fleet).exit_code > 4
+
+
+@pytest.mark.parametrize("most", [float("nan"), float("inf"), -1.0])
+def test_what_is_no_price_is_refused(fleet: Fleet, most: float) -> None:
+    with pytest.raises(UsageError, match="no price"):
+        report(fleet, most=most)

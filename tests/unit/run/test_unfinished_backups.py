@@ -7,31 +7,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
-from itertools import product
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from itertools import count, product
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
-from zrb.errors import Locked, RemovalsUnconfirmed
+from zrb.errors import EngineError, Locked, RemovalsUnconfirmed
 from zrb.repository.catalogue import read_catalogue
 from zrb.repository.retirement import RecordWriter
 from zrb.run.cleanup import CleanupOutcome, clean_up, plan_cleanup
 from zrb.seal.signing import SigningKey
 from zrb.values.manifest import Manifest
-from zrb.values.repository_names import BackupId, Series
+from zrb.values.repository_names import BackupId, Series, new_backup_id
 from zrb.values.retention import Retention
 
 from tests.fakes.fleet import DATASET, Fleet
+from tests.fakes.mortal import Killed, Life
 from tests.fakes.store import MemoryRemover
 
 SERIES = Series("nas1", DATASET)
 WEEK = timedelta(days=7)
+PART = SERIES.part_key(BackupId("20260101T000000Z-L0-0123abcd"), 0, 0)
 
 
 @pytest.fixture
 def fleet(tmp_path: Path) -> Fleet:
     fleet = Fleet(tmp_path)
+    fleet.store.clock = lambda: fleet.now
     fleet.change_config(tasks=(fleet.task,), retention=Retention(keep_last=99))
     return fleet
 
@@ -271,3 +275,173 @@ def test_a_plan_is_what_is_done(fleet: Fleet) -> None:
     plan = plan_cleanup(fleet.context())
     assert [one.abandoned for one in plan.unfinished] == [True, False]
     assert clean(fleet).plan.as_json() == plan.as_json()
+
+
+# --- uploads ---
+
+
+def begin_upload(fleet: Fleet, key: str) -> str:
+    """An upload that nobody completes, begun now."""
+    return fleet.store.open_upload(key, total_chunks=1).upload_id
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        SERIES.part_key(BackupId("20260101T000000Z-L2-0123abcd"), 2, 7),
+        SERIES.part_list_key(BackupId("20260101T000000Z-L2-0123abcd")),
+    ],
+)
+@pytest.mark.parametrize(("days", "ends"), [(7, True), (6.9, False)])
+@pytest.mark.parametrize("level", range(2))
+def test_an_upload_ends_once_its_run_has_ended(fleet: Fleet, key: str, days: float, ends: bool, level: int) -> None:
+    back_up(fleet)
+    begin_upload(fleet, key)
+    later(fleet, timedelta(days=days))
+    back_up(fleet, level)
+    plan = plan_cleanup(fleet.context())
+    assert [one["fate"] for one in plan.as_json()["uploads"]] == ["remove" if ends else "keep"]
+    outcome = clean(fleet)
+    assert outcome.plan.as_json() == plan.as_json()
+    assert (outcome.exit_code, outcome.objects, len(fleet.store.unfinished)) == (0, int(ends), int(not ends))
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        f"data/{SERIES.path}/level0/20260101T000000Z-L0-0123abcd/notes.txt",
+        f"data/{SERIES.path}/level0/20260101T000000Z-L0-0123abcd/below/snapshot.part-000000.age",
+        f"data/{SERIES.path}/level0/20260101T000000Z-L1-0123abcd/snapshot.part-000000.age",
+        f"data/{SERIES.path}/other/level0/20260101T000000Z-L0-0123abcd/snapshot.part-000000.age",
+        f"manifests/{SERIES.path}/notes.txt",
+        "elsewhere/object",
+    ],
+)
+def test_an_upload_of_another_name_or_series_goes_on(fleet: Fleet, key: str) -> None:
+    back_up(fleet)
+    begin_upload(fleet, key)
+    later(fleet, 9 * WEEK)
+    back_up(fleet)
+    assert clean(fleet).objects == 0
+    assert len(fleet.store.unfinished) == 1
+
+
+def test_an_upload_goes_on_while_its_run_is_the_last_one(fleet: Fleet) -> None:
+    back_up(fleet)
+    upload = begin_upload(fleet, PART)
+    later(fleet, 9 * WEEK)
+    assert clean(fleet).objects == 0
+    assert list(fleet.store.unfinished) == [upload]
+
+
+@pytest.mark.parametrize("days", [6, 8])
+@pytest.mark.parametrize("named", ["part", "list"])
+def test_an_upload_is_not_older_than_its_backup_whatever_the_store_says(fleet: Fleet, named: str, days: int) -> None:
+    back_up(fleet)
+    fleet.store.clock = lambda: datetime(2010, 11, 10, tzinfo=UTC)
+    backup_id = new_backup_id(now=fleet.now, level=1, token="0123abcd")
+    begin_upload(fleet, SERIES.part_key(backup_id, 1, 0) if named == "part" else SERIES.part_list_key(backup_id))
+    later(fleet, timedelta(days=days))
+    back_up(fleet)
+    assert clean(fleet).objects == int(days > 7)
+
+
+def test_an_upload_of_a_day_that_never_was_stops_nobody(fleet: Fleet) -> None:
+    left = abandon(fleet)
+    begin_upload(fleet, SERIES.part_key(BackupId("99999999T999999Z-L0-0123abcd"), 0, 0))
+    assert clean(fleet).objects == len(left)
+
+
+def test_an_upload_to_the_key_of_an_object_goes_on_as_long_as_that_is_there(fleet: Fleet) -> None:
+    first = back_up(fleet)
+    part = next(key for key in fleet.store.keys if first.backup_id in key and key.endswith(".age"))
+    upload = begin_upload(fleet, part)
+    later(fleet, WEEK)
+    back_up(fleet)
+    assert [one["fate"] for one in clean(fleet).plan.as_json()["uploads"]] == ["keep"]
+    assert list(fleet.store.unfinished) == [upload]
+    fleet.change_config(retention=Retention(keep_last=1))
+    assert clean(fleet).removed == (first.backup_id,)
+    assert clean(fleet).objects == 1
+    assert not fleet.store.unfinished
+
+
+def has_an_object(fleet: Fleet, _upload: str) -> None:
+    fleet.store.put(PART, b"content")
+
+
+def is_another(fleet: Fleet, upload: str) -> None:
+    fleet.store.unfinished[upload].started = fleet.now
+
+
+def is_gone(fleet: Fleet, upload: str) -> None:
+    del fleet.store.unfinished[upload]
+
+
+@pytest.mark.parametrize("change", [has_an_object, is_another, is_gone])
+def test_an_upload_that_is_not_as_it_was_is_not_touched(fleet: Fleet, change: Callable[[Fleet, str], None]) -> None:
+    upload = begin_upload(fleet, PART)
+    abandon(fleet)
+
+    def remover(_config: object) -> MemoryRemover:
+        change(fleet, upload)
+        return MemoryRemover(fleet.store)
+
+    assert [one["fate"] for one in clean(fleet, open_remover=remover).plan.as_json()["uploads"]] == ["remove"]
+    assert "abort_upload" not in [operation for operation, _key in fleet.store.calls]
+
+
+def test_uploads_that_may_not_be_ended_keep_nothing_else_from_going(fleet: Fleet) -> None:
+    for _upload in range(2):
+        begin_upload(fleet, PART)
+    left = abandon(fleet)
+    fleet.store.denied = {"abort_upload"}
+    outcome = clean(fleet)
+    assert (outcome.exit_code, outcome.objects, outcome.failures) == (4, len(left), ())
+    (warning,) = outcome.warnings
+    assert warning.startswith("2 unfinished")
+
+
+def test_who_may_not_list_uploads_is_told(fleet: Fleet) -> None:
+    left = abandon(fleet)
+    begin_upload(fleet, PART)
+    fleet.store.denied = {"uploads"}
+    assert plan_cleanup(fleet.context()).exit_code == 4
+    outcome = clean(fleet)
+    assert (outcome.exit_code, outcome.objects, len(outcome.warnings)) == (4, len(left), 1)
+
+
+@pytest.mark.parametrize("operation", ["uploads", "abort_upload"])
+@pytest.mark.parametrize("nth", [1, 2])
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_request_about_uploads_that_fails_is_made_again(fleet: Fleet, operation: Any, nth: int, lost: bool) -> None:
+    for _upload in range(2):
+        begin_upload(fleet, PART)
+    left = abandon(fleet)
+    (fleet.store.lose_reply if lost else fleet.store.fail)(operation, nth=nth)
+    with suppress(EngineError):
+        clean(fleet)
+    assert fleet.manifests()
+    assert clean(fleet).exit_code == 0
+    assert fleet.store.unfinished == {}
+    assert not left & set(fleet.store.keys)
+
+
+def test_a_killed_cleanup_of_uploads_is_finished_by_the_next(fleet: Fleet) -> None:
+    for _upload in range(3):
+        begin_upload(fleet, PART)
+    later(fleet, WEEK)
+    back_up(fleet)
+    uploads = dict(fleet.store.unfinished)
+    for nth in count(1):
+        fleet.store.unfinished = dict(uploads)
+        life = Life(nth, Path(fleet.config.base_dir))
+        with suppress(Killed):
+            clean_up(life.context(fleet.context()), open_remover=lambda _config: MemoryRemover(fleet.store))
+        life.bury()
+        assert len(fleet.manifests()) == 1
+        clean(fleet)
+        assert fleet.store.unfinished == {}
+        if not life.ended:
+            break
+    assert nth > 10

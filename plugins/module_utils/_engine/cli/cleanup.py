@@ -62,6 +62,8 @@ def run(session: Session) -> int:
             session.give({"exit_code": plan.exit_code, "plan": plan.as_json()}, lambda: _show(plan))
             if plan.unconfirmed is not None:
                 session.warn(plan.unconfirmed.explain())
+            for warning in plan.warnings:
+                session.warn(warning)
             _show_refused(plan.as_json()["refused"])
             return plan.exit_code
         outcome = clean_up(
@@ -100,6 +102,10 @@ def _show(plan: CleanupPlan) -> None:
             [(one["backup_id"], human_size(one["bytes"]), _UNFINISHED[one["fate"]]) for one in document["unfinished"]],
             right=("STORED",),
         )
+    if plan.ended_uploads:
+        sizes = [one.upload.bytes for one in plan.ended_uploads]
+        size = "of unknown size" if None in sizes else human_size(sum(filter(None, sizes)))
+        put(f"Unfinished uploads, and removed: {len(sizes)}, {size}.")
     if document["remains"]:
         put(f"Left of earlier cleanups, and removed: {document['remains']} backup(s).")
     names = {"keep": "stay", "later": "go later", "remove": "go now"}

@@ -15,6 +15,7 @@ from .tables import human_size, printable, show_table
 
 _EXAMPLE = """\
   zrb cost
+  zrb cost --most 25                      warn if a month costs more
   zrb cost --host nas1 --json"""
 _KINDS = {"storage_class": "STORAGE CLASS", "level": "LEVEL", "dataset": "DATASET", "host": "HOST"}
 
@@ -30,6 +31,12 @@ def add_to(commands: Any) -> None:
         dry_run=False,
     )
     parser.add_argument("--host", metavar="NAME", help="only what this machine has in it (default: all machines)")
+    parser.add_argument(
+        "--most",
+        metavar="PRICE",
+        type=float,
+        help="warn if a month costs more than this, now, in a month or in a year, or if nobody knows",
+    )
 
 
 def run(session: Session) -> int:
@@ -37,9 +44,11 @@ def run(session: Session) -> int:
     from ..run.cost import cost_of_repository
 
     with session.open_context(writes=False) as context:
-        report = cost_of_repository(context, host=session.args.host)
+        report = cost_of_repository(context, host=session.args.host, most=session.args.most)
     document = report.as_json()
     session.give(document, lambda: _show(document))
+    for warning in report.warnings:
+        session.warn(warning)
     show_failures(document["problems"])
     return report.exit_code
 

@@ -22,7 +22,7 @@ from ..values.manifest import Checksum
 from .directory_upload import NO_CHECKSUM, PIECE_BYTES, TEMP_NAME, DirectoryUpload, sync_directory
 from .object_keys import check_key, check_prefix
 from .os_errors import check_inside, explained, missing_root, open_regular
-from .protocol import Buffer, Ending, Flow, Removed, StoredObject, free_flow
+from .protocol import Buffer, Ending, Flow, Removed, StoredObject, UnfinishedUpload, free_flow
 
 
 class DirectoryStore:
@@ -93,6 +93,17 @@ class DirectoryStore:
             )
         with explained("Removing an unfinished upload of", key, self._root):
             path.with_name(upload_id).unlink(missing_ok=True)
+
+    def uploads(self, prefix: str) -> Iterator[UnfinishedUpload]:
+        """See :class:`.protocol.Store`. These are the files that are being written."""
+        directory, _slash, start = check_prefix(prefix).rpartition("/")
+        self._check_root()
+        base = f"{directory}/" if directory else ""
+        with explained("Listing", prefix, self._root):
+            for item in self._walk(str(self._root / directory), base, start, unfinished=True):
+                if item.modified is not None:
+                    name = item.key.rpartition("/")[2]
+                    yield UnfinishedUpload(item.key.removesuffix("~"), name, item.modified, item.bytes)
 
     def holds(self, key: str, *, size: int, sha256: str, expected: Checksum) -> Checksum | None:  # noqa: ARG002
         """See :class:`.protocol.Store`. Always reads the file back: a directory keeps no checksums."""
@@ -165,7 +176,7 @@ class DirectoryStore:
     def close(self) -> None:
         """See :class:`.protocol.Store`. There is nothing to release."""
 
-    def _walk(self, directory: str, base: str, start: str) -> Iterator[StoredObject]:
+    def _walk(self, directory: str, base: str, start: str, *, unfinished: bool = False) -> Iterator[StoredObject]:
         entries: dict[str, StoredObject | None] = {}
         # A directory is not read in the order of its names: what was written before another entry went can be missed
         # as that one is. A second look shows it.
@@ -173,17 +184,18 @@ class DirectoryStore:
             with suppress(FileNotFoundError, NotADirectoryError), os.scandir(directory) as found:
                 for entry in found:
                     # To get the order of keys, sort a directory by its name with a slash: "a-b" before "a/c".
-                    name = f"{entry.name}/" if entry.is_dir(follow_symlinks=False) else entry.name
-                    if name in entries or not name.startswith(start) or TEMP_NAME.fullmatch(entry.name):
+                    is_file = not entry.is_dir(follow_symlinks=False)
+                    name = entry.name if is_file else f"{entry.name}/"
+                    is_asked_for = bool(TEMP_NAME.fullmatch(entry.name)) is (unfinished and is_file)
+                    if name in entries or not name.startswith(start) or not is_asked_for:
                         continue
                     with suppress(FileNotFoundError):  # list even what is not a regular file: reading it will say so
-                        is_file = not name.endswith("/")
                         entries[name] = _stored(base + name, entry.stat(follow_symlinks=False)) if is_file else None
         for name, item in sorted(entries.items()):
             if item is not None:
                 yield item
             else:
-                yield from self._walk(f"{directory}/{name[:-1]}", base + name, "")
+                yield from self._walk(f"{directory}/{name[:-1]}", base + name, "", unfinished=unfinished)
 
     def _path(self, key: str) -> Path:
         path = self._root / check_key(key)

@@ -55,6 +55,17 @@ class StoredObject:
 
 
 @dataclass(frozen=True, slots=True)
+class UnfinishedUpload:
+    """What a run that was killed left of an object. A directory does not tell its key: there ``key`` is one beside it.
+    ``bytes`` are ``None`` if the storage does not say."""
+
+    key: str
+    upload_id: str
+    started: datetime
+    bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Removed:
     """What became of objects that were to be removed: the error of each that is still there. ``hidden`` is how many are
     only hidden, because the bucket keeps what is deleted as an older version."""
@@ -122,6 +133,9 @@ class Store(Protocol):
 
     def abort_upload(self, key: str, upload_id: str) -> None:
         """Discard an upload that an earlier process left unfinished. It is not an error if it is gone already."""
+
+    def uploads(self, prefix: str) -> Iterator[UnfinishedUpload]:
+        """The unfinished uploads of keys that start with ``prefix``, as far as the storage shows them."""
 
     def holds(self, key: str, *, size: int, sha256: str, expected: Checksum) -> Checksum | None:
         """Return the checksum of ``key`` if it provably holds ``size`` bytes with this SHA-256 (hex), or ``None`` if

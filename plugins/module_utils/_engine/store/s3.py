@@ -18,7 +18,7 @@ from ..values.manifest import Checksum
 from ..values.repository_names import IDENTITY_KEY
 from ..values.storage_classes import ARCHIVE_CLASSES
 from .object_keys import check_key, check_prefix
-from .protocol import Buffer, Ending, Flow, Removed, StoredObject
+from .protocol import Buffer, Ending, Flow, Removed, StoredObject, UnfinishedUpload
 from .s3_comparison import ExpectedContent, checksum_of, same_content
 from .s3_endpoint_features import UNGUARDED, EndpointFeatures, WriteGuards, write_guards
 from .s3_errors import NotImplementedThere, PreconditionRefused, Tried, error_of_reply, where
@@ -107,6 +107,34 @@ class S3Store:
     def abort_upload(self, key: str, upload_id: str) -> None:
         """See :class:`.protocol.Store`."""
         abort_multipart(self._session, check_key(key), upload_id)
+
+    def uploads(self, prefix: str) -> Iterator[UnfinishedUpload]:
+        """See :class:`.protocol.Store`. None at an endpoint that cannot list them; MinIO ends them by itself."""
+        full = self._settings.prefix + check_prefix(prefix)
+        marker: dict[str, str] = {}
+        while True:
+            try:
+                page = self._session.call("list_multipart_uploads", Prefix=full, **marker)
+            except NotImplementedThere:
+                return
+            for entry in page.get("Uploads", ()):
+                name, started = str(entry.get("Key", "")), _time(entry, "Initiated")
+                if not name.startswith(full):
+                    raise self._session.foreign(
+                        "list_multipart_uploads", "", f"a listing of {full!r} that has {name!r}"
+                    )
+                if started is not None:
+                    key = name.removeprefix(self._settings.prefix)
+                    yield UnfinishedUpload(key, str(entry.get("UploadId", "")), started)
+            if not page.get("IsTruncated"):
+                return
+            following = {
+                "KeyMarker": str(page.get("NextKeyMarker", "")),
+                "UploadIdMarker": str(page.get("NextUploadIdMarker", "")),
+            }
+            if following == marker or not following["KeyMarker"]:
+                raise self._session.foreign("list_multipart_uploads", "", "a listing that goes on nowhere")
+            marker = following
 
     def holds(self, key: str, *, size: int, sha256: str, expected: Checksum) -> Checksum | None:
         """See :class:`.protocol.Store`."""

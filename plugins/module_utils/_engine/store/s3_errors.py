@@ -40,6 +40,7 @@ PERMISSIONS: Mapping[str, str] = {
     "upload_part": "s3:PutObject",
     "complete_multipart_upload": "s3:PutObject",
     "abort_multipart_upload": "s3:AbortMultipartUpload",
+    "list_multipart_uploads": "s3:ListBucketMultipartUploads",
     "list_parts": "s3:ListMultipartUploadParts",
     "head_object": "s3:GetObject",
     "get_object": "s3:GetObject",

@@ -17,6 +17,7 @@ _LISTING = "ListBucketResult"
 """What S3 answers to a GET of a bucket with nothing else, and an endpoint to one with a question it does not know."""
 _ROOTS = {
     "ListObjectsV2": (_LISTING,),
+    "ListMultipartUploads": ("ListMultipartUploadsResult",),
     "DeleteObjects": ("DeleteResult",),
     "GetBucketLifecycleConfiguration": ("LifecycleConfiguration",),
     "GetBucketVersioning": ("VersioningConfiguration", "GetBucketVersioningResponse"),

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Final, Literal, TypeVar
 
 from ..errors import StoreUnavailable
-from ..store.protocol import Buffer, Ending, Flow, Store, StoredObject, Upload
+from ..store.protocol import Buffer, Ending, Flow, Store, StoredObject, UnfinishedUpload, Upload
 from ..values.manifest import Checksum
 from .patience import FirstOf, Patience
 
@@ -59,6 +59,10 @@ class PatientStore:
     def abort_upload(self, key: str, upload_id: str) -> None:
         """See :class:`..store.protocol.Store`."""
         self._insist(self._store.abort_upload, key, upload_id)
+
+    def uploads(self, prefix: str) -> Iterator[UnfinishedUpload]:
+        """See :class:`..store.protocol.Store`."""
+        yield from self._insist(lambda: list(self._store.uploads(prefix)))
 
     def holds(self, key: str, *, size: int, sha256: str, expected: Checksum) -> Checksum | None:
         """See :class:`..store.protocol.Store`."""

@@ -54,6 +54,11 @@ def level_of(backup_id: BackupId) -> int:
     return int(backup_id.partition("-L")[2][0])
 
 
+def time_of(backup_id: BackupId) -> datetime:
+    """When the backup with this id was begun. Raises ``ValueError`` for a time that does not exist."""
+    return datetime.strptime(backup_id[:16], "%Y%m%dT%H%M%S%z")
+
+
 def check_level(level: int) -> int:
     """Return ``level`` if it is 0 to 4. Raises :class:`UsageError` otherwise."""
     if not 0 <= level <= MAX_LEVEL:

@@ -9,13 +9,13 @@ with."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
 from ...config.key_files import read_signing_key
 from ...config.tasks import covered_by_any, policies_for
-from ...errors import ConfigError, EngineError, LocalStateError, Locked, explained
+from ...errors import ConfigError, EngineError, LocalStateError, Locked, StoreError, StoreUnavailable, explained
 from ...plan.chain import next_place
 from ...plan.retention import SeriesPlan
 from ...repository.retirement import RecordWriter
@@ -31,6 +31,7 @@ from ..context import Context
 from .listing import parts_below
 from .results import CleanupOutcome, CleanupPlan
 from .survey import Remains, Survey, survey
+from .unfinished import LeftUpload
 
 ALL_HOSTS = "*"
 _BATCH = 1000
@@ -187,6 +188,7 @@ class _CleanupRun:
         self._removed: list[BackupId] = []
         self._objects = 0
         self._hidden = 0
+        self._refused_uploads: list[StoreError] = []
 
     def run(self) -> CleanupOutcome:
         """Clean up one series after the other."""
@@ -198,20 +200,22 @@ class _CleanupRun:
                 self._clean(one)
             except Exception as error:  # noqa: BLE001 - a bug that one series triggers must not stop the others
                 failures.append((one.series, explained(error)))
-        outcome = CleanupOutcome(plan, tuple(self._removed), self._objects, tuple(failures), self._warnings())
+        outcome = CleanupOutcome(plan, tuple(self._removed), self._objects, tuple(failures), tuple(self._warnings()))
         context.progress.finish(
             status="failed" if failures else "warning" if outcome.warnings else "ok",
             result={"removed": self._removed, "objects": self._objects},
         )
         return outcome
 
-    def _warnings(self) -> tuple[str, ...]:
-        if not self._hidden:
-            return ()
-        return (
-            f"{self._hidden} objects are only hidden: the bucket keeps what is deleted as older versions. A lifecycle "
-            "rule that removes noncurrent versions frees their bytes.",
-        )
+    def _warnings(self) -> Iterator[str]:
+        if self._hidden:
+            yield (
+                f"{self._hidden} objects are only hidden: the bucket keeps what is deleted as older versions. A "
+                "lifecycle rule that removes noncurrent versions frees their bytes."
+            )
+        if self._refused_uploads:
+            yield f"{len(self._refused_uploads)} unfinished upload(s) stay. {self._refused_uploads[0].explain()}"
+        yield from self._found.plan.warnings
 
     def _clean(self, plan: SeriesPlan) -> None:
         context, series = self._context, plan.series
@@ -236,6 +240,19 @@ class _CleanupRun:
         for unfinished in self._found.plan.abandoned(series):
             if unfinished.is_as_it_was(self._store):
                 self._remove_all(unfinished.there(self._store))
+        for left in self._found.plan.ended_uploads:
+            if left.series == series and left.is_as_it_was(self._store):
+                self._end(left)
+
+    def _end(self, left: LeftUpload) -> None:
+        try:
+            self._store.abort_upload(left.upload.key, left.upload.upload_id)
+        except StoreUnavailable:
+            raise
+        except StoreError as error:
+            self._refused_uploads.append(error)
+        else:
+            self._objects += 1
 
     def _remove_all(self, items: Iterable[StoredObject]) -> None:
         batch: list[str] = []

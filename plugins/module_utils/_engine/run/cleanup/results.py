@@ -12,7 +12,7 @@ from typing import Any, Final
 from ...errors import EngineError, RemovalsUnconfirmed
 from ...plan.retention import SeriesPlan, sum_up
 from ...values.repository_names import BackupId, Series
-from .unfinished import Unfinished
+from .unfinished import LeftUpload, Unfinished
 
 MOST_REMOVALS: Final = 50
 MOST_OF_A_SERIES: Final = 0.3
@@ -23,12 +23,14 @@ MOST_OF_A_SERIES: Final = 0.3
 class CleanupPlan:
     """What becomes of all backups. ``refused`` are series in which nothing is removed, each with the reason.
     ``remains`` counts backups that this signer retired before, and of which objects are still there. ``unfinished`` is
-    what is there of backups without a manifest."""
+    what is there of backups without a manifest, ``uploads`` what is there of objects."""
 
     series: tuple[SeriesPlan, ...]
     refused: tuple[tuple[Series, EngineError], ...] = ()
     remains: int = 0
     unfinished: tuple[Unfinished, ...] = ()
+    uploads: tuple[LeftUpload, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def removals(self) -> int:
@@ -54,6 +56,11 @@ class CleanupPlan:
                 return self._unconfirmed(beside, subject=one.series.dataset)
         return None
 
+    @property
+    def ended_uploads(self) -> list[LeftUpload]:
+        """The uploads that go. They are no backups, and need no confirmation."""
+        return [one for one in self.uploads if one.abandoned]
+
     def check_confirmed(self, most: int | None) -> None:
         """Raise :class:`RemovalsUnconfirmed` if this removes more than ``most`` backups, or, if that is not given, more
         than goes without saying. A number is what somebody says who has looked at the plan; a plain yes would stay in a
@@ -73,8 +80,10 @@ class CleanupPlan:
 
     @property
     def exit_code(self) -> int:
-        """0; the code of what keeps series from being cleaned up; 4 if it has to be confirmed."""
-        return shared_exit_code([error for _series, error in self.refused]) or (4 if self.unconfirmed else 0)
+        """0; the code of what keeps series from being cleaned up; 4 for warnings, or if it has to be confirmed."""
+        return shared_exit_code([error for _series, error in self.refused]) or (
+            4 if self.unconfirmed or self.warnings else 0
+        )
 
     def as_json(self) -> dict[str, Any]:
         """The plan for machines. It is the same whether it is carried out or not."""
@@ -87,6 +96,8 @@ class CleanupPlan:
             "totals": by_fate,
             "remains": self.remains,
             "unfinished": [one.as_json() for one in self.unfinished],
+            "uploads": [one.as_json() for one in self.uploads],
+            "warnings": list(self.warnings),
             "refused": [_facts(series, error) for series, error in self.refused],
             "unconfirmed": self.unconfirmed.facts() if self.unconfirmed else None,
         }

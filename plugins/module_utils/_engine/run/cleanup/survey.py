@@ -14,14 +14,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from ...config.tasks import covered_by_any, policies_for
-from ...errors import ClockSkewed, EngineError, ManifestInvalid, PartMissing, RepositoryChanged
+from ...errors import ClockSkewed, EngineError, ManifestInvalid, PartMissing, RepositoryChanged, StoreDenied
 from ...plan.chain import check_series
 from ...plan.price_list import price_list
 from ...plan.retention import SeriesPlan, StoredBackup, plan_series
 from ...repository.catalogue import Catalogue, read_catalogue
 from ...repository.listed_objects import Listed
 from ...state.heads import read_head, series_seen
-from ...store.protocol import Store
+from ...store.protocol import Store, UnfinishedUpload
 from ...values.config import Task
 from ...values.manifest import BackupSummary, CataloguedManifest
 from ...values.repository_names import (
@@ -33,7 +33,14 @@ from ...values.repository_names import (
 from ..context import Context
 from .listing import list_all, list_parts
 from .results import CleanupPlan
-from .unfinished import Unfinished, find_unfinished, ids_by_series
+from .unfinished import (
+    LeftUpload,
+    Unfinished,
+    find_left_uploads,
+    find_unfinished,
+    ids_by_series,
+    uploads_by_series,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +93,13 @@ def survey(
     }
     stored = list_parts(store, [f"data/{series.path}/" for series in catalogues], price_list(context.config))
     ids = ids_by_series(stored)
+    warnings: list[str] = []
+    left: list[LeftUpload] = []
+    uploads: Mapping[str, Sequence[UnfinishedUpload]] = {}
+    try:
+        uploads = uploads_by_series(store, host)
+    except StoreDenied as error:
+        warnings.append(f"Nobody knows which uploads were never finished. {error.explain()}")
     plans: list[SeriesPlan] = []
     unfinished: list[Unfinished] = []
     refused: list[tuple[Series, EngineError]] = []
@@ -107,11 +121,14 @@ def survey(
                     stored=stored,
                     now=context.clock(),
                 )
+                left += find_left_uploads(store, series, uploads.get(series.path, ()), backups)
         except EngineError as error:
             refused.append((series, error))
     retired = {one.series: catalogues[one.series] for one in plans}
     remains = _remains(store, retired, signer, stored)
-    plan = CleanupPlan(tuple(plans), tuple(refused), sum(map(len, remains.values())), tuple(unfinished))
+    plan = CleanupPlan(
+        tuple(plans), tuple(refused), sum(map(len, remains.values())), tuple(unfinished), tuple(left), tuple(warnings)
+    )
     return Survey(plan, catalogues, remains)
 
 

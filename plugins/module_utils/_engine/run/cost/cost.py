@@ -7,6 +7,7 @@ cost; and what the policy will have left in a month and in a year, and what that
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
@@ -25,7 +26,15 @@ from ...repository.listed_objects import Listed, ListedClass
 from ...state.catalogue_cache import CatalogueCache
 from ...store.protocol import Store, StoredObject
 from ...values.manifest import CataloguedManifest
-from ...values.repository_names import BackupId, Series, encode_component, level_of, parse_backup_id, parse_series
+from ...values.repository_names import (
+    BackupId,
+    Series,
+    encode_component,
+    level_of,
+    parse_backup_id,
+    parse_series,
+    time_of,
+)
 from ..context import Context
 
 DAYS_AHEAD: Final = (30, 365)
@@ -75,7 +84,7 @@ class CostReport:
     """What a repository costs. ``parts`` are sums by ``storage_class``, ``level``, ``dataset`` and ``host``; ``other``
     is what belongs to no backup that a trusted signer proves. ``early_fee`` is what removing everything now would cost.
     ``not_foreseen`` are the series that no outlook counts: too young to tell, or damaged. ``unpriced`` are the classes
-    without a known price."""
+    without a known price. ``most`` is what a month may cost."""
 
     prices: PriceList
     total: Cost
@@ -86,11 +95,30 @@ class CostReport:
     not_foreseen: tuple[Series, ...]
     unpriced: tuple[str, ...]
     problems: tuple[EngineError, ...]
+    most: float | None = None
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """That a month costs more than it may, now or as foreseen, or that nobody knows."""
+        if self.most is None:
+            return ()
+        if self.unpriced:
+            return (
+                f"Whether a month costs more than {self.most:.2f} is not known. Give a price of "
+                f"{', '.join(self.unpriced)} under `prices` in the configuration",
+            )
+        months = [("now", self.total.month_price)]
+        months += [(f"in {one.days} days", one.month_price) for one in self.outlooks]
+        return tuple(
+            f"What a month costs {when} is {price:.2f}, more than {self.most:.2f}"
+            for when, price in months
+            if price is not None and price > self.most
+        )[:1]
 
     @property
     def exit_code(self) -> int:
-        """0, or the exit code of the worst problem."""
-        return max((problem.exit_code for problem in self.problems), default=0)
+        """0, or the exit code of the worst problem; 4 for warnings."""
+        return max((problem.exit_code for problem in self.problems), default=4 if self.warnings else 0)
 
     def as_json(self) -> dict[str, Any]:
         """The report for machines."""
@@ -108,12 +136,18 @@ class CostReport:
             "not_foreseen": [{"host": one.host, "dataset": one.dataset} for one in self.not_foreseen],
             "unpriced": list(self.unpriced),
             "problems": [problem.facts() for problem in self.problems],
+            "warnings": list(self.warnings),
         }
 
 
-def cost_of_repository(context: Context, *, host: str | None = None) -> CostReport:
-    """What the repository costs, or what the machine ``host`` has in it. Reads manifests, as a list does, and lists all
-    objects once. Raises ``SignatureInvalid`` if nobody is trusted, and what the store raises."""
+def cost_of_repository(context: Context, *, host: str | None = None, most: float | None = None) -> CostReport:
+    """What the repository costs, or what the machine ``host`` has in it, with a warning if that is more than ``most`` a
+    month. Reads manifests, as a list does, and lists all objects once. Raises :class:`UsageError`, ``SignatureInvalid``
+    if nobody is trusted, and what the store raises."""
+    if most is not None and not 0 <= most < math.inf:
+        raise UsageError(
+            f"{most} is no price", subject=str(most), next_step="Say what a month may cost at most, such as 25"
+        )
     trusted = context.trusted_signers()
     prices = price_list(context.config)
     now = context.clock()
@@ -146,6 +180,7 @@ def cost_of_repository(context: Context, *, host: str | None = None) -> CostRepo
         not_foreseen=not_foreseen,
         unpriced=tuple(name for name, cost in tally.sum_by(_class_of).items() if cost.month_price is None),
         problems=catalogue.problems,
+        most=most,
     )
 
 
@@ -263,7 +298,7 @@ def _history(catalogue: Catalogue, series: Series, manifests: Sequence[Catalogue
     retired = (one.backup_id for one in catalogue.retired(series))
     return [
         *(MadeBackup(one.manifest.level, one.manifest.created) for one in manifests),
-        *(MadeBackup(level_of(one), datetime.strptime(one[:16], "%Y%m%dT%H%M%S%z")) for one in retired),
+        *(MadeBackup(level_of(one), time_of(one)) for one in retired),
     ]
 
 
