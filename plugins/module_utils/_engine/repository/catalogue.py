@@ -22,7 +22,7 @@ from ..errors import (
 )
 from ..seal.signing import no_trusted_signer
 from ..store.protocol import Store
-from ..values.manifest import BackupSummary, CataloguedManifest
+from ..values.manifest import CataloguedManifest
 from ..values.repository_names import (
     MANIFEST_SUFFIX,
     PART_LIST_SUFFIX,
@@ -102,12 +102,12 @@ class Catalogue:
         own = {one.place for found in self.records if found.signer == signer for one in found.record.backups}
         return [one.backup_id for one in self.retired(series) if one.place in own]
 
-    def hidden_from(self, signer: str, series: Series) -> list[BackupSummary]:
+    def hidden_from(self, signer: str, series: Series) -> list[CataloguedManifest]:
         """The manifests of ``series`` that only records of others than ``signer`` hide: they show again as soon as
         nobody trusts those, so what they need has to stay."""
         own = set(self.retired_by(signer, series))
-        found = (one.manifest for one in self.hidden if one.manifest.series == series)
-        return [one for one in found if one.backup_id not in own]
+        found = (one for one in self.hidden if one.manifest.series == series)
+        return [one for one in found if one.manifest.backup_id not in own]
 
 
 def read_catalogue(  # noqa: PLR0913 - what is read, and who is believed

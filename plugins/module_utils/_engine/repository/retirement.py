@@ -42,8 +42,8 @@ class RecordWriter:
         self, catalogue: Catalogue, series: Series, backup_ids: Collection[BackupId], *, reason: str, now: datetime
     ) -> None:
         """Retire these backups of ``series``: from this moment no reader that trusts the key offers them, or misses
-        them, and their objects may be removed: manifest, list of parts, parts, in this order. What is retired already
-        stays so.
+        them, and their objects may be removed: manifest, list of parts, parts, in this order. What this signer has
+        retired already stays so.
 
         ``catalogue`` is a new one, of the whole series. No backup of the series may be under way on this machine; one
         elsewhere looks itself before it commits. Raises what the catalogue found wrong with the series or the
@@ -52,11 +52,13 @@ class RecordWriter:
         """
         for problem in catalogue.problems_of(series):
             raise problem  # what cannot be read may need any backup of its series
-        live = {one.manifest.backup_id: one for one in catalogue.manifests if one.manifest.series == series}
-        gone = {one.backup_id for one in catalogue.retired(series)}
-        chosen = [_find(live, backup_id) for backup_id in set(backup_ids) - gone]
+        # What only others retired is there for this signer, who may retire it too.
+        shown = (one for one in catalogue.manifests if one.manifest.series == series)
         hidden = catalogue.hidden_from(self.signing_key.public, series)
-        _check_not_needed(chosen, [*(one.manifest for one in live.values()), *hidden])
+        there = {one.manifest.backup_id: one for one in (*shown, *hidden)}
+        gone = {one.backup_id for one in catalogue.retired(series)} - there.keys()
+        chosen = [_find(there, backup_id) for backup_id in set(backup_ids) - gone]
+        _check_not_needed(chosen, [one.manifest for one in there.values()])
         # The youngest first, so that at no time a backup that stays needs one that does not.
         chosen.sort(key=lambda one: one.manifest.seq, reverse=True)
         records = [one for one in catalogue.records if one.record.series == series]
@@ -97,8 +99,8 @@ def covered(records: Sequence[CataloguedRecord]) -> Iterator[str]:
             yield one.key
 
 
-def _find(live: dict[BackupId, CataloguedManifest], backup_id: BackupId) -> CataloguedManifest:
-    found = live.get(backup_id)
+def _find(there: dict[BackupId, CataloguedManifest], backup_id: BackupId) -> CataloguedManifest:
+    found = there.get(backup_id)
     if found is None:
         raise NoSuchBackup(
             f"The backup {backup_id} cannot be retired: it is not in the repository",

@@ -109,7 +109,7 @@ def survey(
                 raise busy[series]
             _check(context, store, series, found, stored)
             backups = [stored[_data_prefix(one.manifest)].as_backup(one.manifest) for one in found.manifests]
-            hidden = found.hidden_from(signer, series)
+            hidden = [one.manifest for one in found.hidden_from(signer, series)]
             plans.append(_plan(context, store, series, backups, hidden, stored, pay_early_deletion=pay_early_deletion))
             if policies_for(context.config, series.dataset):
                 unfinished += find_unfinished(
