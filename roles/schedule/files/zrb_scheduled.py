@@ -107,6 +107,7 @@ def run(options: argparse.Namespace) -> int:
     directory = Path(options.directory)
     stamp = directory / f"{options.name}.stamp"
     began = time.time()
+    log, words = Path(options.log), " ".join(options.command)
     if options.missed:
         known = stamp if stamp.exists() else Path(__file__)
         after = datetime.fromtimestamp(known.stat().st_mtime)  # noqa: DTZ006 - cron has local time too
@@ -120,11 +121,11 @@ def run(options: argparse.Namespace) -> int:
             return 0
         time.sleep(options.delay)
         fcntl.flock(all_runs, fcntl.LOCK_EX)
+        _log(log, f"{words}: begun\n")  # and nothing more if the host goes down
         status, output = _output_of(options.command)
         stamp.touch()
         os.utime(stamp, (began, began))
-    words = " ".join(options.command)
-    _log(Path(options.log), f"{words}: exit code {status}\n{output}")
+    _log(log, f"{words}: exit code {status}\n{output}")
     if status in QUIET:
         return 0
     sys.stdout.write(f"{socket.gethostname()}: exit code {status} of {words}\n{output}")
@@ -142,7 +143,7 @@ def _output_of(command: list[str]) -> tuple[int, str]:
 
 
 def _log(path: Path, text: str) -> None:
-    """Append all at once, so that a rotation has whole runs before it or behind it."""
+    """Append all at once, so that a rotation has whole outputs before it or behind it."""
     stamped = f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {text}"
     try:
         path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)

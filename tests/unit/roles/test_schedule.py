@@ -113,6 +113,11 @@ def test_only_a_failure_is_mailed_and_everything_is_logged(schedule: Schedule, s
     assert schedule.log.stat().st_mode & 0o777 == 0o640
 
 
+def test_the_log_has_what_was_begun_when_the_host_went_down(schedule: Schedule) -> None:
+    assert schedule.run("kill -9 $PPID").returncode < 0
+    assert schedule.log.read_text().endswith("$PPID: begun\n")
+
+
 def test_a_command_that_is_not_there_and_a_log_that_cannot_be_written_are_told(schedule: Schedule) -> None:
     words = schedule.words("")
     missing = [*words[: words.index("--")], "--", str(schedule.directory / "no-zrb")]
