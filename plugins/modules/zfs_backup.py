@@ -352,7 +352,7 @@ def main() -> None:
     require(module, *engine_libraries(module.params))
     # Only now, since what it imports needs the Python that was asked for.
     from ..module_utils._ansible.backup import no_backup_due, run_backup
-    from ..module_utils._ansible.job import run_as_job
+    from ..module_utils._ansible.run_as_job import run_as_job
 
     end(module, lambda module: run_as_job(module, run_backup, look=no_backup_due))
 

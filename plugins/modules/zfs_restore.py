@@ -305,8 +305,8 @@ def main() -> None:
     module = RESTORE.create_module()
     require(module, *engine_libraries(module.params))
     # Only now, since what it imports needs the Python that was asked for.
-    from ..module_utils._ansible.job import run_as_job
     from ..module_utils._ansible.restore import restored_before, run_restore
+    from ..module_utils._ansible.run_as_job import run_as_job
 
     end(module, lambda module: run_as_job(module, run_restore, look=restored_before))
 

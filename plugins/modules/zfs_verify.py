@@ -188,7 +188,7 @@ def main() -> None:
     module = VERIFY.create_module()
     require(module, *engine_libraries(module.params))
     # Only now, since what it imports needs the Python that was asked for.
-    from ..module_utils._ansible.job import run_as_job
+    from ..module_utils._ansible.run_as_job import run_as_job
     from ..module_utils._ansible.verify import run_verify
 
     end(module, lambda module: run_as_job(module, run_verify, needs_state=False))

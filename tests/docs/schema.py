@@ -13,7 +13,7 @@ from typing import Any
 from zrb.values import field_types
 from zrb.values.json_records import schema_of
 from zrb.values.manifest import Manifest, Part
-from zrb.values.retirement import RetirementRecord
+from zrb.values.retirement_json import RetirementRecord
 
 DOCS = Path(__file__).parents[2] / "docs"
 WORDS: dict[str, dict[str, Any]] = {

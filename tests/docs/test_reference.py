@@ -26,7 +26,7 @@ from zrb.seal.age_keys import new_identity
 from zrb.seal.signing import SigningKey
 from zrb.values.manifest_json import decode_manifest, encode_manifest
 from zrb.values.part_list_json import decode_part
-from zrb.values.retirement import decode_retirement
+from zrb.values.retirement_json import decode_retirement
 from zrb.values.strict_json import canonical_json
 
 from plugins.module_utils._ansible.requirements import LIBRARIES

@@ -29,7 +29,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from zrb.config.key_files import read_signing_key
 from zrb.errors import BackupsVanished, EngineError, ManifestInvalid, RepositoryChanged, StoreDenied
 from zrb.plan import chain
-from zrb.plan.levels import base_candidates
+from zrb.plan.level_choice import base_candidates
 from zrb.repository.catalogue import Catalogue, read_catalogue
 from zrb.repository.part_list import open_part_list
 from zrb.repository.retirement import RecordWriter

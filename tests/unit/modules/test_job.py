@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from plugins.module_utils._ansible.arguments import VERIFY
-from plugins.module_utils._ansible.job import UNTOLD_S, run_as_job
+from plugins.module_utils._ansible.run_as_job import UNTOLD_S, run_as_job
 from plugins.module_utils._engine.errors import NoSuchBackup
 from plugins.module_utils._engine.state.jobs import Job, find_jobs
 
@@ -190,7 +190,7 @@ def test_who_hung_up_was_not_told(machine: Machine, monkeypatch: pytest.MonkeyPa
     machine.end()
 
     with monkeypatch.context() as patched, pytest.raises(BrokenPipeError):
-        patched.setattr("plugins.module_utils._ansible.job.sys", type("Sys", (), {"stdout": Broken()}))
+        patched.setattr("plugins.module_utils._ansible.run_as_job.sys", type("Sys", (), {"stdout": Broken()}))
         machine.call()
     assert machine.call()["job_id"] == started
 

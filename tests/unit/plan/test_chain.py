@@ -23,7 +23,7 @@ from zrb.plan.chain import (
     resolve_chain,
     select_backup,
 )
-from zrb.plan.levels import base_candidates
+from zrb.plan.level_choice import base_candidates
 from zrb.values.manifest import Manifest, SendRecord
 from zrb.values.repository_names import BackupId
 

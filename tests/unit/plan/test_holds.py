@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from zrb.plan.holds import snapshots_to_release
-from zrb.plan.levels import choose_base
+from zrb.plan.level_choice import choose_base
 from zrb.values.manifest import Manifest
 from zrb.values.zfs import Snapshot
 

@@ -24,7 +24,7 @@ from zrb.plan.chain import check_series
 from zrb.repository.catalogue import Catalogue, read_catalogue
 from zrb.seal.signing import RETIREMENT, SigningKey
 from zrb.values.repository_names import BackupId, Series
-from zrb.values.retirement import RetiredBackup, RetirementRecord, encode_retirement
+from zrb.values.retirement_json import RetiredBackup, RetirementRecord, encode_retirement
 
 from tests.fixtures.committed_repository import CommittedRepository
 from tests.fixtures.retired_repository import KEY, SERIES, RetiredRepository

@@ -16,7 +16,7 @@ from zrb.run.backup import back_up
 from zrb.run.backup.commit import build_manifest, check_stream_edges, commit, finish_commit, sign_manifest
 from zrb.run.backup.survey import Survey, look, survey_dataset
 from zrb.seal.signing import open_envelope
-from zrb.state.heads import highest_seen, remember
+from zrb.state.highest_seen import highest_seen, remember
 from zrb.state.journal import Binding, Journal
 from zrb.stream.backup_pipeline import StoredStream
 from zrb.values.manifest import Manifest

@@ -35,7 +35,7 @@ from zrb.errors import (
 from zrb.run.backup import BackupResult
 from zrb.run.restore import RestoreSelection, plan_restore, restore, restored_guid
 from zrb.seal.age_keys import new_identity
-from zrb.state.heads import highest_seen
+from zrb.state.highest_seen import highest_seen
 from zrb.values.config import KIB
 from zrb.values.zfs import DatasetType, Snapshot
 from zrb.zfs.child_processes import ReceiveChild

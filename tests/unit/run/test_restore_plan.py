@@ -19,7 +19,7 @@ from zrb.errors import (
     RepositoryChanged,
 )
 from zrb.run.restore.plan import RestorePlan, RestoreSelection, read_plan
-from zrb.state.heads import remember
+from zrb.state.highest_seen import remember
 from zrb.values.manifest import Manifest
 from zrb.values.repository_names import Series
 

@@ -57,7 +57,7 @@ def run_jobs(session: Session) -> int:
 
 def run_attach(session: Session) -> int:
     """Run ``attach``. The exit code is that of the job."""
-    from ..report.replay import open_replay
+    from ..report.progress_replay import open_replay
     from ..run.jobs import follow, job_result
 
     args, base_dir = session.args, session.base_dir

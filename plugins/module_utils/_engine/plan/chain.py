@@ -18,7 +18,7 @@ from ..errors import BackupsVanished, ChainBroken, NoSuchBackup
 from ..values.json_records import write_time
 from ..values.manifest import BackupSummary, CataloguedManifest
 from ..values.repository_names import BackupId, Series
-from ..values.retirement import RetiredBackup
+from ..values.retirement_json import RetiredBackup
 
 
 def resolve_chain(manifests: Sequence[BackupSummary], target_id: str) -> tuple[BackupSummary, ...]:

@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 from ..values.manifest import BackupSummary
 from ..values.repository_names import MAX_LEVEL
 from ..values.zfs import Snapshot
-from .levels import base_candidates
+from .level_choice import base_candidates
 
 Reason: TypeAlias = Literal["unfinished", "base", "newest", "held", "not_stored", "kept", "superseded"]
 """Why a snapshot is there. ``superseded`` ones go."""

@@ -35,7 +35,7 @@ from ..values.repository_names import (
     parse_retirement_key,
     parse_series,
 )
-from ..values.retirement import RetiredBackup, merge_retired
+from ..values.retirement_json import RetiredBackup, merge_retired
 from .identity import RepositoryIdentity, identity_problem, read_identity
 from .signed_objects import CataloguedRecord, Place, ReadRecord, SignedReader
 

@@ -23,7 +23,7 @@ from ..seal.signing import RETIREMENT, SigningKey
 from ..store.protocol import Store
 from ..values.manifest import BackupSummary, CataloguedManifest
 from ..values.repository_names import BackupId, Series
-from ..values.retirement import MAX_RETIRED, RetiredBackup, RetirementRecord, encode_retirement, merge_retired
+from ..values.retirement_json import MAX_RETIRED, RetiredBackup, RetirementRecord, encode_retirement, merge_retired
 from .catalogue import Catalogue
 from .signed_objects import CataloguedRecord
 

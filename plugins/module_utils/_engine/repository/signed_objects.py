@@ -26,7 +26,7 @@ from ..store.protocol import Store
 from ..values.manifest import CataloguedManifest, Manifest
 from ..values.manifest_json import decode_manifest
 from ..values.repository_names import IDENTITY_KEY, BackupId, Series
-from ..values.retirement import RetirementRecord, decode_retirement
+from ..values.retirement_json import RetirementRecord, decode_retirement
 from .identity import RepositoryIdentity
 
 

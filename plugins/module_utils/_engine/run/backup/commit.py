@@ -17,7 +17,7 @@ from ...plan.part_proof import beside_listing, proves
 from ...repository.catalogue import read_catalogue
 from ...repository.part_list import write_part_list
 from ...seal.signing import SigningKey
-from ...state.heads import highest_seen, remember
+from ...state.highest_seen import highest_seen, remember
 from ...state.journal import Binding, Journal
 from ...store.protocol import Store
 from ...stream.backup_pipeline import StoredStream

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...errors import EngineError
-from ...plan.levels import BaseChoice
+from ...plan.level_choice import BaseChoice
 from ...values.manifest import BackupSummary, Manifest
 
 

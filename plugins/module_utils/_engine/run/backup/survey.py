@@ -17,10 +17,10 @@ from pathlib import Path
 
 from ...errors import NoSuchSnapshot, NotFound
 from ...plan.chain import check_series, oldest_first
-from ...plan.levels import BaseChoice, choose_base, send_flags
+from ...plan.level_choice import BaseChoice, choose_base, send_flags
 from ...repository.catalogue import Catalogue, read_catalogue
 from ...repository.identity import RepositoryIdentity
-from ...state.heads import read_head
+from ...state.highest_seen import read_head
 from ...state.journal import Binding, Journal, JournalDamaged, backup_id_of, journals_in
 from ...state.known_repositories import former_repositories
 from ...state.locks import dataset_state_dir
@@ -28,7 +28,7 @@ from ...store.protocol import Store
 from ...values.config import Task
 from ...values.manifest import BackupSummary, CataloguedManifest, Encryption
 from ...values.repository_names import Series, new_backup_id
-from ...values.retirement import RetiredBackup
+from ...values.retirement_json import RetiredBackup
 from ...values.zfs import Bookmark, Dataset, Inventory, Pool, Snapshot
 from ...zfs.names import snapshot_name
 from ..context import Context

@@ -20,7 +20,7 @@ from ...plan.chain import next_place
 from ...plan.retention import SeriesPlan
 from ...repository.retirement import RecordWriter
 from ...seal.signing import SigningKey
-from ...state.heads import remember
+from ...state.highest_seen import remember
 from ...state.journal import Journal, JournalDamaged, journals_in
 from ...state.locks import DatasetLocks, dataset_locks, dataset_state_dir
 from ...store.open_store import open_remover

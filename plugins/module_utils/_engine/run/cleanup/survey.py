@@ -20,7 +20,7 @@ from ...plan.price_list import price_list
 from ...plan.retention import SeriesPlan, StoredBackup, plan_series
 from ...repository.catalogue import Catalogue, read_catalogue
 from ...repository.listed_objects import Listed
-from ...state.heads import read_head, series_seen
+from ...state.highest_seen import read_head, series_seen
 from ...store.protocol import Store, UnfinishedUpload
 from ...values.config import Task
 from ...values.manifest import BackupSummary, CataloguedManifest

@@ -18,7 +18,7 @@ from urllib.parse import unquote
 
 from ...config.tasks import policies_for
 from ...errors import EngineError, ManifestInvalid, UsageError
-from ...plan.forecast import MadeBackup, foresee
+from ...plan.cost_forecast import MadeBackup, foresee
 from ...plan.price_list import PriceList, price_list
 from ...plan.retention import StoredParts, Sums, early_fee
 from ...repository.catalogue import Catalogue, read_catalogue

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ...errors import JobLost
-from ...report.replay import parse_record
+from ...report.progress_replay import parse_record
 from ...state.jobs import Job, find_job, find_jobs
 from ...values.json_records import write_time
 

@@ -17,7 +17,7 @@ from ...errors import BackupsVanished, ChainBroken, EngineError, PartMissing, Us
 from ...plan.chain import check_series, walk_chain
 from ...repository.catalogue import Catalogue, read_catalogue
 from ...state.catalogue_cache import CatalogueCache
-from ...state.heads import read_head, series_seen
+from ...state.highest_seen import read_head, series_seen
 from ...store.protocol import Store
 from ...values.config import Task
 from ...values.json_records import write_time

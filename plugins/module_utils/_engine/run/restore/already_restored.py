@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from ...repository.catalogue import read_catalogue
 from ...values.repository_names import Series
 from ..context import Context
+from .held_links import count_links, is_unfinished
 from .plan import RestoreSelection, choose_backup
-from .presence import count_links, is_unfinished
 
 
 def restored_guid(

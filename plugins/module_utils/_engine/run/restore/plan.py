@@ -17,13 +17,13 @@ from ...plan.part_proof import beside_listing
 from ...repository.catalogue import Catalogue, read_catalogue
 from ...repository.part_list import open_part_list
 from ...repository.signed_objects import read_manifest
-from ...state.heads import read_head
+from ...state.highest_seen import read_head
 from ...store.protocol import Store, StoredObject
 from ...values.manifest import BackupSummary, Manifest, Part
 from ...values.repository_names import Series
 from ..context import Context
-from .passage import Resumption, find_resumption
-from .presence import Presence, find_presence
+from .feed_receive import Resumption, find_resumption
+from .held_links import Presence, find_presence
 
 
 @dataclass(frozen=True, slots=True)

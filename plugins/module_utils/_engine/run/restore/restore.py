@@ -29,7 +29,7 @@ from ...plan.buffer_layout import plan_restore_buffers
 from ...plan.restored_properties import restorable_properties
 from ...repository.part_list import open_part_list
 from ...seal.age import HEAD_BYTES, AgeOpener
-from ...state.heads import remember
+from ...state.highest_seen import remember
 from ...state.locks import dataset_locks
 from ...state.restore_trail import forget_trail, keep_trail
 from ...state.restore_under_way import forget_restore, note_restore
@@ -42,8 +42,8 @@ from ...values.manifest import Manifest
 from ...values.recipients import shown
 from ...zfs.protected_receive import RECEIVED_BY
 from ..context import Context
+from .feed_receive import Passage
 from .lazy_receive import LazyReceive
-from .passage import Passage
 from .plan import RestoreLink, RestorePlan, RestoreSelection, read_plan
 from .target import check_target, way_on
 

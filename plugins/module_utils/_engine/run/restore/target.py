@@ -7,11 +7,11 @@
 from __future__ import annotations
 
 from ...errors import NoSuchDataset, NoSuchSnapshot, TargetExists, UsageError, ZfsUnable
-from ...plan.levels import unsupported_flags
+from ...plan.level_choice import unsupported_flags
 from ...values.manifest import Manifest
 from ..context import Context
+from .held_links import find_presence
 from .plan import RestorePlan
-from .presence import find_presence
 
 
 def check_target(context: Context, plan: RestorePlan) -> None:

@@ -13,7 +13,7 @@ from ...errors import EngineError, LocalStateError, ManifestInvalid, RepositoryC
 from ...plan.chain import check_series
 from ...repository.catalogue import Catalogue, read_catalogue
 from ...repository.identity import RepositoryIdentity, write_identity
-from ...state.heads import read_head, remember, series_seen
+from ...state.highest_seen import read_head, remember, series_seen
 from ...state.known_repositories import replace_repository
 from ...store.protocol import Store
 from ...values.config import Task

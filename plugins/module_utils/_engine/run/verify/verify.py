@@ -21,7 +21,7 @@ from ...repository.catalogue import Catalogue, read_catalogue
 from ...repository.part_list import open_part_list
 from ...repository.signed_objects import read_manifest
 from ...seal.signing import no_trusted_signer
-from ...state.heads import read_head, remember, series_seen
+from ...state.highest_seen import read_head, remember, series_seen
 from ...state.spool import Spool
 from ...store.protocol import Store
 from ...values.config import Task

@@ -136,7 +136,7 @@ def _work(module: AnsibleModule, work: Work, config: Config, output: JobOutput) 
 def _import_everything() -> None:
     """Ansible removes the archive that this module came in as soon as it ends; the job goes on without it."""
     archive = getattr(__spec__.loader, "archive", None) if __spec__ else None
-    engine = sys.modules[f"{__name__.removesuffix('._ansible.job')}._engine"]
+    engine = sys.modules[f"{__name__.removesuffix('._ansible.run_as_job')}._engine"]
     for package in (engine, ansible.module_utils):
         # Ansible itself may be installed here as well.
         inside = [path for path in package.__path__ if archive and path.startswith(archive)]

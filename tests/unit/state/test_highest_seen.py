@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 
 import pytest
-from zrb.state.heads import highest_seen, read_head, remember, series_seen
+from zrb.state.highest_seen import highest_seen, read_head, remember, series_seen
 from zrb.values.repository_names import Series
 
 REPOSITORY = "0123456789abcdef" * 2

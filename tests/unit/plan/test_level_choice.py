@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from zrb.errors import LevelUnavailable, ZfsUnable
 from zrb.plan.chain import oldest_first, resolve_chain
-from zrb.plan.levels import BaseChoice, base_candidates, choose_base, send_flags
+from zrb.plan.level_choice import BaseChoice, base_candidates, choose_base, send_flags
 from zrb.values.manifest import Encryption, Manifest, SendRecord
 from zrb.values.zfs import Capabilities, Dataset
 

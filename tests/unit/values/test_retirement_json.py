@@ -20,7 +20,7 @@ from jsonschema import Draft202012Validator
 from zrb.errors import ManifestInvalid
 from zrb.values.manifest_json import MAX_PAYLOAD_BYTES
 from zrb.values.repository_names import BackupId
-from zrb.values.retirement import (
+from zrb.values.retirement_json import (
     MAX_RETIRED,
     RetiredBackup,
     RetirementRecord,

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from zrb.plan.forecast import MadeBackup, foresee
+from zrb.plan.cost_forecast import MadeBackup, foresee
 from zrb.plan.price_list import AWS
 from zrb.plan.retention import StoredBackup, StoredParts, Sums
 from zrb.values.retention import Retention
