@@ -118,7 +118,9 @@ def test_verify_serves_all_and_tells_what_is_damaged(ansible: Ansible, nas: Nas,
     ansible.play([{"zrb.fleet.zfs_backup": {"config": str(nas.config), "task": "home", "level": 0}}])
     damaged = shutil.copytree(nas.repository, tmp_path / "damaged")
     part = min(damaged.rglob("*.age"))
-    part.write_bytes(part.read_bytes()[:-1] + b"?")
+    content = bytearray(part.read_bytes())
+    content[-1] ^= 1
+    part.write_bytes(content)
     config = tmp_path / "damaged.yaml"
     changes = {"local": {"enabled": True, "path": str(damaged)}, "base_dir": str(tmp_path / "other-state")}
     config.write_text(yaml.safe_dump(yaml.safe_load(nas.config.read_text()) | changes))
