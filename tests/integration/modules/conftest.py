@@ -100,8 +100,12 @@ def collections_path() -> str:
 
 @pytest.fixture
 def ansible(tmp_path: Path, collections_path: str, pool_guard_on_path: Path) -> Ansible:
+    """The one of a test."""
+    return ansible_in(tmp_path / "ansible", collections_path)
+
+
+def ansible_in(directory: Path, collections_path: str) -> Ansible:
     """Ansible for the local machine, with this collection, with this Python, and with nothing of the user's."""
-    directory = tmp_path / "ansible"
     directory.mkdir()
     (directory / "ansible.cfg").write_text("[defaults]\n")
     (directory / "inventory.ini").write_text("localhost\n")

@@ -14,6 +14,7 @@ PAGES = {
     "Back up and restore": (
         "docs/first-backup",
         "docs/fleet",
+        "docs/awx",
         "docs/restore-a-nas-from-nothing",
         "docs/restore-by-hand",
         "docs/retention",

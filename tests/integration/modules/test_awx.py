@@ -1,0 +1,148 @@
+# Copyright (c) zrb.fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The page "Run it from AWX": followed with the modules of awx.awx."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.docs.stage import Stage
+from tests.fakes.controller import Controller, served
+from tests.integration.modules.conftest import ROOT, Ansible, ansible_in
+
+PAGE = ROOT / "docs/awx.md"
+CANARY = "wJalrXUtnFEMI/CANARY/bPxRfiCYSECRET"
+
+
+@pytest.fixture(scope="module")
+def awx_collection() -> Path:
+    """Where the collection awx.awx is."""
+    got = subprocess.run([ROOT / "tests/setup/awx-collection"], capture_output=True, text=True, check=False)
+    if got.returncode:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"no collection awx.awx: {got.stderr}")
+    return Path(got.stdout.strip())
+
+
+@pytest.fixture(scope="module")
+def controller(awx_collection: Path) -> Iterator[tuple[Controller, str]]:
+    """An AWX with nothing in it, and its address."""
+    manifest = json.loads((awx_collection / "ansible_collections/awx/awx/MANIFEST.json").read_text())
+    playbooks = {str(path.relative_to(ROOT)) for path in (ROOT / "playbooks").glob("*.yml")}
+    stored = Controller(playbooks, version=manifest["collection_info"]["version"])
+    with served(stored) as url:
+        yield stored, url
+
+
+@pytest.fixture(scope="module")
+def administrator(
+    controller: tuple[Controller, str], awx_collection: Path, collections_path: str, tmp_path_factory: Any
+) -> Ansible:
+    """Who follows the page."""
+    made = ansible_in(tmp_path_factory.mktemp("awx") / "ansible", f"{collections_path}:{awx_collection}")
+    stored, url = controller
+    made.environment.update(CONTROLLER_HOST=url, CONTROLLER_OAUTH_TOKEN=stored.token, ANSIBLE_PIPELINING="1")
+    return made
+
+
+@pytest.fixture(scope="module")
+def awx(controller: tuple[Controller, str], administrator: Ansible) -> Controller:
+    """The AWX that the page leaves behind."""
+    places: dict[str, Any] = {
+        "ansible-builder build --tag registry.example.net/nas/zrb-fleet:1": "ansible-builder create"
+    }
+    Stage(administrator.directory, places, administrator.environment).play(PAGE)
+    return controller[0]
+
+
+@pytest.fixture
+def restored(awx: Controller) -> Iterator[Controller]:
+    """The same, which is put back after a test."""
+    before = everything(awx)
+    yield awx
+    awx.stored, awx.surveys, awx.lists = before
+
+
+def set_up(administrator: Ansible, *words: str) -> str:
+    return administrator.run("ansible-playbook", "zrb.fleet.awx", "-e", "@awx.yml", *words)
+
+
+def everything(awx: Controller) -> Any:
+    return deepcopy((awx.stored, awx.surveys, awx.lists))
+
+
+def test_a_second_run_changes_nothing(awx: Controller, administrator: Ansible) -> None:
+    before = everything(awx)
+    assert "changed=0 " in set_up(administrator)
+    assert everything(awx) == before
+
+
+def test_credentials_are_used_by_their_type_and_their_secrets_not_shown(
+    restored: Controller, administrator: Ansible
+) -> None:
+    awx = restored
+
+    def credential(kind: str, **inputs: str) -> dict[str, Any]:
+        entry = {"name": f"my {kind}", "credential_type": kind, "organization": "Default"}
+        return {**entry, **({"inputs": inputs, "update_secrets": False} if inputs else {})}
+
+    entries = [
+        credential("Machine", username="root", ssh_key_data=CANARY),
+        credential("Vault", vault_password=CANARY),
+        credential("Source Control", password=CANARY),
+        credential("Container Registry"),
+        credential("zrb.fleet repository", access_key="AKIACANARY", secret_key=CANARY),
+    ]
+    other = {"controller_credentials": entries, "zrb_awx_backup_schedules": True, "zrb_hosts": "vault"}
+    (administrator.directory / "other.json").write_text(json.dumps(other))
+    said = set_up(administrator, "-e", "@other.json", "-vvv")
+    assert CANARY not in said
+
+    def credentials_of(template: str) -> set[str]:
+        item = awx.named("job_templates", template)
+        return {one["name"] for one in awx.listed(item, "credentials", "credentials")}
+
+    login = {"my Machine", "my Vault"}
+    assert credentials_of("zrb.fleet status") == credentials_of("zrb.fleet backup") == login
+    assert credentials_of("zrb.fleet deploy") == {*login, "my zrb.fleet repository"}
+    used = {item["name"]: item["id"] for item in awx.stored["credentials"].values()}
+    assert awx.named("projects", "zrb.fleet inventory")["credential"] == used["my Source Control"]
+    assert awx.named("projects", "zrb.fleet")["credential"] is None
+    assert awx.named("execution_environments", "zrb.fleet")["credential"] == used["my Container Registry"]
+    assert all(schedule["enabled"] for schedule in awx.stored["schedules"].values())
+    assert json.loads(awx.named("job_templates", "zrb.fleet backup")["extra_vars"])["zrb_hosts"] == "vault"
+
+
+def test_of_what_is_not_given_the_name_is_said(administrator: Ansible) -> None:
+    said = administrator.run("ansible-playbook", "zrb.fleet.awx", "-e", "zrb_awx_image=x", status=2)
+    assert "zrb_awx_inventory_url" in said
+
+
+def test_every_failure_is_told_and_no_backup_runs_beside_another(awx: Controller) -> None:
+    for template in awx.stored["job_templates"].values():
+        (told,) = awx.listed(template, "notification_templates_error", "notification_templates")
+        assert told["name"] == "Backups need attention"
+    assert not awx.named("job_templates", "zrb.fleet backup")["allow_simultaneous"]
+
+
+def test_the_context_of_the_image_holds_the_collection_and_all_its_libraries(
+    awx: Controller, administrator: Ansible
+) -> None:
+    context = administrator.directory / "context"
+    assert "collections:\n- zrb.fleet\n" in (context / "_build/requirements.yml").read_text()
+    collections = administrator.environment["ANSIBLE_COLLECTIONS_PATH"].partition(":")[0]
+    found = yaml.safe_load(administrator.run("ansible-builder", "introspect", collections))["python"]
+    lines = (ROOT / "meta/ee-requirements.txt").read_text().splitlines()
+    # PyYAML comes with Ansible itself, so that it is not asked for.
+    wanted = [line for line in lines if not line.startswith(("#", "PyYAML"))]
+    assert sorted(line.partition("#")[0].strip() for line in found) == sorted(wanted)
