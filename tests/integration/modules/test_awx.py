@@ -2,24 +2,30 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The page "Run it from AWX": followed with the modules of awx.awx."""
+"""The page "Run it from AWX": followed with the modules of awx.awx, and each job template run as AWX would."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from tests.docs.page import blocks_of
 from tests.docs.stage import Stage
+from tests.fakes.awx_job import Launch, events, kept, write_job
 from tests.fakes.controller import Controller, served
-from tests.integration.modules.conftest import ROOT, Ansible, ansible_in
+from tests.fakes.controller_rules import Refused
+from tests.integration.modules.conftest import BIN, ROOT, Ansible, Nas, ansible_in
 
 PAGE = ROOT / "docs/awx.md"
 CANARY = "wJalrXUtnFEMI/CANARY/bPxRfiCYSECRET"
@@ -146,3 +152,88 @@ def test_the_context_of_the_image_holds_the_collection_and_all_its_libraries(
     # PyYAML comes with Ansible itself, so that it is not asked for.
     wanted = [line for line in lines if not line.startswith(("#", "PyYAML"))]
     assert sorted(line.partition("#")[0].strip() for line in found) == sorted(wanted)
+
+
+class Jobs:
+    """AWX and its execution node."""
+
+    def __init__(self, awx: Controller, ansible: Ansible) -> None:
+        self.awx = awx
+        self.ansible = ansible
+        self.count = 0
+
+    def run(self, launch: Launch, *, status: str = "successful") -> list[dict[str, Any]]:
+        """Run a job; its events. Nothing that AWX keeps of it may hold the canary."""
+        self.count += 1
+        directory = self.ansible.directory / f"job{self.count}"
+        playbook = write_job(self.awx, launch, directory, project=ROOT)
+        command = [str(BIN / "ansible-runner"), "run", str(directory), "--playbook", playbook, "--ident", "1"]
+        environment = {**os.environ, **self.ansible.environment, "PATH": f"{BIN}:{os.environ['PATH']}"}
+        del environment["ANSIBLE_INVENTORY"]
+        subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        files = kept(directory)
+        assert files["artifacts/1/status"] == status, files["artifacts/1/stdout"]
+        assert [name for name, text in files.items() if CANARY in text] == []
+        return events(directory)
+
+
+@pytest.fixture
+def jobs(awx: Controller, ansible: Ansible) -> Jobs:
+    ansible.environment["ANSIBLE_PIPELINING"] = "1"
+    return Jobs(awx, ansible)
+
+
+def hosts(**variables: Any) -> dict[str, Any]:
+    """An inventory as AWX hands it to a job."""
+    # Whoever runs the tests stays who that is.
+    own = {"ansible_connection": "local", "ansible_become": False, "ansible_python_interpreter": sys.executable}
+    return {"nas": {"hosts": ["right"]}, "_meta": {"hostvars": {"right": own | variables}}}
+
+
+def tasks_of(told: list[dict[str, Any]], event: str) -> dict[str, Any]:
+    """The results of the tasks that ended so, by their names."""
+    return {one["event_data"]["task"]: one["event_data"]["res"] for one in told if one["event"] == event}
+
+
+def table(told: list[dict[str, Any]]) -> str:
+    """What a job shows at its end."""
+    return "\n".join(tasks_of(told, "runner_on_ok")["Show all hosts"]["msg"])
+
+
+@pytest.mark.zfs
+def test_a_job_backs_up_and_another_finds_the_backup(jobs: Jobs, nas: Nas) -> None:
+    inventory = hosts(zrb_command=str(BIN / "zrb"), zrb_config=str(nas.config), zrb_user="root")
+    answers = {"zrb_level": "0", "zrb_tasks": "", "zrb_strict_level": "false", "zrb_throttle": 2}
+    backup = Launch("zrb.fleet backup", inventory, answers)
+    assert re.search(r"^right +home +0 .* plan$", table(jobs.run(replace(backup, job_type="check"))), re.MULTILINE)
+    missing = jobs.run(Launch("zrb.fleet status", inventory), status="failed")
+    assert "Fail for each host that has failed" in tasks_of(missing, "runner_on_failed")
+
+    jobs.run(backup)
+    (manifest,) = (nas.repository / "manifests").rglob("*.json")
+    assert manifest.stem in table(jobs.run(Launch("zrb.fleet status", inventory)))
+
+
+def test_a_job_deploys_with_secrets_that_nothing_shows(jobs: Jobs) -> None:
+    (block,) = (block for block in blocks_of(PAGE) if block.path and block.path.startswith("inventory/"))
+    task = {"name": "home", "pool": "tank", "dataset": "home"}
+    recipient = "age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj"
+    inventory = hosts(
+        **yaml.safe_load(block.text),
+        config_settings={"age_recipients": [recipient], "s3": {"bucket": "b"}, "tasks": [task]},
+        schedule_state="absent",
+    )
+    deploy = Launch("zrb.fleet deploy", inventory, job_type="check")
+    with pytest.raises(Refused, match="secret_key"):
+        jobs.run(deploy)
+    secret = {"access_key": "AKIACANARY", "secret_key": CANARY}
+    written = jobs.run(replace(deploy, inputs={"zrb.fleet repository": secret}))
+    assert "Write the credentials" in tasks_of(written, "runner_on_ok")
+
+
+@pytest.mark.parametrize("answers", [{"zrb_level": "5"}, {"zrb_level": 0}, {"zrb_user": "root"}, {"zrb_throttle": -1}])
+def test_a_job_is_not_started_with_answers_that_the_survey_does_not_allow(
+    awx: Controller, tmp_path: Path, answers: dict[str, Any]
+) -> None:
+    with pytest.raises(Refused, match=next(iter(answers))):
+        write_job(awx, Launch("zrb.fleet backup", hosts(), answers), tmp_path / "job", project=ROOT)
