@@ -25,7 +25,7 @@ class Launch:
     inventory: Item
     answers: Item = field(default_factory=dict)
     inputs: Mapping[str, Item] = field(default_factory=dict)
-    job_type: str = "run"
+    job_type: str | None = None
 
 
 def write_job(controller: Controller, launch: Launch, directory: Path, *, project: Path) -> str:
@@ -36,7 +36,7 @@ def write_job(controller: Controller, launch: Launch, directory: Path, *, projec
     words = ["-vvv", "--diff"]
     if template["forks"]:
         words += ["--forks", str(template["forks"])]
-    if launch.job_type == "check":
+    if (launch.job_type or template["job_type"]) == "check":
         words.append("--check")
     for name in ("env", "inventory"):
         (directory / name).mkdir(parents=True)

@@ -29,15 +29,17 @@ class Kind:
 
     type: str
     required: tuple[str, ...] = ()
+    """And the identity."""
     defaults: Item = field(default_factory=dict)
     """What AWX fills in for what is not sent."""
     related: tuple[str, ...] = ()
     """Lists of other objects."""
+    identity: str = "name"
 
     @property
     def fields(self) -> set[str]:
         """All that may be sent."""
-        return {"name", "description", *self.required, *self.defaults}
+        return {self.identity, "description", *self.required, *self.defaults}
 
 
 _TOLD = ("notification_templates_started", "notification_templates_success", "notification_templates_error")
@@ -72,14 +74,28 @@ KINDS = {
         {"organization": None, "execution_environment": None, "job_type": "run", "forks": 0, "extra_vars": "", **_OFF},
         ("credentials", *_TOLD),
     ),
+    "workflow_job_templates": Kind(
+        "workflow_job_template",
+        defaults={"organization": None, "allow_simultaneous": False, "survey_enabled": False},
+        related=(*_TOLD, "notification_templates_approvals"),
+    ),
+    "workflow_job_template_nodes": Kind(
+        "workflow_job_template_node",
+        ("workflow_job_template",),
+        {"unified_job_template": None},
+        ("success_nodes",),
+        identity="identifier",
+    ),
+    "workflow_approval_templates": Kind("workflow_approval_template", defaults={"timeout": 0}),
     "schedules": Kind("schedule", ("unified_job_template", "rrule"), {"extra_data": {}, "enabled": True}),
 }
-UNIFIED = ("projects", "inventory_sources", "job_templates")
+UNIFIED = ("projects", "inventory_sources", "job_templates", "workflow_job_templates", "workflow_approval_templates")
 REFERENCES = {
     **{name: (f"{name}s",) for name in ("organization", "credential_type", "credential", "project")},
     "execution_environment": ("execution_environments",),
     "inventory": ("inventories",),
     "source_project": ("projects",),
+    "workflow_job_template": ("workflow_job_templates",),
     "unified_job_template": UNIFIED,
 }
 """Where the objects are that a field names by their number."""
@@ -122,8 +138,8 @@ class Controller:
 
     def survey_of(self, number: int) -> Item:
         """What is asked for when a job of this template is started."""
-        template = self.stored["job_templates"].get(number, {"survey_enabled": False})
-        return self.surveys.get(number, {}) if template["survey_enabled"] else {}
+        templates = self.stored["job_templates"] | self.stored["workflow_job_templates"]
+        return self.surveys.get(number, {}) if templates[number]["survey_enabled"] else {}
 
     def find(self, endpoint: str, filters: list[tuple[str, str]]) -> list[Item]:
         """The objects that meet all filters."""
@@ -139,6 +155,9 @@ class Controller:
         url = f"/api/v2/{endpoint}/{item['id']}/"
         shown = {**item, "type": KINDS[endpoint].type, "url": url, "summary_fields": {}}
         shown["related"] = {"survey_spec": f"{url}survey_spec/"} if "survey_enabled" in item else {}
+        if endpoint == "workflow_job_template_nodes" and (number := item["unified_job_template"]):
+            (source,) = (one for one in UNIFIED if number in self.stored[one])
+            shown["related"]["unified_job_template"] = f"/api/v2/{source}/{number}/"
         if endpoint == "credentials":
             fields = self.stored["credential_types"][item["credential_type"]]["inputs"]["fields"]
             secret = {one["id"] for one in fields if one.get("secret")}
@@ -148,16 +167,22 @@ class Controller:
     def create(self, endpoint: str, sent: Item) -> Item:
         """Keep a new object."""
         kind = KINDS[endpoint]
-        if missing := [name for name in ("name", *kind.required) if sent.get(name) in (None, "")]:
+        if missing := [name for name in (kind.identity, *kind.required) if sent.get(name) in (None, "")]:
             raise Refused(f"{kind.type}: {missing} must be given")
-        if any(item["name"] == sent["name"] for item in self.stored[endpoint].values()):
-            raise Refused(f"{kind.type}: there is a {sent['name']} already")
+        if any(item[kind.identity] == sent[kind.identity] for item in self.stored[endpoint].values()):
+            raise Refused(f"{kind.type}: there is a {sent[kind.identity]} already")
         return self._keep(endpoint, self._checked(endpoint, {"description": "", **kind.defaults}, sent))
 
     def change(self, endpoint: str, number: int, sent: Item) -> Item:
         """Change fields of an object."""
         self.stored[endpoint][number] = self._checked(endpoint, self.stored[endpoint][number], sent)
         return self.stored[endpoint][number]
+
+    def approve_at(self, number: int, sent: Item) -> Item:
+        """Make a node of a workflow one that waits for an approval."""
+        made = self.create("workflow_approval_templates", sent)
+        self.change("workflow_job_template_nodes", number, {"unified_job_template": made["id"]})
+        return made
 
     def set_survey(self, number: int, sent: Item) -> None:
         """Give a template its questions."""
@@ -184,6 +209,7 @@ class Controller:
         return self.stored[endpoint][number]
 
     def _checked(self, endpoint: str, before: Item, sent: Item) -> Item:
+        sent = {name: value for name, value in sent.items() if name != "type"}  # which AWX ignores
         if unknown := sent.keys() - KINDS[endpoint].fields:
             raise Refused(f"{endpoint} has no field {unknown}")
         for name, sources in REFERENCES.items():
@@ -241,6 +267,11 @@ class _Handler(BaseHTTPRequestHandler):
                 reply = 200, _page(controller.find(endpoint, parse_qsl(url.query, keep_blank_values=True)))
             case "POST", endpoint:
                 reply = 201, controller.shown(endpoint, controller.create(endpoint, sent))
+            case "GET", endpoint, number:
+                reply = 200, controller.shown(endpoint, controller.stored[endpoint][int(number)])
+            case "POST", "workflow_job_template_nodes", number, "create_approval_template":
+                made = controller.approve_at(int(number), sent)
+                reply = 201, controller.shown("workflow_approval_templates", made)
             case "PATCH", endpoint, number:
                 reply = 200, controller.shown(endpoint, controller.change(endpoint, int(number), sent))
             case "GET", _, number, "survey_spec":

@@ -24,11 +24,15 @@ from tests.docs.page import blocks_of
 from tests.docs.stage import Stage
 from tests.fakes.awx_job import Launch, events, kept, write_job
 from tests.fakes.controller import Controller, served
-from tests.fakes.controller_rules import Refused
+from tests.fakes.controller_rules import Refused, answered
+from tests.fixtures.file_tree import compare, describe_tree
 from tests.integration.modules.conftest import BIN, ROOT, Ansible, Nas, ansible_in
+from tests.integration.zfs_fixtures import command
 
 PAGE = ROOT / "docs/awx.md"
 CANARY = "wJalrXUtnFEMI/CANARY/bPxRfiCYSECRET"
+HOST = "zrbtest-nas"
+"""The host of the inventory, which the configuration calls so too."""
 
 
 @pytest.fixture(scope="module")
@@ -108,8 +112,10 @@ def test_credentials_are_used_by_their_type_and_their_secrets_not_shown(
         credential("Source Control", password=CANARY),
         credential("Container Registry"),
         credential("zrb.fleet repository", access_key="AKIACANARY", secret_key=CANARY),
+        credential("zrb.fleet restore key", private_key=CANARY),
     ]
     other = {"controller_credentials": entries, "zrb_awx_backup_schedules": True, "zrb_hosts": "vault"}
+    other |= {"controller_inventories": [], "controller_inventory_sources": [], "controller_workflows": []}
     (administrator.directory / "other.json").write_text(json.dumps(other))
     said = set_up(administrator, "-e", "@other.json", "-vvv")
     assert CANARY not in said
@@ -119,8 +125,10 @@ def test_credentials_are_used_by_their_type_and_their_secrets_not_shown(
         return {one["name"] for one in awx.listed(item, "credentials", "credentials")}
 
     login = {"my Machine", "my Vault"}
-    assert credentials_of("zrb.fleet status") == credentials_of("zrb.fleet backup") == login
+    for template in ("status", "backup", "verify", "restore plan"):
+        assert credentials_of(f"zrb.fleet {template}") == login
     assert credentials_of("zrb.fleet deploy") == {*login, "my zrb.fleet repository"}
+    assert credentials_of("zrb.fleet restore") == {*login, "my zrb.fleet repository", "my zrb.fleet restore key"}
     used = {item["name"]: item["id"] for item in awx.stored["credentials"].values()}
     assert awx.named("projects", "zrb.fleet inventory")["credential"] == used["my Source Control"]
     assert awx.named("projects", "zrb.fleet")["credential"] is None
@@ -135,9 +143,11 @@ def test_of_what_is_not_given_the_name_is_said(administrator: Ansible) -> None:
 
 
 def test_every_failure_is_told_and_no_backup_runs_beside_another(awx: Controller) -> None:
-    for template in awx.stored["job_templates"].values():
+    (workflow,) = awx.stored["workflow_job_templates"].values()
+    for template in (*awx.stored["job_templates"].values(), workflow):
         (told,) = awx.listed(template, "notification_templates_error", "notification_templates")
         assert told["name"] == "Backups need attention"
+    assert awx.listed(workflow, "notification_templates_approvals", "notification_templates") == [told]
     assert not awx.named("job_templates", "zrb.fleet backup")["allow_simultaneous"]
 
 
@@ -163,17 +173,19 @@ class Jobs:
         self.count = 0
 
     def run(self, launch: Launch, *, status: str = "successful") -> list[dict[str, Any]]:
-        """Run a job; its events. Nothing that AWX keeps of it may hold the canary."""
+        """Run a job; its events. Nothing that AWX keeps of it may hold a secret."""
         self.count += 1
         directory = self.ansible.directory / f"job{self.count}"
         playbook = write_job(self.awx, launch, directory, project=ROOT)
-        command = [str(BIN / "ansible-runner"), "run", str(directory), "--playbook", playbook, "--ident", "1"]
+        words = [str(BIN / "ansible-runner"), "run", str(directory), "--playbook", playbook, "--ident", "1"]
         environment = {**os.environ, **self.ansible.environment, "PATH": f"{BIN}:{os.environ['PATH']}"}
         del environment["ANSIBLE_INVENTORY"]
-        subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        subprocess.run(words, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False)
         files = kept(directory)
         assert files["artifacts/1/status"] == status, files["artifacts/1/stdout"]
-        assert [name for name, text in files.items() if CANARY in text] == []
+        for inputs in launch.inputs.values():
+            for secret in (value for name, value in inputs.items() if name != "access_key"):
+                assert [name for name, text in files.items() if secret in text] == []
         return events(directory)
 
 
@@ -187,7 +199,7 @@ def hosts(**variables: Any) -> dict[str, Any]:
     """An inventory as AWX hands it to a job."""
     # Whoever runs the tests stays who that is.
     own = {"ansible_connection": "local", "ansible_become": False, "ansible_python_interpreter": sys.executable}
-    return {"nas": {"hosts": ["right"]}, "_meta": {"hostvars": {"right": own | variables}}}
+    return {"nas": {"hosts": [HOST]}, "_meta": {"hostvars": {HOST: own | variables}}}
 
 
 def tasks_of(told: list[dict[str, Any]], event: str) -> dict[str, Any]:
@@ -205,13 +217,60 @@ def test_a_job_backs_up_and_another_finds_the_backup(jobs: Jobs, nas: Nas) -> No
     inventory = hosts(zrb_command=str(BIN / "zrb"), zrb_config=str(nas.config), zrb_user="root")
     answers = {"zrb_level": "0", "zrb_tasks": "", "zrb_strict_level": "false", "zrb_throttle": 2}
     backup = Launch("zrb.fleet backup", inventory, answers)
-    assert re.search(r"^right +home +0 .* plan$", table(jobs.run(replace(backup, job_type="check"))), re.MULTILINE)
+    assert re.search(rf"^{HOST} +home +0 .* plan$", table(jobs.run(replace(backup, job_type="check"))), re.MULTILINE)
     missing = jobs.run(Launch("zrb.fleet status", inventory), status="failed")
     assert "Fail for each host that has failed" in tasks_of(missing, "runner_on_failed")
 
     jobs.run(backup)
     (manifest,) = (nas.repository / "manifests").rglob("*.json")
     assert manifest.stem in table(jobs.run(Launch("zrb.fleet status", inventory)))
+
+
+def in_order(awx: Controller, workflow: dict[str, Any]) -> list[dict[str, Any]]:
+    """The nodes of a workflow of which each follows the success of the one before it."""
+    nodes = [item for item in awx.stored["workflow_job_template_nodes"].values() if item["workflow_job_template"] == workflow["id"]]
+    follows = {node["id"]: awx.listed(node, "success_nodes", "workflow_job_template_nodes") for node in nodes}
+    followers = [node["id"] for after in follows.values() for node in after]
+    (first,) = (node for node in nodes if node["id"] not in followers)
+    path = [first]
+    while after := follows[path[-1]["id"]]:
+        path += after
+    assert len(path) == len(nodes)
+    return path
+
+
+@pytest.mark.zfs
+def test_the_workflow_restores_what_was_planned_once_it_is_approved(jobs: Jobs, nas: Nas, tmp_path: Path) -> None:
+    awx = jobs.awx
+    inventory = hosts(zrb_command=str(BIN / "zrb"), zrb_config=str(nas.config), zrb_user="root", zrb_signer=nas.signer)
+    jobs.run(Launch("zrb.fleet backup", inventory, {"zrb_level": "0"}))
+    files = describe_tree(nas.files)
+
+    (secret,) = (line for line in nas.age_key.read_text().splitlines() if line.startswith("AGE-SECRET-KEY-"))
+    inputs = {
+        "zrb.fleet restore key": {"private_key": secret},
+        "zrb.fleet repository": {"access_key": "AKIACANARY", "secret_key": CANARY},
+    }
+    (workflow,) = awx.stored["workflow_job_templates"].values()
+    target = f"{nas.restore}/approved"
+    survey = awx.survey_of(workflow["id"])
+    said = answered(survey, {"zrb_hosts": HOST, "zrb_target": target})
+    approved = False
+    for node in in_order(awx, workflow):
+        if node["unified_job_template"] in awx.stored["workflow_approval_templates"]:
+            assert target not in command("zfs", "list", "-H", "-o", "name").splitlines()
+            approved = True
+            continue
+        template = awx.stored["job_templates"][node["unified_job_template"]]
+        asked = {question["variable"] for question in awx.survey_of(template["id"])["spec"]}
+        answers = {name: value for name, value in said.items() if name in asked}
+        # The key is there once it is needed, and not before.
+        jobs.run(Launch(template["name"], inventory, answers, inputs if approved else {}))
+
+    restored = f"{target}/{nas.dataset.partition('/')[2]}"
+    command("zfs", "set", "canmount=on", restored)
+    command("zfs", "set", f"mountpoint={tmp_path / 'place'}", restored)
+    assert compare(files, describe_tree(tmp_path / "place")) == []
 
 
 def test_a_job_deploys_with_secrets_that_nothing_shows(jobs: Jobs) -> None:
