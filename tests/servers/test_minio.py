@@ -103,6 +103,7 @@ ACTIONS: dict[str, Callable[[Any, str], object]] = {
     "write a record": lambda client, _: client.put_object(Bucket=BUCKET, Key=f"{PREFIX}{RECORD}", Body=b"new"),
     "write elsewhere": lambda client, _: client.put_object(Bucket=BUCKET, Key="other/data/new", Body=b"new"),
     "upload and abort": lambda client, _: _begin_upload(client),
+    "list uploads": lambda client, _: client.list_multipart_uploads(Bucket=BUCKET, Prefix="nas/data/"),
     "delete": lambda client, _: client.delete_object(Bucket=BUCKET, Key="nas/data/old"),
     "delete the identity": lambda client, _: client.delete_object(Bucket=BUCKET, Key="nas/zrb.json"),
     "delete elsewhere": lambda client, _: client.delete_object(Bucket=BUCKET, Key="other/data/old"),
@@ -117,7 +118,7 @@ ACTIONS: dict[str, Callable[[Any, str], object]] = {
 ALLOWED = {
     "writer": {"list", "read", "write", "upload and abort"},
     "reader": {"list", "read"},
-    "cleaner": {"list", "read", "write a record", "delete"},
+    "cleaner": {"list", "read", "write a record", "list uploads", "delete"},
 }
 
 
