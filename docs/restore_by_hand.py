@@ -34,12 +34,10 @@ SIGNED, ED25519 = {"keyid": HASH, "sig": BASE64}, bytes.fromhex("302a300506032b6
 ML_DSA = bytes.fromhex("308207b2300b0609608648016503040312038207a100")  # like ED25519, what a key file begins with
 ENVELOPE = {"payloadType": LINE, "payload": BASE64, "signatures": [(SIGNED, SIGNED | {"public": BASE64})]}
 IDENTITY = {"format": range(1, 2), "repository_id": "[0-9a-f]{32}", "created": TIME}
-RETIRED = {"backup_id": ID, "seq": POSITIVE, "manifest_sha256": HASH, "retired": TIME, "reason": TEXT}
-RECORD = {x: IDENTITY[x] for x in ("format", "repository_id")} | {
-    "host": TEXT,
-    "dataset": DATASET,
-    "backups": [RETIRED],
-}
+RETIRED = {"backup_id": ID, "seq": POSITIVE, "manifest_sha256": HASH, "snapshot_guid": GUID,
+           "retired": TIME, "reason": TEXT}  # fmt: skip
+RECORD = {x: IDENTITY[x] for x in ("format", "repository_id")}
+RECORD |= {"host": TEXT, "dataset": DATASET, "backups": [RETIRED]}
 VERIFY = ["openssl", "pkeyutl", "-verify", "-rawin", "-pubin", "-keyform", "DER"]
 MANIFEST = IDENTITY | {
     "backup_id": ID, "host": TEXT, "seq": POSITIVE, "previous": (None, HASH), "level": LEVEL, "level_requested": LEVEL,

@@ -48,17 +48,28 @@ def snapshots_to_release(
 
 
 def superseded_snapshots(
-    manifests: Sequence[BackupSummary], snapshots: Sequence[Snapshot], *, bound: Container[str], keep: int
+    manifests: Sequence[BackupSummary],
+    snapshots: Sequence[Snapshot],
+    *,
+    retired: Container[str],
+    bound: Container[str],
+    keep: int,
 ) -> tuple[Snapshot, ...]:
-    """The snapshots to destroy: zrb took them, they are backed up, nobody holds them, and no later backup starts from
-    them. The newest one that is backed up stays, and so do the newest ``keep`` of the others. Arguments are those of
-    :func:`snapshots_to_release`; all manifests of the series must have been read."""
-    reasons = why_kept(manifests, snapshots, bound=bound, keep=keep)
+    """The snapshots to destroy: zrb took them, they are or were backed up, nobody holds them, and no later backup
+    starts from them. The newest one that is backed up stays, and so do the newest ``keep`` of the others. Arguments are
+    those of :func:`snapshots_to_release`, and ``retired``, the guids of the snapshots of retired backups; all manifests
+    of the series must have been read."""
+    reasons = why_kept(manifests, snapshots, retired=retired, bound=bound, keep=keep)
     return tuple(one for one in snapshots if one.ours and reasons[one.name] == "superseded")
 
 
 def why_kept(
-    manifests: Sequence[BackupSummary], snapshots: Sequence[Snapshot], *, bound: Container[str], keep: int
+    manifests: Sequence[BackupSummary],
+    snapshots: Sequence[Snapshot],
+    *,
+    retired: Container[str],
+    bound: Container[str],
+    keep: int,
 ) -> dict[str, Reason]:
     """Why each of ``snapshots`` is there, by its name: as if zrb had taken all of them."""
     needed = needed_as_base(manifests)
@@ -75,7 +86,7 @@ def why_kept(
             reasons[one.name] = "newest"
         elif one.user_holds:
             reasons[one.name] = "held"
-        elif one.guid not in committed:
+        elif one.guid not in committed and (one.guid not in retired or one.createtxg > newest):
             reasons[one.name] = "not_stored"
         elif one.ours and more < keep:
             more += 1

@@ -123,4 +123,4 @@ def _check_not_needed(chosen: Sequence[CataloguedManifest], there: Sequence[Back
 
 def _retired(found: CataloguedManifest, reason: str, now: datetime) -> RetiredBackup:
     manifest = found.manifest
-    return RetiredBackup(manifest.backup_id, manifest.seq, found.payload_sha256, now, reason)
+    return RetiredBackup(manifest.backup_id, manifest.seq, found.payload_sha256, manifest.snapshot.guid, now, reason)

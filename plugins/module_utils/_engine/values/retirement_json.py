@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Final, Literal
 
 from ..errors import ManifestInvalid
-from .field_types import AnyBackupId, DatasetName, Hash, Name, Positive, Reason, RepositoryId, Time
+from .field_types import AnyBackupId, DatasetName, Guid, Hash, Name, Positive, Reason, RepositoryId, Time
 from .json_records import listed, object_of, read_record, write_record
 from .manifest_json import MAX_PAYLOAD_BYTES, check_format
 from .repository_names import Series
@@ -23,11 +23,12 @@ MAX_RETIRED: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class RetiredBackup:
-    """A backup that was given up: which manifest that was (SHA-256 of its payload), when, and why."""
+    """A backup that was given up: which manifest that was (SHA-256 of its payload), of which snapshot, when, and why."""
 
     backup_id: AnyBackupId
     seq: Positive
     manifest_sha256: Hash
+    snapshot_guid: Guid
     retired: Time
     reason: Reason
 

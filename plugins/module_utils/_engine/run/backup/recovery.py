@@ -57,7 +57,8 @@ def destroy_superseded(context: Context, survey: Survey) -> list[str]:
         return []  # a backup that cannot be read may be based on any of them
     sentences = []
     bound, keep = survey.bound_snapshots, context.config.keep_snapshots
-    for snapshot in superseded_snapshots(survey.manifests, survey.snapshots, bound=bound, keep=keep):
+    retired = {one.snapshot_guid for one in survey.retired}
+    for snapshot in superseded_snapshots(survey.manifests, survey.snapshots, retired=retired, bound=bound, keep=keep):
         try:
             if not context.zfs.destroy_snapshot(snapshot.name):
                 context.progress.log(f"{snapshot.name} is superseded and stays: a clone or a running send needs it")

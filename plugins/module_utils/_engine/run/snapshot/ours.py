@@ -75,6 +75,7 @@ def _of_dataset(context: Context, catalogue: Catalogue, inventory: Inventory) ->
     reasons = why_kept(
         [entry.manifest for entry in catalogue.manifests if entry.manifest.series == series],
         inventory.snapshots,
+        retired={one.snapshot_guid for one in catalogue.retired(series)},
         bound=_bound(context, dataset),
         # While a manifest cannot be read, nothing is destroyed.
         keep=len(inventory.snapshots) if catalogue.problems_of(series) else context.config.keep_snapshots,
