@@ -16,10 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from zrb.config.value_readers import ALL
 from zrb.errors import Interrupted, ZfsDenied
+from zrb.run.cleanup import clean_up
 from zrb.run.snapshot import list_snapshots, take_snapshot
+from zrb.values.retention import Retention
 
 from tests.fakes.fleet import DATASET, Fleet
-from tests.fakes.store import MemoryStore
+from tests.fakes.store import MemoryRemover, MemoryStore
 
 OURS = f"{DATASET}@zrb_level0_20260101T000000Z"
 
@@ -47,6 +49,16 @@ def test_the_next_run_destroys_what_was_superseded(fleet: Fleet) -> None:
     assert names(fleet) == {old, new}, "only what the repository shows to be there supersedes anything"
     (third,) = back_up(fleet, 0)
     assert names(fleet) == {new, third}
+
+
+def test_what_a_cleanup_has_retired_goes_as_if_it_were_there(fleet: Fleet) -> None:
+    fleet.change_config(tasks=(fleet.task,), retention=Retention(keep_last=1))
+    _full, superseded, _newest = back_up(fleet, 0, 1, 1)
+    clean_up(fleet.context(), max_removals=9, open_remover=lambda _config: MemoryRemover(fleet.store))
+    assert superseded in names(fleet)
+    assert "not_stored" not in {one.reason for one in list_snapshots(fleet.context(), [fleet.task])}
+    back_up(fleet, 1)
+    assert superseded not in names(fleet)
 
 
 @given(levels=st.lists(st.integers(0, 4), min_size=1, max_size=10), keep=st.integers(0, 3))
