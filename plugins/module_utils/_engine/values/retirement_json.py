@@ -23,7 +23,7 @@ MAX_RETIRED: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class RetiredBackup:
-    """A backup that was given up: which manifest that was (SHA-256 of its payload), of which snapshot, when, and why."""
+    """A backup that was given up: which manifest that was (SHA-256 of its payload), its snapshot, when, and why."""
 
     backup_id: AnyBackupId
     seq: Positive
