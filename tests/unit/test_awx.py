@@ -35,9 +35,11 @@ def test_a_template_runs_a_playbook_that_reads_what_the_template_asks_for(templa
     path = ROOT / template["playbook"]
     assert path.exists(), f"{template['name']} runs {path.name}, which is not there"
     assert template["name"].startswith(f"zrb.fleet {path.stem}")
+    text = path.read_text()
+    text += "".join((path.parent / tasks).read_text() for tasks in re.findall(r"tasks/\w+\.yml", text))
     for question in template.get("survey_spec", {}).get("spec", ()):
         assert question["type"] != "password"
-        assert re.search(rf"\b{question['variable']}\b", path.read_text()), question
+        assert re.search(rf"\b{question['variable']}\b", text), question
 
 
 def test_the_project_is_at_the_version_of_the_collection() -> None:

@@ -228,7 +228,8 @@ def test_a_job_backs_up_and_another_finds_the_backup(jobs: Jobs, nas: Nas) -> No
 
 def in_order(awx: Controller, workflow: dict[str, Any]) -> list[dict[str, Any]]:
     """The nodes of a workflow of which each follows the success of the one before it."""
-    nodes = [item for item in awx.stored["workflow_job_template_nodes"].values() if item["workflow_job_template"] == workflow["id"]]
+    stored = awx.stored["workflow_job_template_nodes"].values()
+    nodes = [item for item in stored if item["workflow_job_template"] == workflow["id"]]
     follows = {node["id"]: awx.listed(node, "success_nodes", "workflow_job_template_nodes") for node in nodes}
     followers = [node["id"] for after in follows.values() for node in after]
     (first,) = (node for node in nodes if node["id"] not in followers)

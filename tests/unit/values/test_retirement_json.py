@@ -77,6 +77,7 @@ def test_the_longest_record_fits_into_a_payload() -> None:
             BackupId(f"20260101T000000Z-L0-{number:08x}"),
             2**63 - MAX_RETIRED + number,
             "a" * 64,
+            str(2**64 - 1),
             BEGINNING,
             "\U0001f600" * 200,
         )
@@ -94,7 +95,7 @@ def test_the_longest_record_fits_into_a_payload() -> None:
 
 def one_of(number: int, kind: str, days: int, reason: str) -> RetiredBackup:
     backup_id = BackupId(f"20260101T000000Z-L0-{number:08x}")
-    return RetiredBackup(backup_id, number, kind * 64, BEGINNING + timedelta(days=days), reason)
+    return RetiredBackup(backup_id, number, kind * 64, str(number), BEGINNING + timedelta(days=days), reason)
 
 
 GROUPS = st.lists(
