@@ -10,6 +10,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
@@ -228,6 +229,13 @@ def test_a_job_is_entered_by_its_face() -> None:
     found = [one for path in outside for one in imports_of(path) if job_of(one.target)]
     assert found
     violations([str(one) for one in found if one.target.count("/") > 1])
+
+
+def test_every_room_is_installed() -> None:
+    """Also where the tree itself is not: in what is built of it."""
+    listed = tomllib.loads((PLUGINS.parent / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    rooms = {path.parent.relative_to(ENGINE) for path in ENGINE.rglob("__init__.py")}
+    assert set(listed) == {".".join(("zrb", *room.parts)) for room in rooms}
 
 
 def test_no_room_is_crowded() -> None:
